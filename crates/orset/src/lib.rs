@@ -1,0 +1,6 @@
+//! The lattices of Pannier.
+#![no_std]
+extern crate alloc;
+
+mod dot;
+pub use dot::{Dot, Member, Origin};
