@@ -1,0 +1,144 @@
+//! A counter that goes up and down, exactly once by op id.
+//!
+//! The usual PN-counter sums per replica and cannot tell a retry from a second click: an op that
+//! ran at two replicas counts twice, for ever. Here each change is known by its op id; where two
+//! replicas took in the same one, the change at the lower dot counts and the other does not.
+//!
+//! ```text
+//! State   op id -> (dot, amount)
+//! Join    per op id the lower (dot, amount)
+//! Value   sum of the amounts
+//! ```
+//!
+//! Like the cart it is rows (one per op id, and one that holds the value), and `count` is the one
+//! implementation of a change, over whatever holds the rows. Cost: two rows a change.
+//! Papers: Shapiro et al. 2011 (PN-counter); Almeida, Baquero 2013 (handoff counters) for the
+//! double count.
+
+use crate::codec::{DecodeError, Reader, put_i64, put_u64};
+use crate::dot::{Dot, Origin};
+use crate::lattice::Lattice;
+use crate::op_id::OpId;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::convert::Infallible;
+
+/// One change: the commit that counts for it, and how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Change {
+    /// The lowest commit that took the op id in.
+    pub dot: Dot,
+    /// What it adds; not 0.
+    pub amount: i64,
+}
+
+impl Change {
+    /// Appends canonical bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.dot.origin.as_bytes());
+        put_u64(out, self.dot.seq);
+        put_i64(out, self.amount);
+    }
+
+    /// Reads what `encode` wrote.
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let dot = Dot::new(Origin::from_bytes(from.id()?), from.u64()?);
+        Ok(Self { dot, amount: from.i64()? })
+    }
+}
+
+/// The rows of one counter. Reads see this commit's earlier writes.
+pub trait CounterRows {
+    /// Why rows could not be read.
+    type Error;
+
+    /// The change that counts for `op`.
+    fn change(&mut self, op: OpId) -> Result<Option<Change>, Self::Error>;
+    /// Records the change that counts for `op`.
+    fn set_change(&mut self, op: OpId, change: Change) -> Result<(), Self::Error>;
+    /// Adds to the value.
+    fn add(&mut self, amount: i128) -> Result<(), Self::Error>;
+}
+
+/// Counts `amount` for `op`, committed as `dot`. Counting twice is counting once.
+pub fn count<R: CounterRows>(
+    rows: &mut R,
+    op: OpId,
+    amount: i64,
+    dot: Dot,
+) -> Result<(), R::Error> {
+    let new = Change { dot, amount };
+    let old = rows.change(op)?;
+    if old.is_none_or(|old| new < old) {
+        rows.set_change(op, new)?;
+        rows.add(i128::from(amount) - old.map_or(0, |old| i128::from(old.amount)))?;
+    }
+    Ok(())
+}
+
+/// A whole counter in memory. See the file's head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    changes: BTreeMap<OpId, Change>,
+    value: i128,
+}
+
+impl Counter {
+    /// Zero.
+    pub const fn new() -> Self {
+        Self { changes: BTreeMap::new(), value: 0 }
+    }
+
+    /// The sum of all changes.
+    pub const fn value(&self) -> i128 {
+        self.value
+    }
+
+    /// What counts for each op id, ascending.
+    pub fn changes(&self) -> impl Iterator<Item = (OpId, Change)> + '_ {
+        self.changes.iter().map(|(op, change)| (*op, *change))
+    }
+
+    /// Counts `amount` for `op` and returns the delta.
+    pub fn count(&mut self, op: OpId, amount: i64, dot: Dot) -> Self {
+        let Ok(()) = count(self, op, amount, dot);
+        let mut delta = Self::new();
+        let Ok(()) = count(&mut delta, op, amount, dot);
+        delta
+    }
+
+    /// Appends canonical bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.changes.len() as u64);
+        for (op, change) in &self.changes {
+            out.extend_from_slice(op.as_bytes());
+            change.encode(out);
+        }
+    }
+}
+
+impl Lattice for Counter {
+    fn join(&mut self, other: &Self) {
+        for (op, change) in &other.changes {
+            let Ok(()) = count(self, *op, change.amount, change.dot);
+        }
+    }
+}
+
+impl CounterRows for Counter {
+    type Error = Infallible;
+
+    fn change(&mut self, op: OpId) -> Result<Option<Change>, Infallible> {
+        Ok(self.changes.get(&op).copied())
+    }
+
+    fn set_change(&mut self, op: OpId, change: Change) -> Result<(), Infallible> {
+        self.changes.insert(op, change);
+        Ok(())
+    }
+
+    fn add(&mut self, amount: i128) -> Result<(), Infallible> {
+        self.value += amount;
+        Ok(())
+    }
+}

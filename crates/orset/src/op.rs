@@ -1,0 +1,265 @@
+//! One op as a delta carries it: whose, on what, and what it does, in canonical bytes.
+//!
+//! An op is the *decided* effect of a request: which entries a remove means was settled at the
+//! origin. The 64-bit `content` hash is of the request (object, verb, product, quantity,
+//! attributes), not of the decision, so that the same request sent again is recognised wherever
+//! it runs, and another request under the same op id is refused by the origin that takes it in.
+
+use crate::cart::{CartEffect, Content, Moved, Take, decode_op_id, decode_takes, encode_takes};
+use crate::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
+use crate::object::{AMOUNT_MAX, ATTRIBUTES_MAX, Kind, ObjectKey, Product, QUANTITY_MAX};
+use crate::op_id::OpId;
+use crate::op_id_set::OpIdSet;
+use alloc::vec::Vec;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What a client asked for, as far as it makes two requests different.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Put this many of a product in, on top of what is there.
+    Add(Content),
+    /// Take a product out, as seen.
+    Remove(Product),
+    /// Make it this many, as seen; 0 takes it out.
+    Set {
+        /// Which product.
+        product: Product,
+        /// How many, 0 for none.
+        quantity: u32,
+        /// The shop's own bytes.
+        attributes: alloc::boxed::Box<[u8]>,
+    },
+    /// One (or more) less of a product.
+    Decrement(Product, u32),
+    /// Take everything out, as seen.
+    Clear,
+    /// Move a guest's entries over: from this cart, into that.
+    Merge {
+        /// The guest's cart.
+        guest: ObjectKey,
+        /// The user's cart.
+        user: ObjectKey,
+    },
+    /// Change a counter.
+    Count(i64),
+}
+
+impl Request {
+    /// The hash that tells two requests under one op id apart. `object` is the op's object; the
+    /// two sides of a merge have one hash.
+    pub fn content_hash(&self, object: &ObjectKey) -> u64 {
+        let mut bytes = Vec::with_capacity(64);
+        self.encode(&mut bytes);
+        if !matches!(self, Self::Merge { .. }) {
+            bytes.extend_from_slice(object.as_bytes());
+        }
+        xxh3_64(&bytes)
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Add(content) => {
+                out.push(1);
+                content.encode(out);
+            }
+            Self::Remove(product) => {
+                out.push(2);
+                product.encode(out);
+            }
+            Self::Set { product, quantity, attributes } => {
+                out.push(3);
+                product.encode(out);
+                put_u64(out, (*quantity).into());
+                put_bytes(out, attributes);
+            }
+            Self::Decrement(product, quantity) => {
+                out.push(4);
+                product.encode(out);
+                put_u64(out, (*quantity).into());
+            }
+            Self::Clear => out.push(5),
+            Self::Merge { guest, user } => {
+                out.push(6);
+                out.extend_from_slice(guest.as_bytes());
+                out.extend_from_slice(user.as_bytes());
+            }
+            Self::Count(amount) => {
+                out.push(7);
+                put_i64(out, *amount);
+            }
+        }
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match from.u8()? {
+            1 => Self::Add(Content::decode(from)?),
+            2 => Self::Remove(Product::decode(from)?),
+            3 => Self::Set {
+                product: Product::decode(from)?,
+                quantity: bounded(from, 0)?,
+                attributes: attributes(from)?,
+            },
+            4 => Self::Decrement(Product::decode(from)?, bounded(from, 1)?),
+            5 => Self::Clear,
+            6 => Self::Merge { guest: cart_key(from)?, user: cart_key(from)? },
+            7 => {
+                let amount = from.i64()?;
+                if amount == 0 || !(-AMOUNT_MAX..=AMOUNT_MAX).contains(&amount) {
+                    return Err(DecodeError::Bounds("amount"));
+                }
+                Self::Count(amount)
+            }
+            tag => return Err(DecodeError::UnknownTag { what: "request", tag }),
+        })
+    }
+}
+
+fn bounded(from: &mut Reader<'_>, least: u32) -> Result<u32, DecodeError> {
+    let quantity = from.u32()?;
+    if quantity < least || quantity > QUANTITY_MAX {
+        return Err(DecodeError::Bounds("quantity"));
+    }
+    Ok(quantity)
+}
+
+fn attributes(from: &mut Reader<'_>) -> Result<alloc::boxed::Box<[u8]>, DecodeError> {
+    let bytes = from.bytes()?;
+    if bytes.len() > ATTRIBUTES_MAX {
+        return Err(DecodeError::Bounds("attributes"));
+    }
+    Ok(bytes.into())
+}
+
+fn cart_key(from: &mut Reader<'_>) -> Result<ObjectKey, DecodeError> {
+    let key = ObjectKey::decode(from)?;
+    if key.kind() == Kind::Counter {
+        return Err(DecodeError::Bounds("merge of a counter"));
+    }
+    Ok(key)
+}
+
+/// What an op does to its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// To a cart or a set.
+    Cart(CartEffect),
+    /// To a counter: the request's amount.
+    Count,
+}
+
+/// One op of a delta.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// The client's name for it.
+    pub id: OpId,
+    /// What it changes. A merge is two ops with one id: one on the guest's cart, one on the user's.
+    pub object: ObjectKey,
+    /// What was asked.
+    pub request: Request,
+    /// What was decided.
+    pub effect: Effect,
+}
+
+/// Whether a request goes with a kind of object.
+pub const fn fits(request: &Request, kind: Kind) -> bool {
+    match request {
+        Request::Count(_) => matches!(kind, Kind::Counter),
+        Request::Set { .. } | Request::Decrement(..) => matches!(kind, Kind::Cart),
+        _ => matches!(kind, Kind::Cart | Kind::Set),
+    }
+}
+
+impl Op {
+    /// Appends canonical bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.id.as_bytes());
+        out.extend_from_slice(self.object.as_bytes());
+        self.request.encode(out);
+        match &self.effect {
+            // An add's and a count's effect is the request.
+            Effect::Count | Effect::Cart(CartEffect::Add(_)) => {}
+            Effect::Cart(CartEffect::End(ids)) => {
+                out.push(1);
+                ids.encode(out);
+            }
+            Effect::Cart(CartEffect::Assign(ids, content)) => {
+                out.push(2);
+                ids.encode(out);
+                if let Some(content) = content {
+                    content.encode(out);
+                }
+            }
+            Effect::Cart(CartEffect::Take(takes)) => {
+                out.push(3);
+                let takes = takes.iter().copied().collect();
+                encode_takes(&takes, out);
+            }
+            Effect::Cart(CartEffect::Absorb(moved)) => {
+                out.push(4);
+                put_u64(out, moved.len() as u64);
+                for entry in moved {
+                    out.extend_from_slice(entry.op.as_bytes());
+                    entry.content.encode(out);
+                    encode_takes(&entry.takes, out);
+                }
+            }
+        }
+    }
+
+    /// Reads what `encode` wrote; refuses effects that do not belong to their request.
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let id = decode_op_id(from)?;
+        let object = ObjectKey::decode(from)?;
+        let request = Request::decode(from)?;
+        if !fits(&request, object.kind()) {
+            return Err(DecodeError::Bounds("request does not fit the object's kind"));
+        }
+        let effect = match &request {
+            Request::Count(_) => Effect::Count,
+            Request::Add(content) => Effect::Cart(CartEffect::Add(content.clone())),
+            request => Effect::Cart(decode_effect(request, &object, from)?),
+        };
+        Ok(Self { id, object, request, effect })
+    }
+}
+
+fn decode_effect(
+    request: &Request,
+    object: &ObjectKey,
+    from: &mut Reader<'_>,
+) -> Result<CartEffect, DecodeError> {
+    match (from.u8()?, request) {
+        (1, Request::Remove(_) | Request::Clear) => Ok(CartEffect::End(OpIdSet::decode(from)?)),
+        (1, Request::Merge { guest, .. }) if guest == object => {
+            Ok(CartEffect::End(OpIdSet::decode(from)?))
+        }
+        (2, Request::Set { product, quantity, .. }) => {
+            let ids = OpIdSet::decode(from)?;
+            let content = (*quantity > 0).then(|| Content::decode(from)).transpose()?;
+            if content.as_ref().is_some_and(|c| c.product != *product || c.quantity != *quantity) {
+                return Err(DecodeError::Bounds("set of another product"));
+            }
+            Ok(CartEffect::Assign(ids, content))
+        }
+        (3, Request::Decrement(..)) => {
+            let takes = decode_takes(from)?;
+            let takes: Vec<(OpId, Take)> = takes.into_iter().collect();
+            Ok(CartEffect::Take(takes))
+        }
+        (4, Request::Merge { user, guest }) if user == object && user != guest => {
+            let count = from.count(20)?;
+            let mut moved: Vec<Moved> = Vec::with_capacity(count);
+            for _ in 0..count {
+                let op = decode_op_id(from)?;
+                if moved.last().is_some_and(|last| last.op >= op) {
+                    return Err(DecodeError::NotCanonical("moved entries out of order"));
+                }
+                let content = Content::decode(from)?;
+                moved.push(Moved { op, content, takes: decode_takes(from)? });
+            }
+            Ok(CartEffect::Absorb(moved))
+        }
+        (1..=4, _) => Err(DecodeError::Bounds("effect does not belong to its request")),
+        (tag, _) => Err(DecodeError::UnknownTag { what: "effect", tag }),
+    }
+}
