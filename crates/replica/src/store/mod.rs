@@ -18,10 +18,35 @@
 //!     `StoreError::Poisoned` until the process opens it again (after a failed fsync the kernel may
 //!     have dropped the dirty pages, so a retry that succeeds proves nothing).
 //! S7  a directory is opened by one process at a time.
+//! S8  `prune_log` need not be durable when it returns; a crash may bring back what it dropped,
+//!     whole or a tail of it, so what is left of an origin never has a hole.
+//! S9  a call that breaks the bounds below is refused and changes nothing; it does not poison.
+//!
+//! Bounds: a key has 1 to `MAX_KEY_BYTES` bytes, a value at most `MAX_VALUE_BYTES`, an encoded
+//! delta at most `MAX_RECORD_BYTES`. The first byte of a key says what kind of row it is
+//! (`ENTRIES`, `OPS`, or anything else); an engine may lay the kinds out apart.
 //!
 //! Calls block; they run on the writer, log and checkpoint threads, never on an async worker.
 
+mod checks;
+pub mod conformance;
+pub mod directory;
+pub mod fjall;
+pub mod memory;
+
 use orset::Origin;
+
+/// First key byte of the rows that come in random order and are read by prefix.
+pub const ENTRIES: u8 = 0x01;
+
+/// First key byte of the rows that come roughly in order of time and are mostly asked for in vain.
+pub const OPS: u8 = 0x02;
+
+/// Longest key of a row, in bytes.
+pub const MAX_KEY_BYTES: usize = 1 << 10;
+
+/// Largest value of a row, in bytes.
+pub const MAX_VALUE_BYTES: usize = 16 << 20;
 
 /// One delta in the log, as encoded bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +91,9 @@ pub enum StoreError {
     /// its peers or from a backup.
     #[error("corrupted record: {0}")]
     Corrupted(String),
+    /// The call breaks the bounds of the contract. Nothing changed; this is a bug of the caller.
+    #[error("refused: {0}")]
+    Refused(String),
     /// Another process (or another handle in this one) has the directory. Nothing changed.
     #[error("directory {0} is in use by another process")]
     InUse(String),
@@ -89,7 +117,8 @@ pub enum StoreError {
 
 /// Log and state of one replica. See the contract at the top of this file.
 pub trait Store: Send + Sync + 'static {
-    /// Appends all records as one unit and syncs. Records of one origin come in order of seq.
+    /// Appends all records as one unit and syncs. Records of one origin come in ascending order
+    /// of seq, from 1, and a position is written once.
     fn append(&self, records: &[LogRecord]) -> Result<(), StoreError>;
 
     /// Deltas of `origin` with `from <= seq <= to`, in order, stopping after the record that
@@ -104,6 +133,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What the log holds, one line per origin, in ascending order of origin.
     fn log_extents(&self) -> Result<Vec<LogExtent>, StoreError>;
+
+    /// Drops the deltas of `origin` with `seq <= upto`. See S8 for what a crash may undo.
+    fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError>;
 
     /// Applies one checkpoint batch, atomically.
     fn write_state(&self, batch: StateBatch) -> Result<(), StoreError>;
@@ -125,4 +157,31 @@ pub trait Store: Send + Sync + 'static {
 
     /// Bytes on disk (or in memory, for the simulated one), log and state together.
     fn disk_bytes(&self) -> Result<u64, StoreError>;
+}
+
+/// What the protocol may see of a store: it reads, and never writes.
+impl<S: Store + ?Sized> crate::protocol::Base for std::sync::Arc<S> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Store::get(&**self, key)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        Store::scan(&**self, prefix, after, limit)
+    }
+
+    fn log(
+        &self,
+        origin: Origin,
+        from: u64,
+        to: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<std::sync::Arc<[u8]>>, StoreError> {
+        let records = Store::log(&**self, origin, from, to, max_bytes)?;
+        Ok(records.into_iter().map(|record| record.bytes).collect())
+    }
 }

@@ -1,0 +1,253 @@
+//! One op onto the rows of its object: the lattices' rules over the replica's row store.
+//!
+//! `orset::cart::apply` and `orset::counter::count` say what happens; this file says which rows
+//! an entry, a place and a change are, keeps the op memory of every object an op id touched in
+//! one row (so "do I know this op id?" is one look-up), and lets every hashed row go through
+//! `Rows::change`, so no row can move without its sum.
+
+use super::canary::Canary;
+use super::rows::{
+    Base, COUNTER, Memory, MemoryState, Rows, counter_value, decode_memory, encode_memory,
+    entry_key, line_key, memory_key, object_hash, object_key, parse_entry, row_hash,
+};
+use crate::store::StoreError;
+use orset::cart::{CartEffect, CartRows, Entry, Place};
+use orset::codec::Reader;
+use orset::counter::{Change, CounterRows};
+use orset::{DecodeError, Dot, Effect, ObjectKey, Op, OpId, OpIdSet, Product};
+
+pub(super) fn corrupted(what: &str) -> impl Fn(DecodeError) -> StoreError + '_ {
+    move |error| StoreError::Corrupted(format!("{what}: {error}"))
+}
+
+/// What is known of an op id, in every object it touched.
+pub(super) fn memories<B: Base>(rows: &Rows<B>, op: OpId) -> Result<Vec<Memory>, StoreError> {
+    match rows.get(&memory_key(op))? {
+        None => Ok(Vec::new()),
+        Some(bytes) => decode_memory(&bytes).map_err(corrupted("op memory row")),
+    }
+}
+
+/// All entries of one line, ascending by op id.
+pub(super) fn line<B: Base>(
+    rows: &Rows<B>,
+    object: &ObjectKey,
+    product: &Product,
+) -> Result<Vec<(OpId, Entry)>, StoreError> {
+    let prefix_len = 1 + object.as_bytes().len();
+    let found = rows.scan(&line_key(object, product))?;
+    let entries = found.iter().map(|row| parse_entry(row, prefix_len));
+    entries.collect::<Result<_, _>>().map_err(corrupted("entry row"))
+}
+
+/// All entries of a cart or set, ascending by product (its length first) and op id.
+pub(super) fn entries<B: Base>(
+    rows: &Rows<B>,
+    object: &ObjectKey,
+) -> Result<Vec<(OpId, Entry)>, StoreError> {
+    let prefix = object_key(super::rows::ENTRY, object);
+    let found = rows.scan(&prefix)?;
+    let entries = found.iter().map(|row| parse_entry(row, prefix.len()));
+    entries.collect::<Result<_, _>>().map_err(corrupted("entry row"))
+}
+
+/// The value of a counter.
+pub(super) fn value<B: Base>(rows: &Rows<B>, object: &ObjectKey) -> Result<i128, StoreError> {
+    counter_value(rows.get(&object_key(COUNTER, object))?.as_deref())
+}
+
+/// Applies one op of the commit `dot`. `known` is what `memories` said of its id, if the caller
+/// has just asked.
+pub(super) fn apply<B: Base>(
+    rows: &mut Rows<B>,
+    op: &Op,
+    content: u64,
+    dot: Dot,
+    known: Option<Vec<Memory>>,
+    canary: Canary,
+) -> Result<(), StoreError> {
+    let bucket = object_hash(&op.object) as usize % super::rows::BUCKETS;
+    let cached = known.map(|known| (op.id, known));
+    let mut view = ObjectRows {
+        rows,
+        object: &op.object,
+        bucket,
+        op: op.id,
+        content,
+        cached,
+        fresh: None,
+        canary,
+    };
+    match &op.effect {
+        Effect::Count => match op.request {
+            orset::Request::Count(amount) => orset::counter::count(&mut view, op.id, amount, dot),
+            // The decoder lets no other request have this effect.
+            _ => Ok(()),
+        },
+        Effect::Cart(effect) => {
+            if canary == Canary::RemoveEndsUnseen
+                && let CartEffect::End(ids) = effect
+            {
+                let all: OpIdSet = match &op.request {
+                    orset::Request::Remove(product) => {
+                        line(view.rows, &op.object, product)?.into_iter().map(|e| e.0).collect()
+                    }
+                    _ => ids.clone(),
+                };
+                let effect = CartEffect::End(all.iter().chain(ids.iter()).collect());
+                return orset::cart::apply(&mut view, op.id, &effect, dot);
+            }
+            orset::cart::apply(&mut view, op.id, effect, dot)
+        }
+    }
+}
+
+/// The rows of one object, while one op is applied to it.
+struct ObjectRows<'a, B> {
+    rows: &'a mut Rows<B>,
+    object: &'a ObjectKey,
+    bucket: usize,
+    op: OpId,
+    content: u64,
+    /// The op memory last read: `place`, `set_place` and `entry` ask for one id in turn.
+    cached: Option<(OpId, Vec<Memory>)>,
+    /// The entry that this op has just made: it has no row yet, so nobody need look.
+    fresh: Option<OpId>,
+    canary: Canary,
+}
+
+impl<B: Base> ObjectRows<'_, B> {
+    fn load(&mut self, op: OpId) -> Result<&mut Vec<Memory>, StoreError> {
+        if self.cached.as_ref().is_none_or(|(cached, _)| *cached != op) {
+            self.cached = Some((op, memories(self.rows, op)?));
+        }
+        // Just filled above.
+        Ok(&mut self.cached.get_or_insert_with(|| (op, Vec::new())).1)
+    }
+
+    fn state(&mut self, op: OpId) -> Result<Option<MemoryState>, StoreError> {
+        let object = self.object;
+        let memories = self.load(op)?;
+        Ok(memories.iter().find(|memory| memory.object == *object).map(|m| m.state.clone()))
+    }
+
+    fn set_state(&mut self, op: OpId, state: MemoryState) -> Result<(), StoreError> {
+        let (object, own, content) = (self.object.clone(), self.op, self.content);
+        let memories = self.load(op)?;
+        let own_content = (op == own).then_some(content);
+        match memories.binary_search_by(|memory| memory.object.cmp(&object)) {
+            Ok(at) => {
+                let memory = &mut memories[at];
+                memory.state = state;
+                // Of two contents under one id any fixed choice converges: op memory is not hashed,
+                // and the first stays what retries are held against.
+                memory.content = memory.content.or(own_content);
+            }
+            Err(at) => memories.insert(at, Memory { object, content: own_content, state }),
+        }
+        let mut bytes = Vec::with_capacity(64);
+        encode_memory(memories, &mut bytes);
+        self.rows.put(memory_key(op), bytes);
+        Ok(())
+    }
+
+    fn write(&mut self, key: Vec<u8>, old: Option<&[u8]>, new: Option<Vec<u8>>) {
+        let hashed: fn(&[u8], &[u8]) -> u128 =
+            if self.canary == Canary::HashSkipsTakes { hash_without_takes } else { row_hash };
+        self.rows.change(self.bucket, key, old, new, hashed);
+    }
+}
+
+/// The planted bug "state hash that skips a field": an entry's takes do not reach the sum.
+fn hash_without_takes(key: &[u8], value: &[u8]) -> u128 {
+    let Ok(product) = Product::new(b"p") else { return 0 };
+    match Entry::decode_row(product, &mut Reader::new(value)) {
+        Ok(mut entry) if key[0] == super::rows::ENTRY => {
+            entry.takes.clear();
+            let mut bytes = Vec::new();
+            entry.encode_row(&mut bytes);
+            row_hash(key, &bytes)
+        }
+        _ => row_hash(key, value),
+    }
+}
+
+impl<B: Base> CartRows for ObjectRows<'_, B> {
+    type Error = StoreError;
+
+    fn place(&mut self, op: OpId) -> Result<Option<Place>, StoreError> {
+        Ok(match self.state(op)? {
+            None => None,
+            Some(MemoryState::In(product)) => Some(Place::In(product)),
+            Some(MemoryState::Gone | MemoryState::Counted(_)) => Some(Place::Gone),
+        })
+    }
+
+    fn set_place(&mut self, op: OpId, place: Place) -> Result<(), StoreError> {
+        match place {
+            Place::Gone if self.canary == Canary::OpIdForgotten => {
+                self.cached = None;
+                let mut bytes = Vec::new();
+                encode_memory(&[], &mut bytes);
+                self.rows.put(memory_key(op), bytes);
+                Ok(())
+            }
+            Place::Gone => self.set_state(op, MemoryState::Gone),
+            Place::In(product) => {
+                let is_new = self.state(op)?.is_none();
+                self.fresh = is_new.then_some(op);
+                self.set_state(op, MemoryState::In(product))
+            }
+        }
+    }
+
+    fn entry(&mut self, product: &Product, op: OpId) -> Result<Option<Entry>, StoreError> {
+        let Some(bytes) = self.rows.get(&entry_key(self.object, product, op))? else {
+            return Ok(None);
+        };
+        let mut from = Reader::new(&bytes);
+        Entry::decode_row(product.clone(), &mut from).map(Some).map_err(corrupted("entry row"))
+    }
+
+    fn put_entry(&mut self, op: OpId, entry: Entry) -> Result<(), StoreError> {
+        let key = entry_key(self.object, &entry.content.product, op);
+        let fresh = self.fresh.take() == Some(op);
+        let old = if fresh { None } else { self.rows.get(&key)? };
+        let mut new = Vec::with_capacity(64);
+        entry.encode_row(&mut new);
+        self.write(key, old.as_deref(), Some(new));
+        Ok(())
+    }
+
+    fn delete_entry(&mut self, product: &Product, op: OpId) -> Result<(), StoreError> {
+        let key = entry_key(self.object, product, op);
+        let old = self.rows.get(&key)?;
+        if old.is_some() {
+            self.write(key, old.as_deref(), None);
+        }
+        Ok(())
+    }
+}
+
+impl<B: Base> CounterRows for ObjectRows<'_, B> {
+    type Error = StoreError;
+
+    fn change(&mut self, op: OpId) -> Result<Option<Change>, StoreError> {
+        Ok(match self.state(op)? {
+            Some(MemoryState::Counted(change)) => Some(change),
+            _ => None,
+        })
+    }
+
+    fn set_change(&mut self, op: OpId, change: Change) -> Result<(), StoreError> {
+        self.set_state(op, MemoryState::Counted(change))
+    }
+
+    fn add(&mut self, amount: i128) -> Result<(), StoreError> {
+        let key = object_key(COUNTER, self.object);
+        let old = self.rows.get(&key)?;
+        let value = counter_value(old.as_deref())?.wrapping_add(amount);
+        self.write(key, old.as_deref(), Some(value.to_be_bytes().to_vec()));
+        Ok(())
+    }
+}

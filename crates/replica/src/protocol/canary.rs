@@ -1,0 +1,40 @@
+//! Bugs planted on purpose, to prove that the simulator would find them.
+//!
+//! A checker that has never failed proves nothing. Each canary is a value given to
+//! `Protocol::with_canary`, which only the simulator calls; no setting, flag or environment
+//! variable reaches it, and `Protocol::new` plants none.
+
+/// Which bug is planted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Canary {
+    /// None: the code that ships.
+    #[default]
+    None,
+    /// A remove also ends entries that it has not seen.
+    RemoveEndsUnseen,
+    /// Writes are acknowledged before they are synced.
+    AckBeforeSync,
+    /// Deltas are pushed, and the vector told, before they are synced.
+    GossipBeforeSync,
+    /// Reads are answered from rounds that are not synced.
+    ReadBeforeSync,
+    /// Deltas are applied in the order of their origin, but before their causes.
+    BufferSkipped,
+    /// The op id of a removed entry is forgotten.
+    OpIdForgotten,
+    /// The state sum does not cover decrements.
+    HashSkipsTakes,
+}
+
+impl Canary {
+    /// Every planted bug.
+    pub const ALL: [Self; 7] = [
+        Self::RemoveEndsUnseen,
+        Self::AckBeforeSync,
+        Self::GossipBeforeSync,
+        Self::ReadBeforeSync,
+        Self::BufferSkipped,
+        Self::OpIdForgotten,
+        Self::HashSkipsTakes,
+    ];
+}

@@ -1,0 +1,184 @@
+//! What a client may ask of a replica, and what it is answered.
+
+use super::time::Now;
+use orset::cart::{Line, Seen};
+use orset::{Dot, ObjectKey, OpId, OpIdSet, Origin, Product, Request, VersionVector};
+use std::sync::Arc;
+
+/// Names one command until its reply; chosen by the driver, never reused.
+pub type Ticket = u64;
+
+/// One command.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Change one object (a merge: two).
+    Write(Write),
+    /// Show one object.
+    Read(Read),
+}
+
+/// A change.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The client's name for the intent; the same on every retry.
+    pub op: OpId,
+    /// What it changes; of a merge, the user's cart.
+    pub object: ObjectKey,
+    /// What is asked.
+    pub request: Request,
+    /// What the client was shown; `None`: whatever this replica has.
+    pub seen: Option<Seen>,
+    /// What the session has seen or written: applied here first.
+    pub after: Arc<VersionVector>,
+    /// When to give up waiting for that, on the clock of `Now::mono_us`.
+    pub deadline_us: u64,
+}
+
+/// A question.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Which object.
+    pub object: ObjectKey,
+    /// What the session has seen or written: shown, or answered `Behind`.
+    pub after: Arc<VersionVector>,
+    /// When to give up waiting for that.
+    pub deadline_us: u64,
+}
+
+/// What a change did. Everything it says is synced at this replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The commit; `None` when the op was known already and nothing was done.
+    pub dot: Option<Dot>,
+    /// What the session has now seen.
+    pub vector: Arc<VersionVector>,
+    /// The entries that a remove, set, clear or merge ended: what a retry must carry as `seen`.
+    pub ended: OpIdSet,
+    /// Units that a decrement took: less than asked when there was less.
+    pub taken: u64,
+}
+
+/// What an object shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Lines ascending by product, and the context that the next op on the whole cart gives back.
+    Cart(Vec<Line>, Seen),
+    /// Elements ascending, and the context.
+    Set(Vec<Product>, Seen),
+    /// The sum.
+    Counter(i128),
+}
+
+/// A value and the vector it is the state at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// What the object shows.
+    pub value: Value,
+    /// What the session has now seen.
+    pub vector: Arc<VersionVector>,
+}
+
+/// Answer to a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To a write.
+    Written(Written),
+    /// To a read.
+    Shown(Shown),
+}
+
+/// Why a command was not done. None of these changed anything.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// This replica has not caught up with the session in time. Ask another, or wait.
+    #[error("behind: of origin {origin} this replica has {have}, the session has seen {need}")]
+    Behind {
+        /// Whose deltas are missing.
+        origin: Origin,
+        /// Highest seq here.
+        have: u64,
+        /// Seq the session needs.
+        need: u64,
+    },
+    /// The op id already names another request. Give this one an id of its own.
+    #[error("op id {0} already names another request")]
+    OpIdReused(OpId),
+    /// The op id was born ahead of this replica's clock. Mend the client's clock.
+    #[error("op id {op} was born {ahead_ms} ms ahead of this replica's clock")]
+    FromTheFuture {
+        /// The id.
+        op: OpId,
+        /// How far ahead.
+        ahead_ms: u64,
+    },
+    /// The request does not go with this kind of object. Mend the request.
+    #[error("this request does not go with {0}")]
+    WrongKind(ObjectKey),
+    /// A merge of a cart into itself, or of different kinds. Mend the request.
+    #[error("cannot merge {guest} into {user}")]
+    Merge {
+        /// From.
+        guest: ObjectKey,
+        /// Into.
+        user: ObjectKey,
+    },
+    /// The op's delta would be larger than a round may be. Split it.
+    #[error("the op takes {bytes} bytes, at most {max} are allowed")]
+    TooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// Too many commands wait already. Try again later, or another replica.
+    #[error("overloaded: too many commands wait; try again later")]
+    Overloaded,
+}
+
+/// Something an operator must see; counted and logged by the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// Equal vectors, different states: a bug or bit rot.
+    Diverged {
+        /// The peer.
+        peer: orset::Member,
+        /// Our total and theirs.
+        totals: (u128, u128),
+    },
+    /// An origin's deltas are malformed; it is no longer applied here.
+    Quarantined {
+        /// Whose.
+        origin: Origin,
+        /// Why.
+        reason: String,
+    },
+    /// A message was damaged on its way; what it carried is pulled again.
+    Damaged {
+        /// From whom.
+        peer: orset::Member,
+    },
+    /// Stamps run ahead of this clock by more than the limit: somebody's clock is wrong.
+    ClockSkew {
+        /// By how much.
+        ahead_ms: u64,
+    },
+}
+
+impl Write {
+    pub(super) fn check(&self, now: Now, skew_ms: u64) -> Result<(), Refusal> {
+        if !orset::fits(&self.request, self.object.kind()) {
+            return Err(Refusal::WrongKind(self.object.clone()));
+        }
+        if let Request::Merge { guest, user } = &self.request
+            && (guest == user || guest.kind() != user.kind() || *user != self.object)
+        {
+            return Err(Refusal::Merge { guest: guest.clone(), user: user.clone() });
+        }
+        let ahead_ms = self.op.born_ms().saturating_sub(now.wall_ms);
+        if ahead_ms > skew_ms {
+            return Err(Refusal::FromTheFuture { op: self.op, ahead_ms });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! A commit as it travels and as it lies in the log: one value, one encoding.
+//!
+//! ```text
+//! byte 0     format version (1)
+//! origin     16 bytes, then seq
+//! deps       what changed in the origin's vector since its previous commit, ascending by origin
+//! time       the origin's hybrid time at the commit
+//! birth      with seq 1, and only then: the member, and the origin it had before
+//! ops        count, then each (orset `op.rs`)
+//! checksum   8 bytes, xxh3 of everything before
+//! ```
+//!
+//! Dependencies are sent as a difference: a vector that covers `seq - 1` covers what the commit
+//! before depended on, so only the difference has to be checked, also after a snapshot.
+//! The bytes an origin writes are the bytes every replica stores and relays; nothing is encoded
+//! twice. A wrong checksum is the messenger's fault (drop it, pull again); bytes that are whole
+//! and still malformed are the origin's (it is quarantined).
+
+use orset::codec::{Reader, put_u64};
+use orset::{DecodeError, Dot, HybridTime, Member, Op, Origin};
+use xxhash_rust::xxh3::xxh3_64;
+
+const VERSION: u8 = 1;
+
+/// Whose the origin is: said once, in its first delta.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Birth {
+    /// The member that started.
+    pub member: Member,
+    /// The origin of the member's start before, if it had one.
+    pub previous: Option<Origin>,
+}
+
+/// One commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// Its name.
+    pub dot: Dot,
+    /// What changed in the origin's vector since its previous commit, its own entry left out.
+    pub deps: Vec<Dot>,
+    /// The origin's hybrid time.
+    pub time: HybridTime,
+    /// With seq 1 only.
+    pub birth: Option<Birth>,
+    /// What it did, in order.
+    pub ops: Vec<Op>,
+}
+
+/// Writes a delta whose ops are encoded already (the writer encodes each op as it applies it).
+pub fn encode_parts(
+    dot: Dot,
+    deps: &[Dot],
+    time: HybridTime,
+    birth: Option<Birth>,
+    op_count: u64,
+    op_bytes: &[u8],
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(op_bytes.len() + 24 * deps.len() + 96);
+    out.push(VERSION);
+    out.extend_from_slice(dot.origin.as_bytes());
+    put_u64(&mut out, dot.seq);
+    put_u64(&mut out, deps.len() as u64);
+    for dep in deps {
+        out.extend_from_slice(dep.origin.as_bytes());
+        put_u64(&mut out, dep.seq);
+    }
+    put_u64(&mut out, time.to_bits());
+    if let Some(birth) = birth {
+        out.extend_from_slice(birth.member.as_bytes());
+        match birth.previous {
+            None => out.push(0),
+            Some(previous) => {
+                out.push(1);
+                out.extend_from_slice(previous.as_bytes());
+            }
+        }
+    }
+    put_u64(&mut out, op_count);
+    out.extend_from_slice(op_bytes);
+    let sum = xxh3_64(&out);
+    out.extend_from_slice(&sum.to_be_bytes());
+    out
+}
+
+impl Delta {
+    /// Canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut ops = Vec::new();
+        for op in &self.ops {
+            op.encode(&mut ops);
+        }
+        let count = self.ops.len() as u64;
+        encode_parts(self.dot, &self.deps, self.time, self.birth, count, &ops)
+    }
+
+    /// Reads what `encode` wrote, and nothing else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut from = Reader::new(checked(bytes)?);
+        let dot = head(&mut from)?;
+        let mut deps: Vec<Dot> = Vec::new();
+        for _ in 0..from.count(17)? {
+            let dep = Dot::new(Origin::from_bytes(from.id()?), from.u64()?);
+            if deps.last().is_some_and(|last| last.origin >= dep.origin) {
+                return Err(DecodeError::NotCanonical("dependencies out of order"));
+            }
+            if dep.seq == 0 || dep.origin == dot.origin {
+                return Err(DecodeError::Bounds("dependency on nothing or on itself"));
+            }
+            deps.push(dep);
+        }
+        let time = HybridTime::from_bits(from.u64()?);
+        let birth = if dot.seq == 1 { Some(read_birth(&mut from)?) } else { None };
+        let count = from.count(20)?;
+        let mut ops = Vec::with_capacity(count);
+        for _ in 0..count {
+            ops.push(Op::decode(&mut from)?);
+        }
+        from.finish()?;
+        Ok(Self { dot, deps, time, birth, ops })
+    }
+}
+
+fn read_birth(from: &mut Reader<'_>) -> Result<Birth, DecodeError> {
+    let member = Member::from_bytes(from.id()?);
+    let previous = match from.u8()? {
+        0 => None,
+        1 => Some(Origin::from_bytes(from.id()?)),
+        tag => return Err(DecodeError::UnknownTag { what: "birth", tag }),
+    };
+    Ok(Birth { member, previous })
+}
+
+/// The name of an encoded delta, without reading the rest; refuses a wrong checksum.
+pub fn dot_of(bytes: &[u8]) -> Result<Dot, DecodeError> {
+    head(&mut Reader::new(checked(bytes)?))
+}
+
+fn head(from: &mut Reader<'_>) -> Result<Dot, DecodeError> {
+    match from.u8()? {
+        VERSION => {}
+        tag => return Err(DecodeError::UnknownTag { what: "delta version", tag }),
+    }
+    let dot = Dot::new(Origin::from_bytes(from.id()?), from.u64()?);
+    if dot.seq == 0 { Err(DecodeError::Bounds("seq 0")) } else { Ok(dot) }
+}
+
+fn checked(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+    let (body, sum) = bytes.split_last_chunk::<8>().ok_or(DecodeError::Truncated)?;
+    if xxh3_64(body) == u64::from_be_bytes(*sum) { Ok(body) } else { Err(DecodeError::Checksum) }
+}

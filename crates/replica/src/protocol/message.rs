@@ -1,0 +1,68 @@
+//! What members say to each other.
+//!
+//! Three messages are enough. *Status* is gossip and acknowledgement in one: "this is my synced
+//! vector". *Pull* names ranges that are missing. *Deltas* carries encoded deltas, pushed or
+//! pulled; the receiver cannot and need not tell which.
+
+use super::time::Number;
+use orset::{Dot, Origin, VersionVector};
+use std::sync::Arc;
+
+/// A range of one origin's deltas, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Whose.
+    pub origin: Origin,
+    /// From this seq.
+    pub from: u64,
+    /// To this seq.
+    pub to: u64,
+}
+
+/// One message between members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Vector and state total of one synced cut of the sender.
+    Status {
+        /// The sender's current start: its promises end with it.
+        origin: Origin,
+        /// Which membership the sender knows; totals of different ones are not compared.
+        number: Number,
+        /// What it has applied and synced.
+        vector: VersionVector,
+        /// Sum of the hashes of its rows at that vector.
+        total: u128,
+        /// Whether the sender wants a status in return (gossip), or not (acknowledgement).
+        reply: bool,
+    },
+    /// Please send these. The answer may be shorter; ask again for the rest.
+    Pull {
+        /// What is missing.
+        ranges: Vec<Range>,
+    },
+    /// Encoded deltas; those of one origin in order.
+    Deltas {
+        /// Each as `delta.rs` writes it.
+        deltas: Vec<Arc<[u8]>>,
+    },
+}
+
+impl Message {
+    /// Bytes of deltas that it carries: what the bandwidth promise counts.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Deltas { deltas } => deltas.iter().map(|delta| delta.len()).sum(),
+            Self::Status { .. } | Self::Pull { .. } => 0,
+        }
+    }
+
+    /// The dots of the deltas it carries; for checkers.
+    pub fn dots(&self) -> Vec<Dot> {
+        match self {
+            Self::Deltas { deltas } => {
+                deltas.iter().filter_map(|delta| super::delta::dot_of(delta).ok()).collect()
+            }
+            Self::Status { .. } | Self::Pull { .. } => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The replica as a pure state machine: events and a time in, effects out.
+//!
+//! It has no socket, clock, dice or thread; the store it may only read (`Base`). The driver does
+//! its effects in order and tells it what happened. The simulator does the same with a simulated
+//! disk and network, so what is proved there is the code that ships.
+//!
+//! ```text
+//! Command, Message ──> applied to rows, into the open round      (nothing shown yet)
+//! Commit           ──> round closed: one delta, one dot          Persist(n)
+//! Synced(n)        ──> replies, pushes, watches of round n       Reply, Send, Changed
+//! Tick             ──> gossip, pulls, deadlines                  Send, Reply
+//! ```
+//!
+//! Four families of methods, and nothing else: getters (`&self`), `handle` (an event), `poll`
+//! (an effect), and construction. After `handle`, poll until `None`.
+//!
+//! Invariants (checked by the simulator after every step):
+//! P1  no effect but `Persist`, `Checkpoint` and `Alarm` rests on a round that is not synced.
+//! P2  state at a vector is a function of the vector: equal vectors, equal totals.
+//! P3  a delta is applied once, after everything it depends on.
+//! P4  every buffer and queue has a bound in `ProtocolSettings`.
+//! After an `Err` from `handle` the store could not be read and rows may be half applied: the
+//! driver drops the protocol, and recovery starts from the synced log.
+
+mod apply;
+mod canary;
+mod command;
+pub mod delta;
+mod message;
+mod peers;
+mod receive;
+mod recover;
+mod round;
+mod rows;
+mod settings;
+mod time;
+mod writer;
+
+pub use canary::Canary;
+pub use command::{Alarm, Command, Read, Refusal, Reply, Shown, Ticket, Value, Write, Written};
+pub use message::{Message, Range};
+pub use recover::Start;
+pub use rows::{BUCKETS, Base, object_hash, row_hash};
+pub use settings::ProtocolSettings;
+pub use time::{Now, Number};
+
+use crate::store::{LogRecord, StateBatch, StoreError};
+use orset::{HybridClock, Member, ObjectKey, Origin, VersionVector};
+use peers::Peers;
+use receive::Inbox;
+use round::{Open, Unsynced};
+use rows::Rows;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// What happens to a replica.
+#[derive(Debug)]
+pub enum Event {
+    /// A client asks.
+    Command(Ticket, Command),
+    /// The driver has nothing more at hand: close the open round.
+    Commit,
+    /// The round and all before it are on disk.
+    Synced(u64),
+    /// A member says something.
+    Message {
+        /// Who.
+        from: Member,
+        /// What.
+        message: Message,
+    },
+    /// Some time has passed; `chance` is 64 fresh random bits.
+    Tick {
+        /// For the choice of a gossip partner.
+        chance: u64,
+    },
+    /// The checkpoint handed out is in the store.
+    Checkpointed,
+    /// Somebody watches the object: say `Changed` when a synced round has touched it.
+    Watch(ObjectKey),
+    /// One watcher less.
+    Unwatch(ObjectKey),
+}
+
+/// What a replica wants done, in this order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Append these to the log as one unit, sync, then say `Synced(round)`.
+    Persist {
+        /// Number of the round, ascending.
+        round: u64,
+        /// Own delta and those of others applied in the round.
+        records: Vec<LogRecord>,
+    },
+    /// Answer a command.
+    Reply(Ticket, Result<Reply, Refusal>),
+    /// Say this to a member; it may be lost, doubled or late.
+    Send(Member, Message),
+    /// Write these rows to the store as one batch, then say `Checkpointed`.
+    Checkpoint(Arc<StateBatch>),
+    /// A watched object may show something new.
+    Changed(ObjectKey),
+    /// Tell the operator.
+    Alarm(Alarm),
+}
+
+/// Counts of what happened since this start; all ascending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Rounds closed.
+    pub rounds: u64,
+    /// Own ops committed.
+    pub ops: u64,
+    /// Own ops that were known already.
+    pub duplicates: u64,
+    /// Deltas of others applied.
+    pub deltas_applied: u64,
+    /// Bytes of deltas received, wanted or not.
+    pub payload_received: u64,
+    /// Bytes of deltas received that were missing here.
+    pub payload_missing: u64,
+    /// Deltas that waited for their causes.
+    pub deltas_buffered: u64,
+    /// Deltas dropped because the buffer was full.
+    pub deltas_dropped: u64,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Checkpoints handed out.
+    pub checkpoints: u64,
+    /// Times vectors were equal and totals compared.
+    pub totals_compared: u64,
+    /// Reads and writes that waited for a session's vector.
+    pub waited: u64,
+    /// Reads that waited for the sync of a round that had touched their object.
+    pub reads_after_sync: u64,
+}
+
+/// One replica. See the file's head.
+pub struct Protocol<B> {
+    member: Member,
+    origin: Origin,
+    previous: Option<Origin>,
+    settings: ProtocolSettings,
+    canary: Canary,
+    rows: Rows<B>,
+    hybrid: HybridClock,
+    /// Everything applied, synced or not.
+    applied: VersionVector,
+    /// Everything applied by rounds that are synced, and the sum of the rows then.
+    synced: Arc<VersionVector>,
+    synced_total: u128,
+    /// The vector at the previous own commit: what dependencies are a difference to.
+    depended: VersionVector,
+    open: Open,
+    unsynced: VecDeque<Unsynced>,
+    last_round: u64,
+    /// The round after which the frozen rows may be handed out, until they are.
+    freeze_after: Option<(u64, Arc<StateBatch>)>,
+    inbox: Inbox,
+    peers: Peers,
+    waiting: VecDeque<(Ticket, Command)>,
+    watched: BTreeMap<ObjectKey, (u64, u32)>,
+    skew_alarmed: bool,
+    effects: VecDeque<Effect>,
+    stats: Stats,
+}
+
+impl<B: Base> Protocol<B> {
+    /// The next effect, until `None`.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// One event. On `Err` the store cannot be read: drop the protocol.
+    pub fn handle(&mut self, event: Event, now: Now) -> Result<(), StoreError> {
+        match event {
+            Event::Command(ticket, command) => self.command(ticket, command, now),
+            Event::Commit => self.commit(now),
+            Event::Synced(round) => self.round_synced(round, now),
+            Event::Message { from, message } => self.message(from, message, now),
+            Event::Tick { chance } => self.tick(chance, now),
+            Event::Checkpointed => {
+                self.rows.thaw();
+                Ok(())
+            }
+            Event::Watch(object) => {
+                let hash = object_hash(&object);
+                self.watched.entry(object).or_insert((hash, 0)).1 += 1;
+                Ok(())
+            }
+            Event::Unwatch(object) => {
+                if let Some((_, watchers)) = self.watched.get_mut(&object) {
+                    *watchers -= 1;
+                    if *watchers == 0 {
+                        self.watched.remove(&object);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whose place this is.
+    pub const fn member(&self) -> Member {
+        self.member
+    }
+
+    /// The identity of this start.
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// What is applied and synced.
+    pub const fn synced(&self) -> &Arc<VersionVector> {
+        &self.synced
+    }
+
+    /// What is applied, synced or not.
+    pub const fn applied(&self) -> &VersionVector {
+        &self.applied
+    }
+
+    /// The sum of the rows at `synced`.
+    pub const fn synced_total(&self) -> u128 {
+        self.synced_total
+    }
+
+    /// The sum of the rows at `applied`.
+    pub fn total(&self) -> u128 {
+        self.rows.total()
+    }
+
+    /// The sums of the buckets at `applied`.
+    pub fn buckets(&self) -> &[u128] {
+        self.rows.buckets()
+    }
+
+    /// Every hashed row at `applied`, for checks; costs the whole state.
+    pub fn dump(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
+        self.rows.hashed()
+    }
+
+    /// Counts since this start.
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Rounds handed out and not yet synced.
+    pub fn rounds_in_flight(&self) -> usize {
+        self.unsynced.len()
+    }
+
+    /// Whether the open round holds anything.
+    pub fn has_open_round(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Whether the open round is full: commit before the next command.
+    pub fn is_round_full(&self) -> bool {
+        self.open.ops >= self.settings.round_ops as u64
+            || self.open.bytes.len() >= self.settings.round_bytes
+    }
+
+    /// Whether rows changed faster than checkpoints were written: wait for `Checkpointed`.
+    pub fn must_wait_for_checkpoint(&self) -> bool {
+        self.rows.is_frozen() && self.rows.live_rows() >= 4 * self.settings.checkpoint_rows
+    }
+
+    /// Deltas that wait for their causes.
+    pub fn buffered(&self) -> usize {
+        self.inbox.len()
+    }
+
+    /// Commands that wait for their session's vector.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        if matches!(effect, Effect::Send(..)) {
+            self.stats.messages_sent += 1;
+        }
+        self.effects.push_back(effect);
+    }
+}

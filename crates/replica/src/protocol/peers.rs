@@ -1,0 +1,335 @@
+//! Anti-entropy: push what is new, gossip what is known, pull what is missing.
+//!
+//! Gossip alone converges: every replica tells its synced vector to a random peer now and then,
+//! and whoever lacks something pulls exactly the ranges it lacks. Push only makes it fast: each
+//! synced round goes to every peer at once, as long as the peer keeps acknowledging.
+//!
+//! Bytes sent against bytes missing must stay near 1. So nobody relays what its origin pushes;
+//! what gossip says is missing is pulled only after `pull_delay_us`, since a push of it is usually
+//! under way; what is buffered or asked for already is not asked for again; and a peer that
+//! stops acknowledging is not pushed to until it is heard of, then from where it stands.
+
+use super::command::Alarm;
+use super::message::{Message, Range};
+use super::rows::Base;
+use super::time::{Now, Number};
+use super::{Effect, Protocol};
+use crate::store::StoreError;
+use orset::{Lattice, Member, Origin, VersionVector};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What is known of one peer.
+#[derive(Default)]
+struct Peer {
+    /// Its start as last heard; acknowledgements of another start do not count.
+    origin: Option<Origin>,
+    /// Its synced vector as last heard.
+    acked: VersionVector,
+    /// Highest own seq pushed to it.
+    pushed: u64,
+    /// When it last acknowledged something new, or pushing began.
+    progress_us: u64,
+    /// No pushing until it is heard of.
+    paused: bool,
+}
+
+/// Something missing here that somebody has.
+#[derive(Clone, Copy)]
+struct Lack {
+    /// Highest seq known to exist.
+    to: u64,
+    /// Who said so last.
+    at: Member,
+    /// Highest seq known for long enough that a push of it should have come.
+    due: u64,
+    /// When to pull up to `due`.
+    pull_us: u64,
+    /// What was applied when it was asked for last.
+    asked: Option<u64>,
+    /// It was asked for and nothing came: whoever has it may be asked next.
+    unanswered: bool,
+}
+
+impl Lack {
+    /// `due` has arrived: the rest has been known for a shorter time.
+    fn roll(&mut self, pull_us: u64) {
+        self.due = self.to;
+        self.pull_us = pull_us;
+        self.asked = None;
+        self.unanswered = false;
+    }
+}
+
+/// Pause before the rest of an answer that its byte budget cut short is asked for.
+const PULL_ON_US: u64 = 2_000;
+
+/// All peers, and what is missing here.
+#[derive(Default)]
+pub(super) struct Peers {
+    peers: BTreeMap<Member, Peer>,
+    lacks: BTreeMap<Origin, Lack>,
+    gossip_us: u64,
+}
+
+impl Peers {
+    pub fn new(members: &[Member], own: Member) -> Self {
+        let others = members.iter().filter(|member| **member != own);
+        let peers = others.map(|member| (*member, Peer::default())).collect();
+        Self { peers, ..Self::default() }
+    }
+
+    /// Forgets what has arrived; the rest of an answer that was cut short is asked for soon.
+    pub fn note_arrival(&mut self, from: Member, applied: &VersionVector, now: Now, delay_us: u64) {
+        self.lacks.retain(|origin, lack| {
+            let have = applied.get(*origin);
+            if have >= lack.due {
+                lack.roll(now.mono_us + delay_us);
+            } else if lack.at == from && lack.asked.is_some_and(|asked| have > asked) {
+                lack.pull_us = lack.pull_us.min(now.mono_us + PULL_ON_US);
+                lack.asked = Some(have);
+                lack.unanswered = false;
+            }
+            have < lack.to
+        });
+    }
+}
+
+impl<B: Base> Protocol<B> {
+    pub(super) fn message(
+        &mut self,
+        from: Member,
+        message: Message,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        if !self.peers.peers.contains_key(&from) {
+            return Ok(());
+        }
+        match message {
+            Message::Status { origin, number, vector, total, reply } => {
+                self.heard(from, origin, number, &vector, total, now)?;
+                if reply {
+                    let status = self.status(false);
+                    self.effect(Effect::Send(from, status));
+                }
+                Ok(())
+            }
+            Message::Pull { ranges } => self.serve(from, &ranges),
+            Message::Deltas { deltas } => self.deltas(from, deltas, now),
+        }
+    }
+
+    /// Gossip, pulls and deadlines.
+    pub(super) fn tick(&mut self, chance: u64, now: Now) -> Result<(), StoreError> {
+        self.expire_waiting(now);
+        if now.mono_us >= self.peers.gossip_us && !self.peers.peers.is_empty() {
+            self.peers.gossip_us = now.mono_us + self.settings.gossip_us;
+            let at = (chance % self.peers.peers.len() as u64) as usize;
+            if let Some(peer) = self.peers.peers.keys().nth(at).copied() {
+                let status = self.status(true);
+                self.effect(Effect::Send(peer, status));
+            }
+        }
+        self.pull_due(now);
+        for peer in self.peers.peers.values_mut() {
+            let behind = peer.pushed > peer.acked.get(self.origin);
+            if behind && now.mono_us > peer.progress_us + self.settings.push_timeout_us {
+                peer.paused = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// What this replica has synced, for a peer to hear.
+    pub(super) fn status(&self, reply: bool) -> Message {
+        Message::Status {
+            origin: self.origin,
+            number: self.number(),
+            vector: (*self.synced).clone(),
+            total: self.synced_total,
+            reply,
+        }
+    }
+
+    /// The membership in force; static for now, so its number never moves.
+    pub const fn number(&self) -> Number {
+        0
+    }
+
+    fn heard(
+        &mut self,
+        from: Member,
+        origin: Origin,
+        number: Number,
+        vector: &VersionVector,
+        total: u128,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        if number == self.number() && *vector == *self.synced {
+            self.stats.totals_compared += 1;
+            if total != self.synced_total {
+                let totals = (self.synced_total, total);
+                self.effect(Effect::Alarm(Alarm::Diverged { peer: from, totals }));
+            }
+        }
+        for dot in vector.iter() {
+            let missing = !self.applied.contains(dot)
+                && dot.origin != self.origin
+                && !self.inbox.quarantined.contains(&dot.origin);
+            if missing {
+                let pull_us = now.mono_us + self.settings.pull_delay_us;
+                let (to, due) = (dot.seq, dot.seq);
+                let new = Lack { to, at: from, due, pull_us, asked: None, unanswered: false };
+                let lack = self.peers.lacks.entry(dot.origin).or_insert(new);
+                lack.to = lack.to.max(dot.seq);
+                if (lack.asked.is_none() || lack.unanswered) && dot.seq >= lack.due {
+                    lack.at = from;
+                }
+            }
+        }
+        self.pull_now_if_waiting(now);
+        self.acknowledged(from, origin, vector, now)
+    }
+
+    fn acknowledged(
+        &mut self,
+        from: Member,
+        origin: Origin,
+        vector: &VersionVector,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let own = self.origin;
+        let Some(peer) = self.peers.peers.get_mut(&from) else { return Ok(()) };
+        if peer.origin != Some(origin) {
+            // A new start remembers only what it had synced: begin again from what it says.
+            *peer = Peer { origin: Some(origin), progress_us: now.mono_us, ..Peer::default() };
+            peer.paused = true;
+        }
+        if vector.get(own) > peer.acked.get(own) {
+            peer.progress_us = now.mono_us;
+        }
+        peer.acked.join(vector);
+        if peer.paused {
+            peer.paused = false;
+            peer.pushed = peer.acked.get(own);
+            peer.progress_us = now.mono_us;
+        }
+        peer.pushed = peer.pushed.max(peer.acked.get(own));
+        self.push_on(from, now)
+    }
+
+    /// Pushes a freshly synced round to every peer that is up to date with the pushing.
+    pub(super) fn push(&mut self, seq: u64, bytes: &Arc<[u8]>, now: Now) {
+        let own = self.origin;
+        let window = self.settings.push_window;
+        let mut to = Vec::new();
+        for (member, peer) in &mut self.peers.peers {
+            let acked = peer.acked.get(own);
+            if !peer.paused && peer.pushed + 1 == seq && seq - acked.min(seq) <= window {
+                if peer.pushed == acked {
+                    peer.progress_us = now.mono_us;
+                }
+                peer.pushed = seq;
+                to.push(*member);
+            }
+        }
+        for member in to {
+            self.effect(Effect::Send(member, Message::Deltas { deltas: vec![bytes.clone()] }));
+        }
+    }
+
+    /// Goes on pushing from the log to a peer that fell behind the pushing.
+    fn push_on(&mut self, member: Member, now: Now) -> Result<(), StoreError> {
+        let own = self.origin;
+        let synced = self.synced.get(own);
+        let Some(peer) = self.peers.peers.get_mut(&member) else { return Ok(()) };
+        let limit = synced.min(peer.acked.get(own) + self.settings.push_window);
+        if peer.paused || peer.pushed >= limit {
+            return Ok(());
+        }
+        if peer.pushed == peer.acked.get(own) {
+            peer.progress_us = now.mono_us;
+        }
+        let from = peer.pushed + 1;
+        let deltas = self.rows.base.log(own, from, limit, self.settings.message_bytes)?;
+        peer.pushed += deltas.len() as u64;
+        if !deltas.is_empty() {
+            self.effect(Effect::Send(member, Message::Deltas { deltas }));
+        }
+        Ok(())
+    }
+
+    /// Answers a pull with what is synced here, up to the message's bytes.
+    fn serve(&mut self, from: Member, ranges: &[Range]) -> Result<(), StoreError> {
+        let mut left = self.settings.message_bytes;
+        let mut deltas: Vec<Arc<[u8]>> = Vec::new();
+        for range in ranges.iter().take(64) {
+            let to = range.to.min(self.synced.get(range.origin));
+            if range.from == 0 || range.from > to || left == 0 {
+                continue;
+            }
+            let found = self.rows.base.log(range.origin, range.from, to, left)?;
+            let bytes: usize = found.iter().map(|delta| delta.len()).sum();
+            left = left.saturating_sub(bytes);
+            deltas.extend(found);
+        }
+        if !deltas.is_empty() {
+            self.effect(Effect::Send(from, Message::Deltas { deltas }));
+        }
+        Ok(())
+    }
+
+    /// A session waits: what is missing is pulled without the usual delay.
+    pub(super) fn pull_now(&mut self, now: Now) {
+        for lack in self.peers.lacks.values_mut().filter(|lack| lack.asked.is_none()) {
+            lack.due = lack.to;
+            lack.pull_us = now.mono_us;
+        }
+        if self.peers.lacks.is_empty()
+            && now.mono_us + self.settings.gossip_us > self.peers.gossip_us
+        {
+            // Nobody has told us of it yet: ask all, once per gossip interval.
+            self.peers.gossip_us = now.mono_us + 2 * self.settings.gossip_us;
+            let peers: Vec<Member> = self.peers.peers.keys().copied().collect();
+            for peer in peers {
+                let status = self.status(true);
+                self.effect(Effect::Send(peer, status));
+            }
+        }
+        self.pull_due(now);
+    }
+
+    pub(super) fn pull_now_if_waiting(&mut self, now: Now) {
+        if !self.waiting.is_empty() {
+            self.pull_now(now);
+        }
+    }
+
+    fn pull_due(&mut self, now: Now) {
+        let applied = &self.applied;
+        self.peers.lacks.retain(|origin, lack| applied.get(*origin) < lack.to);
+        let mut pulls: BTreeMap<Member, Vec<Range>> = BTreeMap::new();
+        for (origin, lack) in &mut self.peers.lacks {
+            if lack.pull_us > now.mono_us {
+                continue;
+            }
+            let have = applied.get(*origin);
+            if have >= lack.due {
+                lack.roll(now.mono_us + self.settings.pull_delay_us);
+                continue;
+            }
+            lack.pull_us = now.mono_us + self.settings.pull_timeout_us;
+            lack.unanswered = lack.asked == Some(have);
+            lack.asked = Some(have);
+            let gaps = self.inbox.gaps(*origin, have + 1, lack.due);
+            let ranges = gaps.into_iter().map(|(from, to)| Range { origin: *origin, from, to });
+            pulls.entry(lack.at).or_default().extend(ranges);
+        }
+        for (peer, mut ranges) in pulls {
+            ranges.truncate(64);
+            if !ranges.is_empty() {
+                self.effect(Effect::Send(peer, Message::Pull { ranges }));
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Opening: the state of the last checkpoint, and the log above it.
+//!
+//! The checkpoint names its vector. Every delta of the log beyond it is replayed in causal order
+//! through the same code that applied it the first time, so what recovery yields is a function
+//! of the log's synced prefix, whatever was in memory when the power went. The log is causally
+//! closed (a round is appended whole, after everything it depends on), so a replay that cannot go
+//! on means that bytes were lost: an error, never a guess.
+//!
+//! Every start takes a new origin; the start before is remembered by its last delta's origin and
+//! told in the first delta of this one.
+
+use super::apply::corrupted;
+use super::canary::Canary;
+use super::delta::Delta;
+use super::peers::Peers;
+use super::receive::Inbox;
+use super::round::Open;
+use super::rows::{Base, Rows, decode_vector, meta_key};
+use super::settings::ProtocolSettings;
+use super::{Protocol, Stats};
+use crate::store::{LogExtent, StateBatch, StoreError};
+use orset::{HybridClock, HybridTime, Member, Origin, VersionVector};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// Who starts, and from what.
+pub struct Start {
+    /// The member whose directory it is.
+    pub member: Member,
+    /// A fresh identity for this start.
+    pub origin: Origin,
+    /// The identity of the start before, if there was one.
+    pub previous: Option<Origin>,
+    /// The log's extents.
+    pub extents: Vec<LogExtent>,
+}
+
+/// Bytes of log read at a time while replaying.
+const REPLAY_BYTES: usize = 1 << 20;
+
+impl<B: Base> Protocol<B> {
+    /// Recovers and starts. `checkpoint` writes a batch to the store; it is called now and then so
+    /// that a long replay stays within memory.
+    pub fn new(
+        start: Start,
+        settings: ProtocolSettings,
+        base: B,
+        checkpoint: impl FnMut(&StateBatch) -> Result<(), StoreError>,
+    ) -> Result<Self, StoreError> {
+        Self::with_canary(start, settings, base, checkpoint, Canary::None)
+    }
+
+    /// As `new`, with a bug planted; for the simulator alone.
+    pub fn with_canary(
+        start: Start,
+        settings: ProtocolSettings,
+        base: B,
+        mut checkpoint: impl FnMut(&StateBatch) -> Result<(), StoreError>,
+        canary: Canary,
+    ) -> Result<Self, StoreError> {
+        let rows = Rows::new(base)?;
+        let (applied, time) = match rows.base.get(&meta_key(b"vector"))? {
+            Some(bytes) => decode_vector(&bytes).map_err(corrupted("checkpoint vector"))?,
+            None => (VersionVector::new(), 0),
+        };
+        let mut hybrid = HybridClock::default();
+        hybrid.observe(HybridTime::from_bits(time));
+        let peers = Peers::new(&settings.members, start.member);
+        let mut protocol = Self {
+            member: start.member,
+            origin: start.origin,
+            previous: start.previous,
+            settings,
+            canary,
+            rows,
+            hybrid,
+            applied,
+            synced: Arc::new(VersionVector::new()),
+            synced_total: 0,
+            depended: VersionVector::new(),
+            open: Open::default(),
+            unsynced: VecDeque::new(),
+            last_round: 0,
+            freeze_after: None,
+            inbox: Inbox::default(),
+            peers,
+            waiting: VecDeque::new(),
+            watched: BTreeMap::new(),
+            skew_alarmed: false,
+            effects: VecDeque::new(),
+            stats: Stats::default(),
+        };
+        protocol.learn_members(&start.extents)?;
+        protocol.replay_log(&start.extents, &mut checkpoint)?;
+        protocol.synced = Arc::new(protocol.applied.clone());
+        protocol.synced_total = protocol.rows.total();
+        Ok(protocol)
+    }
+
+    /// Whose the origins are stands in their first deltas.
+    fn learn_members(&mut self, extents: &[LogExtent]) -> Result<(), StoreError> {
+        for extent in extents.iter().filter(|extent| extent.first == 1) {
+            for bytes in self.rows.base.log(extent.origin, 1, 1, 1)? {
+                let delta = Delta::decode(&bytes).map_err(corrupted("log record"))?;
+                if let Some(birth) = delta.birth {
+                    self.inbox.members.insert(extent.origin, birth.member);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_log(
+        &mut self,
+        extents: &[LogExtent],
+        checkpoint: &mut impl FnMut(&StateBatch) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut pending: BTreeMap<Origin, VecDeque<Delta>> = BTreeMap::new();
+        loop {
+            let mut moved = false;
+            let mut left = false;
+            for extent in extents {
+                let queue = pending.entry(extent.origin).or_default();
+                if queue.is_empty() {
+                    let from = self.applied.get(extent.origin) + 1;
+                    if from <= extent.last {
+                        let found =
+                            self.rows.base.log(extent.origin, from, extent.last, REPLAY_BYTES)?;
+                        for bytes in found {
+                            let delta = Delta::decode(&bytes).map_err(corrupted("log record"))?;
+                            queue.push_back(delta);
+                        }
+                    }
+                }
+                while let Some(delta) = queue.pop_front_if(|delta| {
+                    self.applied.get(delta.dot.origin) + 1 == delta.dot.seq
+                        && delta.deps.iter().all(|dep| self.applied.contains(*dep))
+                }) {
+                    self.replay(&delta)?;
+                    moved = true;
+                }
+                left |= self.applied.get(extent.origin) < extent.last;
+            }
+            if self.rows.live_rows() >= self.settings.checkpoint_rows {
+                let batch = self.freeze_now();
+                checkpoint(&batch)?;
+                self.rows.thaw();
+            }
+            if !left {
+                return Ok(());
+            }
+            if !moved {
+                return Err(StoreError::Corrupted(
+                    "the log lacks deltas that others in it depend on".into(),
+                ));
+            }
+        }
+    }
+
+    /// Everything changed since the last checkpoint, as a batch, for a clean close. Call it only
+    /// when nothing is unsynced; the protocol is not used afterwards.
+    pub fn into_last_checkpoint(mut self) -> Option<Arc<StateBatch>> {
+        let quiet = self.unsynced.is_empty() && !self.has_open_round() && !self.rows.is_frozen();
+        (quiet && self.rows.live_rows() > 0).then(|| self.freeze_now())
+    }
+}

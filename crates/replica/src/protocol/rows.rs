@@ -1,0 +1,348 @@
+//! The rows of all objects: what was changed since the last checkpoint, over what the store has.
+//!
+//! ```text
+//! 0x00 name                          meta (checkpoint vector, bucket sums)
+//! 0x01 object, product, op id     -> entry                     hashed
+//! 0x02 op id                      -> op memory, one per object  not hashed: Cut may drop it
+//! 0x03 object                     -> counter value, 16 bytes    hashed
+//! ```
+//!
+//! Rows changed since the last checkpoint are held in `live`; at a checkpoint they become `frozen`
+//! until the store has them. A look-up asks live, frozen, store, in this order, so it always
+//! sees the newest. Every put and delete of a hashed row moves the sum of its bucket by the
+//! hashes of the old and new row: wrapping addition, so the order of changes does not matter
+//! and equal rows have equal sums (Bellare, Micciancio 1997: incremental hashing).
+
+use crate::store::{Row, StateBatch, StoreError};
+use orset::cart::Entry;
+use orset::codec::{Reader, put_u64};
+use orset::counter::Change;
+use orset::{DecodeError, ObjectKey, OpId, Product};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+
+/// What the protocol may read of the store. It never writes: writing is an effect.
+pub trait Base {
+    /// The value of one row.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Rows below `prefix` after `after`, ascending.
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError>;
+    /// Encoded deltas, in order, at least one if there is one.
+    fn log(
+        &self,
+        origin: orset::Origin,
+        from: u64,
+        to: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Arc<[u8]>>, StoreError>;
+}
+
+/// Buckets of the state sum; a mismatch is narrowed to one of them.
+pub const BUCKETS: usize = 1_024;
+
+pub(super) const META: u8 = 0;
+pub(super) const ENTRY: u8 = 1;
+pub(super) const MEMORY: u8 = 2;
+pub(super) const COUNTER: u8 = 3;
+
+/// Where one op id stands in one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Memory {
+    pub object: ObjectKey,
+    /// Hash of the request; `None` when a remove named the id before its op arrived.
+    pub content: Option<u64>,
+    pub state: MemoryState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum MemoryState {
+    Gone,
+    In(Product),
+    Counted(Change),
+}
+
+pub(super) fn encode_memory(memories: &[Memory], out: &mut Vec<u8>) {
+    for memory in memories {
+        let state = match &memory.state {
+            MemoryState::Gone => 0,
+            MemoryState::In(_) => 1,
+            MemoryState::Counted(_) => 2,
+        };
+        out.push(state | if memory.content.is_some() { 4 } else { 0 });
+        out.extend_from_slice(memory.object.as_bytes());
+        if let Some(content) = memory.content {
+            out.extend_from_slice(&content.to_be_bytes());
+        }
+        match &memory.state {
+            MemoryState::Gone => {}
+            MemoryState::In(product) => product.encode(out),
+            MemoryState::Counted(change) => change.encode(out),
+        }
+    }
+}
+
+pub(super) fn decode_memory(bytes: &[u8]) -> Result<Vec<Memory>, DecodeError> {
+    let mut from = Reader::new(bytes);
+    let mut memories = Vec::with_capacity(1);
+    while from.remaining() > 0 {
+        let tag = from.u8()?;
+        let object = ObjectKey::decode(&mut from)?;
+        let content = if tag & 4 == 0 {
+            None
+        } else {
+            let mut hash = [0; 8];
+            hash.copy_from_slice(from.take(8)?);
+            Some(u64::from_be_bytes(hash))
+        };
+        let state = match tag & !4 {
+            0 => MemoryState::Gone,
+            1 => MemoryState::In(Product::decode(&mut from)?),
+            2 => MemoryState::Counted(Change::decode(&mut from)?),
+            tag => return Err(DecodeError::UnknownTag { what: "op memory", tag }),
+        };
+        memories.push(Memory { object, content, state });
+    }
+    Ok(memories)
+}
+
+pub(super) fn line_key(object: &ObjectKey, product: &Product) -> Vec<u8> {
+    let mut key = Vec::with_capacity(object.as_bytes().len() + product.as_bytes().len() + 19);
+    key.push(ENTRY);
+    key.extend_from_slice(object.as_bytes());
+    product.encode(&mut key);
+    key
+}
+
+pub(super) fn entry_key(object: &ObjectKey, product: &Product, op: OpId) -> Vec<u8> {
+    let mut key = line_key(object, product);
+    key.extend_from_slice(op.as_bytes());
+    key
+}
+
+pub(super) fn object_key(kind: u8, object: &ObjectKey) -> Vec<u8> {
+    let mut key = Vec::with_capacity(object.as_bytes().len() + 1);
+    key.push(kind);
+    key.extend_from_slice(object.as_bytes());
+    key
+}
+
+pub(super) fn memory_key(op: OpId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(17);
+    key.push(MEMORY);
+    key.extend_from_slice(op.as_bytes());
+    key
+}
+
+pub(super) fn meta_key(name: &[u8]) -> Vec<u8> {
+    let mut key = vec![META];
+    key.extend_from_slice(name);
+    key
+}
+
+/// The hash of an object's name: buckets and touched sets go by it.
+pub fn object_hash(object: &ObjectKey) -> u64 {
+    xxh3_64(object.as_bytes())
+}
+
+/// The hash of one row, as it enters the sums.
+pub fn row_hash(key: &[u8], value: &[u8]) -> u128 {
+    xxh3_128_with_seed(value, xxh3_64(key))
+}
+
+/// Splits the key of an entry row behind `0x01 object` into product and op id.
+pub(super) fn parse_entry(row: &Row, prefix_len: usize) -> Result<(OpId, Entry), DecodeError> {
+    let mut key = Reader::new(&row.0[prefix_len..]);
+    let product = Product::decode(&mut key)?;
+    let op = OpId::from_bytes(key.id()?).map_err(|_| DecodeError::Bounds("op id in a row key"))?;
+    key.finish()?;
+    let mut value = Reader::new(&row.1);
+    let entry = Entry::decode_row(product, &mut value)?;
+    value.finish()?;
+    Ok((op, entry))
+}
+
+/// Rows over a store. See the file's head.
+pub(super) struct Rows<B> {
+    pub base: B,
+    live: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    frozen: Arc<StateBatch>,
+    buckets: Vec<u128>,
+    dirty_buckets: Vec<bool>,
+    total: u128,
+}
+
+impl<B: Base> Rows<B> {
+    pub fn new(base: B) -> Result<Self, StoreError> {
+        let mut rows = Self {
+            base,
+            live: BTreeMap::new(),
+            frozen: Arc::new(Vec::new()),
+            buckets: vec![0; BUCKETS],
+            dirty_buckets: vec![false; BUCKETS],
+            total: 0,
+        };
+        let prefix = meta_key(b"sum/");
+        for (key, value) in rows.base.scan(&prefix, None, BUCKETS)? {
+            let at = key[prefix.len()..].try_into().map(u16::from_be_bytes);
+            let sum = value.as_slice().try_into().map(u128::from_be_bytes);
+            let (Ok(at), Ok(sum)) = (at, sum) else {
+                return Err(StoreError::Corrupted("bucket sum row".into()));
+            };
+            if let Some(bucket) = rows.buckets.get_mut(usize::from(at)) {
+                *bucket = sum;
+                rows.total = rows.total.wrapping_add(sum);
+            }
+        }
+        Ok(rows)
+    }
+
+    pub fn total(&self) -> u128 {
+        self.total
+    }
+
+    pub fn buckets(&self) -> &[u128] {
+        &self.buckets
+    }
+
+    pub fn live_rows(&self) -> usize {
+        self.live.len()
+    }
+
+    pub fn is_frozen(&self) -> bool {
+        !self.frozen.is_empty()
+    }
+
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(value) = self.live.get(key) {
+            return Ok(value.clone());
+        }
+        if let Ok(at) = self.frozen.binary_search_by(|row| row.0.as_slice().cmp(key)) {
+            return Ok(self.frozen[at].1.clone());
+        }
+        self.base.get(key)
+    }
+
+    /// All rows below `prefix`, ascending.
+    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<Row>, StoreError> {
+        let mut changed: BTreeMap<&[u8], Option<&Vec<u8>>> = BTreeMap::new();
+        let from = self.frozen.partition_point(|row| row.0.as_slice() < prefix);
+        for (key, value) in &self.frozen[from..] {
+            if !key.starts_with(prefix) {
+                break;
+            }
+            changed.insert(key, value.as_ref());
+        }
+        for (key, value) in self.live.range(prefix.to_vec()..) {
+            if !key.starts_with(prefix) {
+                break;
+            }
+            changed.insert(key, value.as_ref());
+        }
+        let mut rows = Vec::new();
+        let mut changed = changed.into_iter().peekable();
+        let mut after: Option<Vec<u8>> = None;
+        const PAGE: usize = 1_024;
+        loop {
+            let page = self.base.scan(prefix, after.as_deref(), PAGE)?;
+            let full = page.len() == PAGE;
+            after = page.last().map(|row| row.0.clone());
+            for row in page {
+                while let Some((key, value)) = changed.next_if(|(key, _)| *key < row.0.as_slice()) {
+                    rows.extend(value.map(|value| (key.to_vec(), value.clone())));
+                }
+                match changed.next_if(|(key, _)| *key == row.0.as_slice()) {
+                    Some((_, None)) => {}
+                    Some((_, Some(value))) => rows.push((row.0, value.clone())),
+                    None => rows.push(row),
+                }
+            }
+            if !full {
+                break;
+            }
+        }
+        rows.extend(changed.filter_map(|(key, value)| Some((key.to_vec(), value?.clone()))));
+        Ok(rows)
+    }
+
+    /// Writes a row that no sum covers.
+    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.live.insert(key, Some(value));
+    }
+
+    /// Writes or deletes a hashed row; `old` is its value before.
+    pub fn change(
+        &mut self,
+        bucket: usize,
+        key: Vec<u8>,
+        old: Option<&[u8]>,
+        new: Option<Vec<u8>>,
+        hashed: impl Fn(&[u8], &[u8]) -> u128,
+    ) {
+        let minus = old.map_or(0, |value| hashed(&key, value));
+        let plus = new.as_deref().map_or(0, |value| hashed(&key, value));
+        let moved = plus.wrapping_sub(minus);
+        self.buckets[bucket] = self.buckets[bucket].wrapping_add(moved);
+        self.dirty_buckets[bucket] = true;
+        self.total = self.total.wrapping_add(moved);
+        self.live.insert(key, new);
+    }
+
+    /// Moves the rows changed so far into a batch for the store, with `meta` rows added.
+    pub fn freeze(&mut self, meta: Vec<(Vec<u8>, Vec<u8>)>) -> Arc<StateBatch> {
+        for (at, dirty) in self.dirty_buckets.iter_mut().enumerate() {
+            if std::mem::take(dirty) {
+                let mut key = meta_key(b"sum/");
+                key.extend_from_slice(&(at as u16).to_be_bytes());
+                self.live.insert(key, Some(self.buckets[at].to_be_bytes().to_vec()));
+            }
+        }
+        for (key, value) in meta {
+            self.live.insert(key, Some(value));
+        }
+        self.frozen = Arc::new(std::mem::take(&mut self.live).into_iter().collect());
+        self.frozen.clone()
+    }
+
+    /// The store has the frozen rows.
+    pub fn thaw(&mut self) {
+        self.frozen = Arc::new(Vec::new());
+    }
+
+    /// All hashed rows; for checkers and tests.
+    pub fn hashed(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
+        let mut rows = self.scan(&[ENTRY])?;
+        rows.extend(self.scan(&[COUNTER])?);
+        Ok(rows.into_iter().collect())
+    }
+}
+
+pub(super) fn counter_value(bytes: Option<&[u8]>) -> Result<i128, StoreError> {
+    match bytes {
+        None => Ok(0),
+        Some(bytes) => bytes
+            .try_into()
+            .map(i128::from_be_bytes)
+            .map_err(|_| StoreError::Corrupted("counter row".into())),
+    }
+}
+
+pub(super) fn encode_vector(vector: &orset::VersionVector, time: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_u64(&mut out, time);
+    vector.encode(&mut out);
+    out
+}
+
+pub(super) fn decode_vector(bytes: &[u8]) -> Result<(orset::VersionVector, u64), DecodeError> {
+    let mut from = Reader::new(bytes);
+    let time = from.u64()?;
+    let vector = orset::VersionVector::decode(&mut from)?;
+    from.finish()?;
+    Ok((vector, time))
+}

@@ -1,0 +1,95 @@
+//! The knobs of the protocol, with what smaller and larger values cost.
+
+use orset::Member;
+
+/// Plain data; `validate` is called where a replica is opened.
+#[derive(Clone, Debug)]
+pub struct ProtocolSettings {
+    /// Every member of the cluster, this one included; a cluster of one is fine for ever.
+    pub members: Vec<Member>,
+    /// Microseconds between two rounds of gossip (one random peer each). Smaller heals faster
+    /// after a loss and costs one small message each time.
+    pub gossip_us: u64,
+    /// Microseconds to wait for a push already under way before pulling what gossip says is
+    /// missing. Smaller pulls what would have arrived anyway (bandwidth); larger delays repair.
+    pub pull_delay_us: u64,
+    /// Microseconds after which an unanswered pull is sent again, perhaps elsewhere.
+    pub pull_timeout_us: u64,
+    /// Deltas pushed to a peer beyond its last acknowledgement. Smaller stalls on long links.
+    pub push_window: u64,
+    /// Microseconds without an acknowledgement after which pushing to a peer pauses until it is
+    /// heard again. Smaller resends sooner and more.
+    pub push_timeout_us: u64,
+    /// Bytes of deltas in one message; at least one delta is always sent.
+    pub message_bytes: usize,
+    /// Deltas that may wait for their causes; beyond it the newest are dropped and pulled later.
+    pub buffer_deltas: usize,
+    /// Bytes of deltas that may wait for their causes.
+    pub buffer_bytes: usize,
+    /// Rows changed since the last checkpoint at which the next begins. Smaller shortens recovery
+    /// and memory; larger coalesces more writes of hot rows.
+    pub checkpoint_rows: usize,
+    /// Milliseconds that an op id's birth or a stamp may be ahead of this clock.
+    pub skew_ms: u64,
+    /// Ops in one round at most.
+    pub round_ops: usize,
+    /// Bytes of encoded ops in one round at most; also the bound of a single op.
+    pub round_bytes: usize,
+    /// Commands that may wait for this replica to catch up with their session.
+    pub waiting_max: usize,
+}
+
+impl ProtocolSettings {
+    /// Defaults for `members` in one process or region.
+    pub fn new(members: Vec<Member>) -> Self {
+        Self {
+            members,
+            gossip_us: 100_000,
+            pull_delay_us: 50_000,
+            pull_timeout_us: 300_000,
+            push_window: 256,
+            push_timeout_us: 1_000_000,
+            message_bytes: 256 << 10,
+            buffer_deltas: 4_096,
+            buffer_bytes: 32 << 20,
+            checkpoint_rows: 32_768,
+            skew_ms: 300_000,
+            round_ops: 4_096,
+            round_bytes: 4 << 20,
+            waiting_max: 4_096,
+        }
+    }
+
+    /// Says which knob is out of bounds.
+    pub fn validate(&self) -> Result<(), String> {
+        let positive = [
+            ("gossip_us", self.gossip_us),
+            ("push_window", self.push_window),
+            ("pull_timeout_us", self.pull_timeout_us),
+            ("push_timeout_us", self.push_timeout_us),
+            ("message_bytes", self.message_bytes as u64),
+            ("buffer_deltas", self.buffer_deltas as u64),
+            ("buffer_bytes", self.buffer_bytes as u64),
+            ("checkpoint_rows", self.checkpoint_rows as u64),
+            ("round_ops", self.round_ops as u64),
+            ("round_bytes", self.round_bytes as u64),
+            ("waiting_max", self.waiting_max as u64),
+        ];
+        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{name} must be at least 1"));
+        }
+        if self.round_bytes > crate::store::MAX_RECORD_BYTES / 2 {
+            return Err(format!(
+                "round_bytes must be at most {}",
+                crate::store::MAX_RECORD_BYTES / 2
+            ));
+        }
+        let mut members = self.members.clone();
+        members.sort_unstable();
+        members.dedup();
+        if members.len() != self.members.len() {
+            return Err("members names a member twice".into());
+        }
+        Ok(())
+    }
+}

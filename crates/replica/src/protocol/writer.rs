@@ -1,0 +1,297 @@
+//! Commands: what a client's write means here, and what a read shows.
+//!
+//! A write is decided against the rows as they are now (which entries a remove means), applied to
+//! them at once, and encoded into the open round. What its client knows, others will know: the
+//! reply leaves when the round is synced. A write whose op id is known does nothing and is
+//! answered when everything applied so far is synced: an earlier answer would rest on a round
+//! that may still be lost (counterexample 2).
+
+use super::apply::{apply, entries, line, memories, value};
+use super::canary::Canary;
+use super::command::{Command, Read, Refusal, Reply, Shown, Ticket, Value, Write, Written};
+use super::rows::{Base, Memory, object_hash};
+use super::time::Now;
+use super::{Effect, Protocol};
+use crate::store::StoreError;
+use orset::cart::{
+    CartEffect, Content, EntryKind, Line, Moved, Seen, counted, line_ids, line_of, take_plan,
+};
+use orset::{Dot, Effect as OpEffect, Kind, ObjectKey, Op, OpId, OpIdSet, Product, Request};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl<B: Base> Protocol<B> {
+    pub(super) fn command(
+        &mut self,
+        ticket: Ticket,
+        command: Command,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let after = match &command {
+            Command::Write(write) => &write.after,
+            Command::Read(read) => &read.after,
+        };
+        if !self.applied.covers(after) {
+            return self.wait(ticket, command, now);
+        }
+        match command {
+            Command::Write(write) => self.write(ticket, write, now),
+            Command::Read(read) => self.read(ticket, &read),
+        }
+    }
+
+    /// Parks a command until its session's vector is covered, and pulls what is missing.
+    fn wait(&mut self, ticket: Ticket, command: Command, now: Now) -> Result<(), StoreError> {
+        if self.waiting.len() >= self.settings.waiting_max {
+            self.effect(Effect::Reply(ticket, Err(Refusal::Overloaded)));
+            return Ok(());
+        }
+        self.stats.waited += 1;
+        self.waiting.push_back((ticket, command));
+        self.pull_now(now);
+        self.expire_waiting(now);
+        Ok(())
+    }
+
+    /// Tries parked commands again; called when the applied vector may have grown.
+    pub(super) fn retry_waiting(&mut self, now: Now) -> Result<(), StoreError> {
+        for _ in 0..self.waiting.len() {
+            let Some((ticket, command)) = self.waiting.pop_front() else { break };
+            let after = match &command {
+                Command::Write(write) => &write.after,
+                Command::Read(read) => &read.after,
+            };
+            if self.applied.covers(after) {
+                self.command(ticket, command, now)?;
+            } else {
+                self.waiting.push_back((ticket, command));
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers parked commands whose deadline is over.
+    pub(super) fn expire_waiting(&mut self, now: Now) {
+        let mut kept = std::mem::take(&mut self.waiting);
+        kept.retain(|(ticket, command)| {
+            let (after, deadline_us) = match command {
+                Command::Write(write) => (&write.after, write.deadline_us),
+                Command::Read(read) => (&read.after, read.deadline_us),
+            };
+            if deadline_us > now.mono_us {
+                return true;
+            }
+            if let Some((origin, have, need)) = self.applied.first_missing(after) {
+                let refusal = Refusal::Behind { origin, have, need };
+                self.effects.push_back(Effect::Reply(*ticket, Err(refusal)));
+                return false;
+            }
+            true
+        });
+        self.waiting = kept;
+    }
+
+    fn write(&mut self, ticket: Ticket, write: Write, now: Now) -> Result<(), StoreError> {
+        if let Err(refusal) = write.check(now, self.settings.skew_ms) {
+            self.effect(Effect::Reply(ticket, Err(refusal)));
+            return Ok(());
+        }
+        let content = write.request.content_hash(&write.object);
+        let known = memories(&self.rows, write.op)?;
+        match judge(&known, &write.object, content) {
+            Judgement::New => {}
+            Judgement::Reused => {
+                let refusal = Refusal::OpIdReused(write.op);
+                self.effect(Effect::Reply(ticket, Err(refusal)));
+                return Ok(());
+            }
+            Judgement::Retry => {
+                self.stats.duplicates += 1;
+                let written = self.written_before(&write)?;
+                self.park(ticket, Reply::Written(written));
+                return Ok(());
+            }
+        }
+        if self.is_round_full() {
+            self.commit(now)?;
+        }
+        let (ops, ended, taken) = self.decide(&write, now)?;
+        let before = self.open.bytes.len();
+        for op in &ops {
+            op.encode(&mut self.open.bytes);
+        }
+        let bytes = self.open.bytes.len() - before;
+        let max = self.settings.round_bytes;
+        if bytes > max {
+            self.open.bytes.truncate(before);
+            self.effect(Effect::Reply(ticket, Err(Refusal::TooLarge { bytes, max })));
+            return Ok(());
+        }
+        let dot = Dot::new(self.origin, self.applied.get(self.origin) + 1);
+        let single = ops.len() == 1;
+        let mut known = Some(known);
+        for op in &ops {
+            let known = known.take().filter(|_| single);
+            apply(&mut self.rows, op, content, dot, known, self.canary)?;
+            self.open.touched.insert(object_hash(&op.object));
+        }
+        self.open.ops += ops.len() as u64;
+        // The vector is filled in when the round is released.
+        let written = Written { dot: Some(dot), vector: self.synced.clone(), ended, taken };
+        self.open.replies.push((ticket, Ok(Reply::Written(written))));
+        Ok(())
+    }
+
+    /// What a request means against the rows as they are: its ops, the entries it ends, the units
+    /// it takes.
+    fn decide(&mut self, write: &Write, now: Now) -> Result<(Vec<Op>, OpIdSet, u64), StoreError> {
+        let (object, seen) = (&write.object, write.seen.as_ref());
+        let op = |effect| Op {
+            id: write.op,
+            object: object.clone(),
+            request: write.request.clone(),
+            effect: OpEffect::Cart(effect),
+        };
+        Ok(match &write.request {
+            Request::Count(_) => {
+                let op = Op { effect: OpEffect::Count, ..op(CartEffect::End(OpIdSet::new())) };
+                (vec![op], OpIdSet::new(), 0)
+            }
+            Request::Add(content) => {
+                (vec![op(CartEffect::Add(content.clone()))], OpIdSet::new(), 0)
+            }
+            Request::Remove(product) => {
+                let ids = self.line_ids(object, product, seen)?;
+                (vec![op(CartEffect::End(ids.clone()))], ids, 0)
+            }
+            Request::Set { product, quantity, attributes } => {
+                let ids = self.line_ids(object, product, seen)?;
+                let stamp = self.hybrid.tick(now.wall_ms);
+                let content = (*quantity > 0).then(|| Content {
+                    product: product.clone(),
+                    quantity: *quantity,
+                    kind: EntryKind::Assigned(stamp),
+                    attributes: attributes.clone(),
+                });
+                (vec![op(CartEffect::Assign(ids.clone(), content))], ids, 0)
+            }
+            Request::Decrement(product, want) => {
+                let entries = line(&self.rows, object, product)?;
+                let takes = take_plan(&entries, product, *want, seen);
+                let ids = takes.iter().map(|(op, _)| *op).collect();
+                let taken = takes.iter().map(|(_, take)| u64::from(take.here)).sum();
+                (vec![op(CartEffect::Take(takes))], ids, taken)
+            }
+            Request::Clear => {
+                let ids = match seen {
+                    Some(seen) => seen.all(),
+                    None => entries(&self.rows, object)?.into_iter().map(|e| e.0).collect(),
+                };
+                (vec![op(CartEffect::End(ids.clone()))], ids, 0)
+            }
+            Request::Merge { guest, .. } => {
+                let found = entries(&self.rows, guest)?.into_iter().map(|(op, entry)| Moved {
+                    op,
+                    content: entry.content,
+                    takes: entry.takes,
+                });
+                let mut moved: Vec<Moved> = found.collect();
+                moved.sort_unstable_by_key(|moved| moved.op);
+                let ids: OpIdSet = moved.iter().map(|moved| moved.op).collect();
+                let leave = Op { object: guest.clone(), ..op(CartEffect::End(ids.clone())) };
+                (vec![leave, op(CartEffect::Absorb(moved))], ids, 0)
+            }
+        })
+    }
+
+    fn line_ids(
+        &self,
+        object: &ObjectKey,
+        product: &Product,
+        seen: Option<&Seen>,
+    ) -> Result<OpIdSet, StoreError> {
+        match seen {
+            // What was seen is known from the context alone.
+            Some(_) => Ok(line_ids(&[], product, seen)),
+            None => Ok(line_ids(&line(&self.rows, object, product)?, product, None)),
+        }
+    }
+
+    /// The answer to a retry: what the op did, as far as it still shows.
+    fn written_before(&self, write: &Write) -> Result<Written, StoreError> {
+        let mut written =
+            Written { dot: None, vector: self.synced.clone(), ended: OpIdSet::new(), taken: 0 };
+        match &write.request {
+            Request::Decrement(product, _) => {
+                written.taken = counted(&line(&self.rows, &write.object, product)?, write.op);
+            }
+            Request::Remove(product) | Request::Set { product, .. } => {
+                if let Some(ids) = write.seen.as_ref().and_then(|seen| seen.line(product)) {
+                    written.ended.clone_from(ids);
+                }
+            }
+            Request::Clear => {
+                written.ended = write.seen.as_ref().map(Seen::all).unwrap_or_default();
+            }
+            _ => {}
+        }
+        Ok(written)
+    }
+
+    fn read(&mut self, ticket: Ticket, read: &Read) -> Result<(), StoreError> {
+        let value = self.show(&read.object)?;
+        let early = self.canary == Canary::ReadBeforeSync;
+        let shown = Shown { value, vector: self.synced.clone() };
+        if early {
+            let vector = Arc::new(self.applied.clone());
+            self.effect(Effect::Reply(ticket, Ok(Reply::Shown(Shown { vector, ..shown }))));
+        } else if self.is_touched(object_hash(&read.object)) || !self.synced.covers(&read.after) {
+            self.stats.reads_after_sync += 1;
+            self.park(ticket, Reply::Shown(shown));
+        } else {
+            self.effect(Effect::Reply(ticket, Ok(Reply::Shown(shown))));
+        }
+        Ok(())
+    }
+
+    /// What an object shows now, synced or not.
+    fn show(&self, object: &ObjectKey) -> Result<Value, StoreError> {
+        if object.kind() == Kind::Counter {
+            return Ok(Value::Counter(value(&self.rows, object)?));
+        }
+        let mut by_product: BTreeMap<Product, Vec<(OpId, orset::cart::Entry)>> = BTreeMap::new();
+        for (op, entry) in entries(&self.rows, object)? {
+            by_product.entry(entry.content.product.clone()).or_default().push((op, entry));
+        }
+        let mut seen = Seen::new();
+        let mut lines: Vec<Line> = Vec::with_capacity(by_product.len());
+        for (product, entries) in &by_product {
+            seen.add_line(product.clone(), entries.iter().map(|(op, _)| *op).collect());
+            lines.extend(line_of(product, entries));
+        }
+        Ok(match object.kind() {
+            Kind::Set => Value::Set(lines.into_iter().map(|line| line.product).collect(), seen),
+            _ => Value::Cart(lines, seen),
+        })
+    }
+}
+
+enum Judgement {
+    New,
+    Retry,
+    Reused,
+}
+
+/// Whether an op id is new, names this request, or names another.
+fn judge(known: &[Memory], object: &ObjectKey, content: u64) -> Judgement {
+    if known.iter().any(|memory| memory.content == Some(content)) {
+        Judgement::Retry
+    } else if known.iter().any(|memory| memory.content.is_some()) {
+        Judgement::Reused
+    } else if known.iter().any(|memory| memory.object == *object) {
+        // Ended before it arrived: taken in, and over.
+        Judgement::Retry
+    } else {
+        Judgement::New
+    }
+}

@@ -1,0 +1,304 @@
+//! The real engine: two fjall databases, one for the log and one for the state.
+//!
+//! The obvious way is one database with four keyspaces, so that log and state commit in one batch.
+//! It fails under load: fjall has one journal lock per database and holds it while a batch is
+//! serialized, synced *and* inserted into the memtables. A checkpoint of 32,000 rows holds it for
+//! tens of milliseconds, and every acknowledgement of the replica would wait behind it. So the log
+//! has a database of its own, whose journal lock only appends take, and S4 (state never ahead of
+//! the log) is kept by order instead: the caller checkpoints only what `append` has returned.
+//!
+//! Within the state, rows go to a keyspace by their first key byte, because one tree for all makes
+//! each kind pay for the others. Entries come in random order and are rewritten by every merge;
+//! op memory comes in order of time, so that its tables hardly overlap and most merges are moves.
+//! In one tree the random keys would drag the ordered ones through every merge.
+//!
+//! Laws of this file beyond the contract:
+//!
+//! F1  The directory is created whole or not at all (`open.rs`), so a store that lacks one of its
+//!     halves is damage, never a crash during creation.
+//! F2  Any failed write shuts the store (S6), also when fjall itself would go on.
+//! F3  No call waits for ever. fjall halts a writer whose memtables or level 0 pile up, by a loop
+//!     that ends only when its workers catch up; a worker that died leaves it there. We wait first,
+//!     at a lower mark, and watch: workers that failed are noticed at once, workers that make no
+//!     progress for `HALT_LIMIT` shut the store.
+//!
+//! Calls block and may take long (F3); they run on threads of their own.
+
+mod open;
+mod range;
+
+pub use open::FjallSettings;
+
+use super::checks::{self, Poison};
+use super::{ENTRIES, LogExtent, LogRecord, OPS, Row, StateBatch, Store, StoreError};
+use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, Readable, Snapshot};
+use open::Halves;
+use orset::Origin;
+use range::{log_key, parse_log_key};
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Sealed memtables at which we wait; the engine itself halts at 4, without a way out.
+const SEALED_MAX: usize = 3;
+/// Runs of level 0 at which we wait; the engine halts at 30.
+const RUNS_MAX: usize = 24;
+const HALT_STEP: Duration = Duration::from_millis(2);
+/// Without any progress for this long, waiting is pointless: the engine's workers are stuck.
+const HALT_LIMIT: Duration = Duration::from_secs(120);
+/// Deltas dropped per batch by `prune_log`.
+const PRUNE_STEP: usize = 1024;
+
+/// Log and state on disk. Dropping it waits for the engine's workers to stop.
+pub struct FjallStore {
+    log_db: Database,
+    log: Keyspace,
+    state_db: Database,
+    entries: Keyspace,
+    ops: Keyspace,
+    meta: Keyspace,
+    poison: Poison,
+}
+
+impl FjallStore {
+    /// Opens the store in `path`, creating it when there is none.
+    ///
+    /// `path` holds `log/` and `state/` and may hold other things. Creation supposes that no other
+    /// process creates at the same time (`Directory` sees to it); opening does not.
+    ///
+    /// # Errors
+    ///
+    /// `InUse`; `Format` when one half is missing; `Corrupted`; `Io`.
+    pub fn open(path: &Path, settings: &FjallSettings) -> Result<Self, StoreError> {
+        let Halves { log_db, log, state_db, meta, entries, ops } = open::halves(path, settings)?;
+        Ok(Self { log_db, log, state_db, entries, ops, meta, poison: Poison::default() })
+    }
+
+    fn keyspace(&self, key: &[u8]) -> &Keyspace {
+        match key.first() {
+            Some(&ENTRIES) => &self.entries,
+            Some(&OPS) => &self.ops,
+            _ => &self.meta,
+        }
+    }
+
+    /// Waits until `keyspaces` take writes without the engine halting the caller (F3).
+    fn settle(&self, db: &Database, keyspaces: &[&Keyspace]) -> Result<(), StoreError> {
+        for keyspace in keyspaces {
+            let mut backlog = backlog(keyspace);
+            let mut waited = Duration::ZERO;
+            while backlog.0 >= SEALED_MAX || backlog.1 >= RUNS_MAX {
+                // The cheapest call that answers whether a worker has failed.
+                db.persist(PersistMode::Buffer).map_err(|error| self.poison.shut(error))?;
+                if waited >= HALT_LIMIT {
+                    return Err(self.poison.shut(format_args!(
+                        "the engine made no progress for {} s, with {} sealed memtables and {} \
+                         runs",
+                        HALT_LIMIT.as_secs(),
+                        backlog.0,
+                        backlog.1
+                    )));
+                }
+                // The engine tells no one when it has caught up, so this is a poll.
+                std::thread::park_timeout(HALT_STEP);
+                let now = self::backlog(keyspace);
+                waited = if now < backlog { Duration::ZERO } else { waited + HALT_STEP };
+                backlog = now;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&self, batch: OwnedWriteBatch, mode: PersistMode) -> Result<(), StoreError> {
+        batch.durability(Some(mode)).commit().map_err(|error| self.poison.shut(error))
+    }
+
+    fn read_rows(
+        &self,
+        snapshot: &Snapshot,
+        keyspace: &Keyspace,
+        range: range::Range,
+        limit: usize,
+        rows: &mut Vec<Row>,
+    ) -> Result<(), StoreError> {
+        let room = limit - rows.len();
+        if room == 0 {
+            return Ok(());
+        }
+        for row in snapshot.range(keyspace, range).take(room) {
+            let (key, value) = row.into_inner().map_err(|error| self.reading(error))?;
+            rows.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn reading(&self, error: fjall::Error) -> StoreError {
+        match error {
+            fjall::Error::Poisoned => self.poison.shut(error),
+            error => open::classify("store", error),
+        }
+    }
+}
+
+impl Store for FjallStore {
+    fn append(&self, records: &[LogRecord]) -> Result<(), StoreError> {
+        self.poison.check()?;
+        checks::records(records)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.settle(&self.log_db, &[&self.log])?;
+        let mut batch = OwnedWriteBatch::with_capacity(self.log_db.clone(), records.len());
+        for record in records {
+            batch.insert(&self.log, log_key(record.origin, record.seq), &*record.bytes);
+        }
+        self.commit(batch, PersistMode::SyncAll)
+    }
+
+    fn log(
+        &self,
+        origin: Origin,
+        from: u64,
+        to: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<LogRecord>, StoreError> {
+        self.poison.check()?;
+        let mut records = Vec::new();
+        if from > to {
+            return Ok(records);
+        }
+        let mut bytes = 0;
+        let range = log_key(origin, from)..=log_key(origin, to);
+        for row in self.log_db.snapshot().range(&self.log, range) {
+            let (key, value) = row.into_inner().map_err(|error| self.reading(error))?;
+            let (origin, seq) = parse_log_key(&key)?;
+            bytes += value.len();
+            records.push(LogRecord { origin, seq, bytes: Arc::from(&*value) });
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(records)
+    }
+
+    fn log_extents(&self) -> Result<Vec<LogExtent>, StoreError> {
+        self.poison.check()?;
+        let snapshot = self.log_db.snapshot();
+        let mut extents = Vec::new();
+        let mut after = Bound::Unbounded;
+        loop {
+            // One look for the next origin and one for its end, however long its log is.
+            let mut rest = snapshot.range(&self.log, (after, Bound::<Vec<u8>>::Unbounded));
+            let Some(first) = rest.next() else { return Ok(extents) };
+            let (origin, first) =
+                parse_log_key(&first.key().map_err(|error| self.reading(error))?)?;
+            let end = log_key(origin, u64::MAX).to_vec();
+            let mut own = snapshot.range(&self.log, log_key(origin, first).to_vec()..=end.clone());
+            let last = match own.next_back() {
+                None => first,
+                Some(last) => parse_log_key(&last.key().map_err(|error| self.reading(error))?)?.1,
+            };
+            extents.push(LogExtent { origin, first, last });
+            after = Bound::Excluded(end);
+        }
+    }
+
+    fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError> {
+        self.poison.check()?;
+        let mut from = 0;
+        // Ascending, a batch at a time: a crash between two of them leaves no hole (S8).
+        while from <= upto {
+            let mut batch = self.log_db.batch();
+            for row in self
+                .log_db
+                .snapshot()
+                .range(&self.log, log_key(origin, from)..=log_key(origin, upto))
+                .take(PRUNE_STEP)
+            {
+                let key = row.key().map_err(|error| self.reading(error))?;
+                from = parse_log_key(&key)?.1;
+                batch.remove(&self.log, key);
+            }
+            let done = batch.len() < PRUNE_STEP || from == u64::MAX;
+            from = from.saturating_add(1);
+            if !batch.is_empty() {
+                self.settle(&self.log_db, &[&self.log])?;
+                self.commit(batch, PersistMode::Buffer)?;
+            }
+            if done {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_state(&self, rows: StateBatch) -> Result<(), StoreError> {
+        self.poison.check()?;
+        checks::batch(&rows)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.settle(&self.state_db, &[&self.meta, &self.entries, &self.ops])?;
+        let mut batch = OwnedWriteBatch::with_capacity(self.state_db.clone(), rows.len());
+        for (key, value) in rows {
+            let keyspace = self.keyspace(&key);
+            match value {
+                Some(value) => batch.insert(keyspace, key, value),
+                None => batch.remove(keyspace, key),
+            }
+        }
+        self.commit(batch, PersistMode::Buffer)
+    }
+
+    fn sync_state(&self) -> Result<(), StoreError> {
+        self.poison.check()?;
+        self.state_db.persist(PersistMode::SyncAll).map_err(|error| self.poison.shut(error))
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.poison.check()?;
+        if key.is_empty() {
+            return Ok(None);
+        }
+        let value = self.keyspace(key).get(key).map_err(|error| self.reading(error))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.poison.check()?;
+        let mut rows = Vec::new();
+        let snapshot = self.state_db.snapshot();
+        // The kinds lie in keyspaces of their own; a prefix shorter than the kind crosses them.
+        let segments = [
+            (&self.meta, Bound::Unbounded, Bound::Excluded(vec![ENTRIES])),
+            (&self.entries, Bound::Included(vec![ENTRIES]), Bound::Excluded(vec![ENTRIES + 1])),
+            (&self.ops, Bound::Included(vec![OPS]), Bound::Excluded(vec![OPS + 1])),
+            (&self.meta, Bound::Included(vec![OPS + 1]), Bound::Unbounded),
+        ];
+        let wanted = range::of_prefix(prefix, after);
+        for (keyspace, first, last) in segments {
+            if let Some(range) = range::intersect(&wanted, first, last) {
+                self.read_rows(&snapshot, keyspace, range, limit, &mut rows)?;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn disk_bytes(&self) -> Result<u64, StoreError> {
+        self.poison.check()?;
+        let log = self.log_db.disk_space().map_err(|error| self.reading(error))?;
+        let state = self.state_db.disk_space().map_err(|error| self.reading(error))?;
+        Ok(log + state)
+    }
+}
+
+/// How far the engine's workers are behind: sealed memtables and runs of level 0.
+fn backlog(keyspace: &Keyspace) -> (usize, usize) {
+    (keyspace.tree.sealed_memtable_count(), keyspace.tree.l0_run_count())
+}

@@ -1,0 +1,216 @@
+//! How the engine's directory comes into being, and how its trees are laid out.
+//!
+//! fjall creates a database in steps (folders, journal, marker), and a process killed between two
+//! of them leaves a folder that neither opens nor can be created again. It also never syncs the
+//! folder that its own folder stands in, so that after a power cut the whole database, synced
+//! records included, may have no name. So both halves are built below `new/`, closed, synced, and
+//! only then moved into place; `new/` goes last:
+//!
+//! | `new/` | `log/` and `state/` | what it means | what happens |
+//! | --- | --- | --- | --- |
+//! | no  | neither | nothing was ever here | create |
+//! | yes | not both | creation was cut; nothing was ever acknowledged | remove all, create |
+//! | yes | both | creation was cut after its last step | remove `new/` |
+//! | no  | both | a store | open |
+//! | no  | one | damage | `Format`, nothing changed |
+//!
+//! The layout of a tree is fixed when it is created: fjall keeps it beside the tree and reads it
+//! back on every opening. That is why `FjallSettings` says of some knobs that they are fixed.
+
+use super::super::StoreError;
+use super::super::directory::sync_dir;
+use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
+use std::fs;
+use std::path::Path;
+
+const LOG: &str = "log";
+const STATE: &str = "state";
+const NEW: &str = "new";
+
+/// Smallest journal limit that the engine accepts.
+const JOURNAL_BYTES_MIN: u64 = 64 << 20;
+/// Log values from this size on live in files of their own, which merges do not rewrite.
+const SEPARATE_BYTES: u32 = 4 << 10;
+/// Of the cache, one part in this many is the log's: what is read from it is mostly recent and
+/// comes from the memtables.
+const LOG_CACHE_SHARE: u64 = 16;
+
+/// What may be tuned. The defaults suit a replica with 1 GiB of memory to spare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FjallSettings {
+    /// Bytes of blocks kept in memory, log and state together. Larger: fewer reads from disk; the
+    /// filters of op memory (about 1.3 bytes a row) should fit, or each new op id costs a read.
+    /// Smaller: less memory. A fifth to a quarter of what the process may use is a fair start.
+    pub cache_bytes: u64,
+    /// Bytes of the log held in memory before they are written as a table; up to three times that
+    /// under load. Larger: fewer, larger tables; smaller: less memory, a faster reopening. Fixed
+    /// when the directory is created.
+    pub log_memtable_bytes: u64,
+    /// The same for entries. Random keys are rewritten once per merge, and the number of merges
+    /// falls in proportion to this size: the one knob that buys write throughput with memory.
+    /// Fixed when the directory is created.
+    pub entries_memtable_bytes: u64,
+    /// The same for op memory and for all other rows. Fixed when the directory is created.
+    pub ops_memtable_bytes: u64,
+    /// Bytes of journal that each of the two databases may hold, at least 64 MiB. Larger: rows
+    /// that change often are written as tables less often. Smaller: less disk, and a faster
+    /// reopening, which reads it all (some 200 MB a second).
+    pub journal_bytes: u64,
+    /// Threads of each database that write and merge tables, at least 1.
+    pub workers: usize,
+}
+
+impl Default for FjallSettings {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 256 << 20,
+            log_memtable_bytes: 64 << 20,
+            entries_memtable_bytes: 64 << 20,
+            ops_memtable_bytes: 32 << 20,
+            journal_bytes: 512 << 20,
+            workers: 1,
+        }
+    }
+}
+
+impl FjallSettings {
+    /// Limits so small that tables, merges and journals turn over within a short test.
+    pub fn tiny_for_tests() -> Self {
+        Self {
+            cache_bytes: 4 << 20,
+            log_memtable_bytes: 256 << 10,
+            entries_memtable_bytes: 64 << 10,
+            ops_memtable_bytes: 64 << 10,
+            journal_bytes: 64 << 20,
+            workers: 1,
+        }
+    }
+}
+
+/// Both databases, open.
+pub(super) struct Halves {
+    pub(super) log_db: Database,
+    pub(super) log: Keyspace,
+    pub(super) state_db: Database,
+    pub(super) meta: Keyspace,
+    pub(super) entries: Keyspace,
+    pub(super) ops: Keyspace,
+}
+
+/// Opens both databases below `path`, creating them as the table above says.
+pub(super) fn halves(path: &Path, settings: &FjallSettings) -> Result<Halves, StoreError> {
+    let shown = path.display().to_string();
+    let io = |source| StoreError::Io { path: shown.clone(), source };
+    let both = path.join(LOG).is_dir() && path.join(STATE).is_dir();
+    let neither = !path.join(LOG).exists() && !path.join(STATE).exists();
+    match (path.join(NEW).exists(), both) {
+        (true, true) => fs::remove_dir_all(path.join(NEW)).map_err(io)?,
+        (false, true) => {}
+        (true, false) => {
+            for name in [LOG, STATE, NEW] {
+                if path.join(name).exists() {
+                    fs::remove_dir_all(path.join(name)).map_err(io)?;
+                }
+            }
+            create(path, settings)?;
+        }
+        (false, false) if neither => create(path, settings)?,
+        (false, false) => {
+            return Err(StoreError::Format {
+                path: shown,
+                problem: format!(
+                    "only one of {LOG}/ and {STATE}/ is there; restore both from one backup, or \
+                     start an empty directory and join anew"
+                ),
+            });
+        }
+    }
+    open_both(path, settings).map_err(|error| classify(&shown, error))
+}
+
+fn create(path: &Path, settings: &FjallSettings) -> Result<(), StoreError> {
+    let shown = path.display().to_string();
+    let io = |source| StoreError::Io { path: shown.clone(), source };
+    let new = path.join(NEW);
+    fs::create_dir_all(&new).map_err(io)?;
+    sync_dir(path).map_err(io)?;
+    // Closing the databases syncs what they wrote.
+    drop(open_both(&new, settings).map_err(|error| classify(&shown, error))?);
+    sync_dir(&new).map_err(io)?;
+    for half in [STATE, LOG] {
+        fs::rename(new.join(half), path.join(half)).map_err(io)?;
+    }
+    sync_dir(path).map_err(io)?;
+    fs::remove_dir_all(&new).map_err(io)?;
+    sync_dir(path).map_err(io)
+}
+
+fn open_both(path: &Path, settings: &FjallSettings) -> fjall::Result<Halves> {
+    let log_cache = settings.cache_bytes / LOG_CACHE_SHARE;
+    let log_db = open_database(&path.join(LOG), log_cache, settings)?;
+    let log = log_db.keyspace("log", || {
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(settings.log_memtable_bytes)
+            // Records are asked for by ranges that exist; a filter would never be looked at.
+            .filter_policy(FilterPolicy::disabled())
+            .with_kv_separation(Some(
+                KvSeparationOptions::default()
+                    .separation_threshold(SEPARATE_BYTES)
+                    .compression(CompressionType::Lz4),
+            ))
+    })?;
+    let state_db = open_database(&path.join(STATE), settings.cache_bytes - log_cache, settings)?;
+    let meta = state_db.keyspace("meta", || {
+        KeyspaceCreateOptions::default().max_memtable_size(settings.ops_memtable_bytes)
+    })?;
+    let entries = state_db.keyspace("entries", || {
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(settings.entries_memtable_bytes)
+            .filter_policy(bloom(10.0))
+    })?;
+    let ops = state_db.keyspace("ops", || {
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(settings.ops_memtable_bytes)
+            // Nearly every look-up is for an id that is not there, and must not reach a block.
+            .filter_policy(bloom(12.0))
+            .expect_point_read_hits(false)
+    })?;
+    Ok(Halves { log_db, log, state_db, meta, entries, ops })
+}
+
+/// The same bits for a key on every level: the lowest one holds nine rows in ten, and a filter
+/// left out there is a disk read for each row that does not exist.
+fn bloom(bits_per_key: f32) -> FilterPolicy {
+    FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits_per_key)))
+}
+
+fn open_database(
+    path: &Path,
+    cache_bytes: u64,
+    settings: &FjallSettings,
+) -> fjall::Result<Database> {
+    Database::builder(path)
+        .cache_size(cache_bytes)
+        .max_journaling_size(settings.journal_bytes.max(JOURNAL_BYTES_MIN))
+        .worker_threads(settings.workers.max(1))
+        // Deltas are mostly ids, which do not shrink, and this runs before every acknowledgement.
+        .journal_compression(CompressionType::None)
+        .open()
+}
+
+/// What an error of the engine means to the caller when nothing was written.
+pub(super) fn classify(path: &str, error: fjall::Error) -> StoreError {
+    let path = path.to_owned();
+    match error {
+        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
+            StoreError::Io { path, source }
+        }
+        fjall::Error::Locked => StoreError::InUse(path),
+        fjall::Error::InvalidVersion(version) => StoreError::Format {
+            path,
+            problem: format!("the engine's format is {version:?}, which this build cannot read"),
+        },
+        error => StoreError::Corrupted(format!("{path}: {error}")),
+    }
+}

@@ -1,0 +1,131 @@
+//! The data directory: whose it is, that only one has it, and that refusals change nothing.
+
+use orset::Member;
+use pannier_replica::store::StoreError;
+use pannier_replica::store::directory::Directory;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+const ALICE: Member = Member::from_bytes([0xa1; 16]);
+const BOB: Member = Member::from_bytes([0xb0; 16]);
+
+fn open(path: &Path) -> Result<Directory, StoreError> {
+    Directory::open(path, None, ALICE, "fjall")
+}
+
+/// Every file below `path` and what is in it.
+fn contents(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let Ok(entries) = fs::read_dir(path) else { return BTreeMap::new() };
+    entries
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_file())
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_new_directory_takes_the_member_named_or_the_fresh_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("a/b/c"), dir.path().join("d"));
+    assert_eq!(open(&first).unwrap().member(), ALICE);
+    // Now it is known; a fresh one is not looked at, a named one must match.
+    assert_eq!(Directory::open(&first, None, BOB, "fjall").unwrap().member(), ALICE);
+    assert_eq!(Directory::open(&first, Some(ALICE), BOB, "fjall").unwrap().member(), ALICE);
+    assert_eq!(Directory::open(&second, Some(BOB), ALICE, "fjall").unwrap().member(), BOB);
+}
+
+#[test]
+fn an_operator_can_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    let text = fs::read_to_string(dir.path().join("pannier")).unwrap();
+    let golden = "pannier data directory\nformat 1\nmember a1a1a1a1-a1a1-a1a1-a1a1-a1a1a1a1a1a1\n\
+                  engine fjall\ncheck ";
+    assert!(text.starts_with(golden), "{text}");
+}
+
+#[test]
+fn it_is_opened_once_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = open(dir.path()).unwrap();
+    assert!(matches!(open(dir.path()), Err(StoreError::InUse(_))));
+    drop(held);
+    open(dir.path()).unwrap();
+}
+
+#[test]
+fn another_member_or_engine_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    let before = contents(dir.path());
+    let bob = Directory::open(dir.path(), Some(BOB), BOB, "fjall");
+    assert!(matches!(bob, Err(StoreError::Format { .. })), "{bob:?}");
+    let sled = Directory::open(dir.path(), None, ALICE, "sled");
+    assert!(matches!(sled, Err(StoreError::Format { .. })), "{sled:?}");
+    let nonsense = Directory::open(dir.path(), None, ALICE, "two words\nmember x");
+    assert!(matches!(nonsense, Err(StoreError::Refused(_))), "{nonsense:?}");
+    assert_eq!(contents(dir.path()), before);
+}
+
+#[test]
+fn a_directory_of_someone_else_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("letter.txt"), "dear").unwrap();
+    let before = contents(dir.path());
+    assert!(matches!(open(dir.path()), Err(StoreError::Format { .. })));
+    assert_eq!(contents(dir.path()), before);
+    // A file where the directory should be.
+    assert!(matches!(open(&dir.path().join("letter.txt")), Err(StoreError::Io { .. })));
+}
+
+#[test]
+fn a_newer_format_is_named_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("pannier"), "pannier data directory\nformat 2\nshape unknown\n")
+        .unwrap();
+    let answer = open(dir.path());
+    let Err(StoreError::Format { problem, .. }) = answer else { panic!("{answer:?}") };
+    assert!(problem.contains("format 2"), "{problem}");
+    let kept = fs::read_to_string(dir.path().join("pannier")).unwrap();
+    assert_eq!(kept, "pannier data directory\nformat 2\nshape unknown\n");
+}
+
+#[test]
+fn every_torn_or_garbled_identity_is_refused_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    let identity = dir.path().join("pannier");
+    let whole = fs::read(&identity).unwrap();
+    let mut damaged: Vec<Vec<u8>> = (0..whole.len()).map(|end| whole[..end].to_vec()).collect();
+    for at in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 7);
+        damaged.push(flipped);
+    }
+    damaged.push([whole.as_slice(), b"more\n"].concat());
+    damaged.push([whole.as_slice(), b"\n"].concat());
+    damaged.push(vec![0xff; 100]);
+    damaged.push(vec![b'x'; 10_000]);
+    for bytes in damaged {
+        fs::write(&identity, &bytes).unwrap();
+        let answer = open(dir.path());
+        let named = matches!(&answer, Err(StoreError::Corrupted(_) | StoreError::Format { .. }));
+        assert!(named, "{:?}: {answer:?}", String::from_utf8_lossy(&bytes));
+        assert_eq!(fs::read(&identity).unwrap(), bytes);
+    }
+    fs::write(&identity, &whole).unwrap();
+    assert_eq!(open(dir.path()).unwrap().member(), ALICE);
+}
+
+#[test]
+fn a_creation_that_was_cut_is_finished() {
+    for torn in ["", "pannier data dir"] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("lock"), "").unwrap();
+        fs::write(dir.path().join("pannier.new"), torn).unwrap();
+        fs::create_dir(dir.path().join("lost+found")).unwrap();
+        assert_eq!(open(dir.path()).unwrap().member(), ALICE);
+        assert_eq!(open(dir.path()).unwrap().member(), ALICE);
+    }
+}

@@ -1,0 +1,276 @@
+//! One contract, every engine; and engines broken on purpose, which the suite must catch.
+//!
+//! A green suite says little until it has been seen red. So each canary below breaks one line of
+//! the contract, in a way that a hasty engine would, and must be caught under the name of that
+//! line: an engine that fails for another reason has not been tested for this one.
+
+use orset::Origin;
+use pannier_replica::store::conformance::{self, Bench, Break, Coverage, Generator, Violation};
+use pannier_replica::store::fjall::{FjallSettings, FjallStore};
+use pannier_replica::store::memory::{Fault, InDoubt, MemoryDisk, MemoryStore};
+use pannier_replica::store::{LogExtent, LogRecord, Row, StateBatch, Store, StoreError};
+use tempfile::TempDir;
+
+struct OnDisk(TempDir);
+
+impl Bench for OnDisk {
+    type Store = FjallStore;
+
+    fn fresh(&mut self) -> Result<(), StoreError> {
+        self.0 = tempfile::tempdir().unwrap();
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<FjallStore, StoreError> {
+        FjallStore::open(self.0.path(), &FjallSettings::tiny_for_tests())
+    }
+}
+
+#[derive(Default)]
+struct InMemory(MemoryDisk);
+
+impl InMemory {
+    fn crash_as(disk: &MemoryDisk, choice: u64) {
+        let mut generator = Generator::new(choice);
+        let doubt = disk.in_doubt();
+        let mut some = |count: usize| generator.below(count as u64 + 1) as usize;
+        disk.crash(InDoubt {
+            appends: some(doubt.appends),
+            prunings: some(doubt.prunings),
+            writes: some(doubt.writes),
+        });
+    }
+
+    fn fault(what: Break, choice: bool) -> Fault {
+        match (what, choice) {
+            (Break::Append, false) => Fault::LogWrite,
+            (Break::Append, true) => Fault::LogSync,
+            (Break::WriteState, _) => Fault::StateWrite,
+            (Break::SyncState, _) => Fault::StateSync,
+        }
+    }
+}
+
+impl Bench for InMemory {
+    type Store = MemoryStore;
+
+    fn fresh(&mut self) -> Result<(), StoreError> {
+        self.0 = MemoryDisk::new();
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<MemoryStore, StoreError> {
+        self.0.open()
+    }
+
+    fn crash(&mut self, choice: u64) -> bool {
+        Self::crash_as(&self.0, choice);
+        true
+    }
+
+    fn break_next(&mut self, what: Break) -> bool {
+        self.0.fail_next(Self::fault(what, true));
+        true
+    }
+}
+
+#[test]
+fn fjall_keeps_the_contract() {
+    let mut bench = OnDisk(tempfile::tempdir().unwrap());
+    for seed in 0..3 {
+        let coverage = conformance::run(&mut bench, seed, 400).unwrap();
+        assert!(coverage.reopenings >= 3, "{coverage:?}");
+    }
+}
+
+#[test]
+fn memory_keeps_the_contract() {
+    let mut sum = Coverage::default();
+    for seed in 0..40 {
+        let coverage = conformance::run(&mut InMemory::default(), seed, 400)
+            .unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        assert_eq!(coverage.poisonings, 3, "{coverage:?}");
+        sum.crashes += coverage.crashes;
+        sum.losses += coverage.losses;
+    }
+    // The crashes that lose nothing prove nothing.
+    assert!(sum.crashes > 200 && sum.losses > 50, "{sum:?}");
+}
+
+/// What a canary does wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Broken {
+    Nothing,
+    AppendDropsLast,
+    AppendStaysInDoubt,
+    CrashTakesASyncedRecord,
+    ScanIgnoresAfter,
+    ScanOverruns,
+    LogIgnoresItsLimit,
+    DeleteForgets,
+    WriteInTwoHalves,
+    SyncDoesNothing,
+    FailureIsForgotten,
+    AppendTakesAnything,
+    PruneTakesOneMore,
+}
+
+struct Canary {
+    inner: MemoryStore,
+    broken: Broken,
+}
+
+struct CanaryBench {
+    disk: MemoryDisk,
+    broken: Broken,
+}
+
+impl Bench for CanaryBench {
+    type Store = Canary;
+
+    fn fresh(&mut self) -> Result<(), StoreError> {
+        self.disk = MemoryDisk::new();
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<Canary, StoreError> {
+        Ok(Canary { inner: self.disk.open()?, broken: self.broken })
+    }
+
+    fn crash(&mut self, choice: u64) -> bool {
+        InMemory::crash_as(&self.disk, choice);
+        if self.broken == Broken::CrashTakesASyncedRecord {
+            let store = self.disk.open().unwrap();
+            if let Some(extent) = store.log_extents().unwrap().pop() {
+                store.prune_log(extent.origin, extent.first).unwrap();
+            }
+        }
+        true
+    }
+
+    fn break_next(&mut self, what: Break) -> bool {
+        if self.broken == Broken::SyncDoesNothing {
+            // Else it is caught at once, for not failing when it should.
+            return false;
+        }
+        self.disk.fail_next(InMemory::fault(what, false));
+        true
+    }
+}
+
+impl Store for Canary {
+    fn append(&self, records: &[LogRecord]) -> Result<(), StoreError> {
+        match self.broken {
+            Broken::AppendDropsLast if records.len() > 1 => {
+                self.inner.append(&records[..records.len() - 1])
+            }
+            Broken::AppendStaysInDoubt => self.inner.stage(records).map(drop),
+            Broken::AppendTakesAnything => {
+                let fits = |r: &&LogRecord| r.seq > 0 && r.bytes.len() <= 16 << 20;
+                let mut kept: Vec<LogRecord> = records.iter().filter(fits).cloned().collect();
+                kept.dedup_by_key(|r| (r.origin, r.seq));
+                kept.sort_by_key(|r| (r.origin, r.seq));
+                self.inner.append(&kept)
+            }
+            _ => self.inner.append(records),
+        }
+    }
+
+    fn log(
+        &self,
+        of: Origin,
+        from: u64,
+        to: u64,
+        max: usize,
+    ) -> Result<Vec<LogRecord>, StoreError> {
+        let max = if self.broken == Broken::LogIgnoresItsLimit { usize::MAX } else { max };
+        self.inner.log(of, from, to, max)
+    }
+
+    fn log_extents(&self) -> Result<Vec<LogExtent>, StoreError> {
+        self.inner.log_extents()
+    }
+
+    fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError> {
+        let more = (self.broken == Broken::PruneTakesOneMore) as u64;
+        self.inner.prune_log(origin, upto.saturating_add(more))
+    }
+
+    fn write_state(&self, mut batch: StateBatch) -> Result<(), StoreError> {
+        match self.broken {
+            Broken::DeleteForgets => batch.retain(|(_, value)| value.is_some()),
+            Broken::WriteInTwoHalves if batch.len() > 8 => {
+                let rest = batch.split_off(batch.len() / 2);
+                self.inner.write_state(batch)?;
+                batch = rest;
+            }
+            _ => {}
+        }
+        self.inner.write_state(batch)
+    }
+
+    fn sync_state(&self) -> Result<(), StoreError> {
+        if self.broken == Broken::SyncDoesNothing { Ok(()) } else { self.inner.sync_state() }
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.inner.get(key) {
+            Err(StoreError::Poisoned(_)) if self.broken == Broken::FailureIsForgotten => Ok(None),
+            answer => answer,
+        }
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        match self.broken {
+            Broken::ScanIgnoresAfter => self.inner.scan(prefix, None, limit),
+            Broken::ScanOverruns => self.inner.scan(prefix, after, limit.saturating_add(1)),
+            _ => self.inner.scan(prefix, after, limit),
+        }
+    }
+
+    fn disk_bytes(&self) -> Result<u64, StoreError> {
+        self.inner.disk_bytes()
+    }
+}
+
+fn first_violation(broken: Broken, seeds: u64) -> Option<Violation> {
+    (0..seeds).find_map(|seed| {
+        let mut bench = CanaryBench { disk: MemoryDisk::new(), broken };
+        conformance::run(&mut bench, seed, 400).err()
+    })
+}
+
+#[test]
+fn a_sound_wrapper_passes() {
+    assert!(first_violation(Broken::Nothing, 3).is_none());
+}
+
+#[test]
+fn each_canary_is_caught_under_its_line() {
+    let canaries = [
+        (Broken::AppendDropsLast, "S5"),
+        (Broken::AppendStaysInDoubt, "S5"),
+        (Broken::CrashTakesASyncedRecord, "S2"),
+        (Broken::ScanIgnoresAfter, "S5"),
+        (Broken::ScanOverruns, "S5"),
+        (Broken::LogIgnoresItsLimit, "S5"),
+        (Broken::DeleteForgets, "S5"),
+        (Broken::WriteInTwoHalves, "S3"),
+        (Broken::SyncDoesNothing, "S3"),
+        (Broken::FailureIsForgotten, "S6"),
+        (Broken::AppendTakesAnything, "S9"),
+        (Broken::PruneTakesOneMore, "S5"),
+    ];
+    for (broken, line) in canaries {
+        let violation = first_violation(broken, 20);
+        assert!(
+            violation.as_ref().is_some_and(|violation| violation.line == line),
+            "{broken:?} should be caught under {line}, got {violation:?}"
+        );
+    }
+}
