@@ -18,6 +18,7 @@
 use crate::codec::{DecodeError, Reader, put_i64, put_u64};
 use crate::dot::{Dot, Origin};
 use crate::lattice::Lattice;
+use crate::object::check_amount;
 use crate::op_id::OpId;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -43,7 +44,12 @@ impl Change {
     /// Reads what `encode` wrote.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let dot = Dot::new(Origin::from_bytes(from.id()?), from.u64()?);
-        Ok(Self { dot, amount: from.i64()? })
+        if dot.seq == 0 {
+            return Err(DecodeError::Bounds("a dot without a place in its log"));
+        }
+        let amount = from.i64()?;
+        check_amount(amount).map_err(|_| DecodeError::Bounds("amount"))?;
+        Ok(Self { dot, amount })
     }
 }
 
@@ -105,6 +111,12 @@ impl Counter {
         let mut delta = Self::new();
         let Ok(()) = count(&mut delta, op, amount, dot);
         delta
+    }
+
+    /// Checks that the value is the sum of the changes; for tests and debug assertions.
+    pub fn check_invariants(&self) -> Result<(), &'static str> {
+        let sum: i128 = self.changes.values().map(|change| i128::from(change.amount)).sum();
+        if sum == self.value { Ok(()) } else { Err("the value is not the sum of the changes") }
     }
 
     /// Appends canonical bytes.

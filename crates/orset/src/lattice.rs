@@ -58,4 +58,19 @@ pub mod laws {
         let by_state = other.clone().joined(after);
         assert_eq!(by_delta, by_state, "delta and state disagree");
     }
+
+    /// Replay equals join: what applying ops in causal order made is what joining their deltas
+    /// makes, and what joining the states they passed through makes. Deltas and states may come
+    /// in any order, more than once, stale ones among them, as long as none is missing.
+    pub fn replay_equals_join<'a, T: Lattice + Debug + 'a>(
+        bottom: &T,
+        replayed: &T,
+        deltas: impl IntoIterator<Item = &'a T>,
+        states: impl IntoIterator<Item = &'a T>,
+    ) {
+        let by_deltas = deltas.into_iter().fold(bottom.clone(), T::joined);
+        assert_eq!(&by_deltas, replayed, "joined deltas are not the replay");
+        let by_states = states.into_iter().fold(bottom.clone(), T::joined);
+        assert_eq!(&by_states, replayed, "joined states are not the replay");
+    }
 }

@@ -5,11 +5,14 @@
 //! attributes), not of the decision, so that the same request sent again is recognised wherever
 //! it runs, and another request under the same op id is refused by the origin that takes it in.
 
-use crate::cart::{CartEffect, Content, Moved, Take, decode_op_id, decode_takes, encode_takes};
+use crate::cart::{
+    CartEffect, Content, EntryKind, IDS_MAX, Moved, Take, decode_op_id, decode_takes, encode_takes,
+};
 use crate::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
-use crate::object::{AMOUNT_MAX, ATTRIBUTES_MAX, Kind, ObjectKey, Product, QUANTITY_MAX};
+use crate::object::{ATTRIBUTES_MAX, Kind, ObjectKey, Product, QUANTITY_MAX, check_amount};
 use crate::op_id::OpId;
 use crate::op_id_set::OpIdSet;
+use crate::stamp::HybridTime;
 use alloc::vec::Vec;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -92,7 +95,13 @@ impl Request {
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match from.u8()? {
-            1 => Self::Add(Content::decode(from)?),
+            1 => {
+                let content = Content::decode(from)?;
+                if content.kind != EntryKind::Added {
+                    return Err(DecodeError::Bounds("an add of an assigned entry"));
+                }
+                Self::Add(content)
+            }
             2 => Self::Remove(Product::decode(from)?),
             3 => Self::Set {
                 product: Product::decode(from)?,
@@ -101,12 +110,17 @@ impl Request {
             },
             4 => Self::Decrement(Product::decode(from)?, bounded(from, 1)?),
             5 => Self::Clear,
-            6 => Self::Merge { guest: cart_key(from)?, user: cart_key(from)? },
+            6 => {
+                let (guest, user) = (cart_key(from)?, cart_key(from)?);
+                // Into itself it would end every entry and take none in.
+                if guest == user || guest.kind() != user.kind() {
+                    return Err(DecodeError::Bounds("merge into itself or another kind"));
+                }
+                Self::Merge { guest, user }
+            }
             7 => {
                 let amount = from.i64()?;
-                if amount == 0 || !(-AMOUNT_MAX..=AMOUNT_MAX).contains(&amount) {
-                    return Err(DecodeError::Bounds("amount"));
-                }
+                check_amount(amount).map_err(|_| DecodeError::Bounds("amount"))?;
                 Self::Count(amount)
             }
             tag => return Err(DecodeError::UnknownTag { what: "request", tag }),
@@ -185,8 +199,9 @@ impl Op {
             Effect::Cart(CartEffect::Assign(ids, content)) => {
                 out.push(2);
                 ids.encode(out);
-                if let Some(content) = content {
-                    content.encode(out);
+                // All but the stamp is the request's.
+                if let Some(EntryKind::Assigned(stamp)) = content.as_ref().map(|c| c.kind) {
+                    put_u64(out, stamp.to_bits());
                 }
             }
             Effect::Cart(CartEffect::Take(takes)) => {
@@ -214,6 +229,9 @@ impl Op {
         if !fits(&request, object.kind()) {
             return Err(DecodeError::Bounds("request does not fit the object's kind"));
         }
+        if let Request::Add(content) = &request {
+            fits_kind(content, object.kind())?;
+        }
         let effect = match &request {
             Request::Count(_) => Effect::Count,
             Request::Add(content) => Effect::Cart(CartEffect::Add(content.clone())),
@@ -223,26 +241,43 @@ impl Op {
     }
 }
 
+/// A set is a cart of ones: nothing else may get into it.
+fn fits_kind(content: &Content, kind: Kind) -> Result<(), DecodeError> {
+    let one = content.quantity == 1 && content.kind == EntryKind::Added;
+    if kind == Kind::Set && !one { Err(DecodeError::Bounds("quantity in a set")) } else { Ok(()) }
+}
+
+/// The op ids that an op ends. A run of 2^32 of them takes a few bytes and would take hours.
+fn ended(from: &mut Reader<'_>) -> Result<OpIdSet, DecodeError> {
+    let ids = OpIdSet::decode(from)?;
+    if ids.len() > IDS_MAX { Err(DecodeError::Bounds("op ids of an op")) } else { Ok(ids) }
+}
+
 fn decode_effect(
     request: &Request,
     object: &ObjectKey,
     from: &mut Reader<'_>,
 ) -> Result<CartEffect, DecodeError> {
     match (from.u8()?, request) {
-        (1, Request::Remove(_) | Request::Clear) => Ok(CartEffect::End(OpIdSet::decode(from)?)),
-        (1, Request::Merge { guest, .. }) if guest == object => {
-            Ok(CartEffect::End(OpIdSet::decode(from)?))
-        }
-        (2, Request::Set { product, quantity, .. }) => {
-            let ids = OpIdSet::decode(from)?;
-            let content = (*quantity > 0).then(|| Content::decode(from)).transpose()?;
-            if content.as_ref().is_some_and(|c| c.product != *product || c.quantity != *quantity) {
-                return Err(DecodeError::Bounds("set of another product"));
-            }
+        (1, Request::Remove(_) | Request::Clear) => Ok(CartEffect::End(ended(from)?)),
+        (1, Request::Merge { guest, .. }) if guest == object => Ok(CartEffect::End(ended(from)?)),
+        (2, Request::Set { product, quantity, attributes }) => {
+            let ids = ended(from)?;
+            let stamp = (*quantity > 0).then(|| from.u64()).transpose()?;
+            let content = stamp.map(|stamp| Content {
+                product: product.clone(),
+                quantity: *quantity,
+                kind: EntryKind::Assigned(HybridTime::from_bits(stamp)),
+                attributes: attributes.clone(),
+            });
             Ok(CartEffect::Assign(ids, content))
         }
-        (3, Request::Decrement(..)) => {
+        (3, Request::Decrement(_, quantity)) => {
             let takes = decode_takes(from)?;
+            let taken: u64 = takes.values().map(|take| u64::from(take.here)).sum();
+            if taken > u64::from(*quantity) || takes.values().any(|take| take.total != *quantity) {
+                return Err(DecodeError::Bounds("takes of another decrement"));
+            }
             let takes: Vec<(OpId, Take)> = takes.into_iter().collect();
             Ok(CartEffect::Take(takes))
         }
@@ -255,6 +290,7 @@ fn decode_effect(
                     return Err(DecodeError::NotCanonical("moved entries out of order"));
                 }
                 let content = Content::decode(from)?;
+                fits_kind(&content, object.kind())?;
                 moved.push(Moved { op, content, takes: decode_takes(from)? });
             }
             Ok(CartEffect::Absorb(moved))

@@ -70,6 +70,23 @@ impl OpIdSet {
         })
     }
 
+    /// Checks I1: every session has runs, and they ascend with gaps between; for tests and debug
+    /// assertions.
+    pub fn check_invariants(&self) -> Result<(), &'static str> {
+        for runs in self.sessions.values() {
+            if runs.is_empty() {
+                return Err("a session without runs");
+            }
+            if runs.iter().any(|(first, last)| first > last) {
+                return Err("a run that ends before it begins");
+            }
+            if !runs.is_sorted_by(|(_, end), (begin, _)| end.saturating_add(1) < *begin) {
+                return Err("runs overlap, touch or do not ascend");
+            }
+        }
+        Ok(())
+    }
+
     /// Appends canonical bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_u64(out, self.sessions.len() as u64);

@@ -1,2 +1,5 @@
 //! placeholder
+
+mod replay;
+
 fn main() {}

@@ -148,6 +148,21 @@ impl Entry {
         mine.total = mine.total.max(take.total);
     }
 
+    /// Checks that there is a dot, that dots strictly ascend, and that no take is empty or above
+    /// its own total; for tests and debug assertions.
+    pub fn check_invariants(&self) -> Result<(), &'static str> {
+        if self.dots.is_empty() {
+            return Err("an entry without a dot");
+        }
+        if !self.dots.is_sorted_by(|a, b| a < b) {
+            return Err("an entry's dots do not ascend");
+        }
+        if self.takes.values().any(|take| take.here == 0 || take.here > take.total) {
+            return Err("a take is empty or above its own total");
+        }
+        Ok(())
+    }
+
     /// Appends canonical bytes of everything but the product.
     pub fn encode_row(&self, out: &mut Vec<u8>) {
         self.content.encode_rest(out);
@@ -214,7 +229,7 @@ pub(crate) fn decode_takes(from: &mut Reader<'_>) -> Result<BTreeMap<OpId, Take>
             return Err(DecodeError::NotCanonical("takes out of order"));
         }
         let take = Take { here: from.u32()?, total: from.u32()? };
-        if take.here == 0 || take.here > QUANTITY_MAX || take.total > QUANTITY_MAX {
+        if take.here == 0 || take.here > take.total || take.total > QUANTITY_MAX {
             return Err(DecodeError::Bounds("take"));
         }
         takes.insert(op, take);

@@ -29,7 +29,7 @@ pub use entry::{Content, Entry, EntryKind, Take};
 pub(crate) use entry::{decode_op_id, decode_takes, encode_takes};
 pub use line::{ShownEntry, counted, plan_takes, shown_entries, shown_quantity};
 pub use rows::{CartEffect, CartRows, Moved, Place, apply};
-pub use seen::{SEEN_MAX, Seen};
+pub use seen::{IDS_MAX, SEEN_MAX, Seen};
 
 use crate::codec::put_u64;
 use crate::dot::Dot;
@@ -153,7 +153,10 @@ impl Cart {
         let mut named: OpIdSet = match effect {
             CartEffect::Add(_) => OpIdSet::new(),
             CartEffect::End(ids) | CartEffect::Assign(ids, _) => ids.clone(),
-            CartEffect::Take(takes) => takes.iter().map(|(op, _)| *op).collect(),
+            // A take of what is not here did nothing, so the delta must not speak of it either.
+            CartEffect::Take(takes) => {
+                takes.iter().map(|(op, _)| *op).filter(|op| self.context.contains(*op)).collect()
+            }
             CartEffect::Absorb(entries) => entries.iter().map(|moved| moved.op).collect(),
         };
         named.insert(id);
@@ -178,7 +181,7 @@ impl Cart {
         self.context.encode(out);
     }
 
-    /// Checks I1 and I2; for tests and debug assertions.
+    /// Checks I1 and I2, and each entry's own; for tests and debug assertions.
     pub fn check_invariants(&self) -> Result<(), &'static str> {
         if self.entries.keys().any(|op| !self.context.contains(*op)) {
             return Err("I1: an entry's op id is not in the context");
@@ -188,7 +191,7 @@ impl Cart {
         if by_line != self.lines {
             return Err("I2: lines are not the entries by product");
         }
-        Ok(())
+        self.entries.values().try_for_each(Entry::check_invariants)
     }
 
     fn put(&mut self, op: OpId, entry: Entry) {

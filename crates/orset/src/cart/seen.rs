@@ -6,8 +6,12 @@
 //! received but not been shown.
 //!
 //! Form    version 1, lines ascending by product (each with its op ids), then 4 bytes checksum.
+//! I1      no line is empty.
+//! I2      at most `IDS_MAX` ids in all: a run of op ids costs a few bytes and names up to 2^32 of
+//!         them, so the size of the bytes bounds nothing.
 
 use crate::codec::{DecodeError, Reader, put_u64};
+use crate::lattice::Lattice;
 use crate::object::Product;
 use crate::op_id_set::OpIdSet;
 use alloc::collections::BTreeMap;
@@ -18,6 +22,9 @@ const VERSION: u8 = 1;
 
 /// Largest encoded context, in bytes.
 pub const SEEN_MAX: usize = 4 << 20;
+
+/// Most op ids that one context, or one op, may name.
+pub const IDS_MAX: u64 = 1 << 20;
 
 /// Op ids by product. See the file's head.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +41,7 @@ impl Seen {
     /// Adds the op ids of one line.
     pub fn add_line(&mut self, product: Product, ids: OpIdSet) {
         if !ids.is_empty() {
-            self.lines.entry(product).or_default().extend(ids.iter());
+            self.lines.entry(product).or_default().join(&ids);
         }
     }
 
@@ -45,7 +52,9 @@ impl Seen {
 
     /// Everything that was shown.
     pub fn all(&self) -> OpIdSet {
-        self.lines.values().flat_map(OpIdSet::iter).collect()
+        let mut all = OpIdSet::new();
+        self.lines.values().for_each(|ids| all.join(ids));
+        all
     }
 
     /// The opaque bytes a client keeps.
@@ -78,12 +87,21 @@ impl Seen {
             tag => return Err(DecodeError::UnknownTag { what: "context version", tag }),
         }
         let mut lines = BTreeMap::new();
+        let mut named = 0_u64;
         for _ in 0..from.count(2)? {
             let product = Product::decode(&mut from)?;
             if lines.last_key_value().is_some_and(|(last, _)| *last >= product) {
                 return Err(DecodeError::NotCanonical("lines out of order"));
             }
-            lines.insert(product, OpIdSet::decode(&mut from)?);
+            let ids = OpIdSet::decode(&mut from)?;
+            if ids.is_empty() {
+                return Err(DecodeError::NotCanonical("line without op ids"));
+            }
+            named = named.saturating_add(ids.len());
+            if named > IDS_MAX {
+                return Err(DecodeError::Bounds("op ids of a context"));
+            }
+            lines.insert(product, ids);
         }
         from.finish()?;
         Ok(Self { lines })

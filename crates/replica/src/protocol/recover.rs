@@ -29,7 +29,8 @@ pub struct Start {
     pub member: Member,
     /// A fresh identity for this start.
     pub origin: Origin,
-    /// The identity of the start before, if there was one.
+    /// The identity of the start before, if it is known; else it is found in the log (the last
+    /// start of this member that wrote anything).
     pub previous: Option<Origin>,
     /// The log's extents.
     pub extents: Vec<LogExtent>,
@@ -99,14 +100,22 @@ impl<B: Base> Protocol<B> {
 
     /// Whose the origins are stands in their first deltas.
     fn learn_members(&mut self, extents: &[LogExtent]) -> Result<(), StoreError> {
+        let mut own: BTreeMap<Origin, Option<Origin>> = BTreeMap::new();
         for extent in extents.iter().filter(|extent| extent.first == 1) {
             for bytes in self.rows.base.log(extent.origin, 1, 1, 1)? {
                 let delta = Delta::decode(&bytes).map_err(corrupted("log record"))?;
                 if let Some(birth) = delta.birth {
                     self.inbox.members.insert(extent.origin, birth.member);
+                    if birth.member == self.member {
+                        own.insert(extent.origin, birth.previous);
+                    }
                 }
             }
         }
+        // The last of the chain is the one that no other start names as the one before it.
+        let named: Vec<Origin> = own.values().flatten().copied().collect();
+        let last = own.keys().find(|origin| !named.contains(origin)).copied();
+        self.previous = self.previous.or(last);
         Ok(())
     }
 

@@ -24,6 +24,7 @@
 //!
 //! Calls block and may take long (F3); they run on threads of their own.
 
+mod journal;
 mod open;
 mod range;
 
@@ -207,7 +208,8 @@ impl Store for FjallStore {
     fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError> {
         self.poison.check()?;
         let mut from = 0;
-        // Ascending, a batch at a time: a crash between two of them leaves no hole (S8).
+        // Ascending, a batch at a time: a crash between two of them leaves no hole (S8). Each is
+        // synced, so that the last append is all that a crash can tear (J2 in `journal.rs`).
         while from <= upto {
             let mut batch = self.log_db.batch();
             for row in self
@@ -224,7 +226,7 @@ impl Store for FjallStore {
             from = from.saturating_add(1);
             if !batch.is_empty() {
                 self.settle(&self.log_db, &[&self.log])?;
-                self.commit(batch, PersistMode::Buffer)?;
+                self.commit(batch, PersistMode::SyncAll)?;
             }
             if done {
                 break;

@@ -86,7 +86,7 @@ pub(super) fn run<B: Bench>(
             store = bench.open()?;
             coverage.reopenings += 1;
             model.check_all(&store)?;
-        } else if bench.crash(generator.next()) {
+        } else if bench.crash(generator.number()) {
             drop(store);
             store = bench.open()?;
             model.adopt(&store, coverage)?;

@@ -19,6 +19,7 @@
 
 use super::super::StoreError;
 use super::super::directory::sync_dir;
+use super::journal::{self, Torn};
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
 use std::fs;
@@ -126,6 +127,8 @@ pub(super) fn halves(path: &Path, settings: &FjallSettings) -> Result<Halves, St
             });
         }
     }
+    journal::mend(&path.join(LOG), Torn::OneAtMost)?;
+    journal::mend(&path.join(STATE), Torn::Several)?;
     open_both(path, settings).map_err(|error| classify(&shown, error))
 }
 

@@ -1,0 +1,176 @@
+//! What waits for the writer: bounded queues behind one lock, taken all at once.
+//!
+//! The writer must hear that a sync has ended even while it takes no commands (a full round, a
+//! checkpoint behind), so one channel will not do; and it wants everything that waits in one go,
+//! because that is the next round. A channel crate's `select` takes one item a time.
+//!
+//! Bounds: `commands_max` commands (then `Busy`: nothing changed, try again), `messages_max`
+//! messages (then the newest is lost: gossip makes up for it), notices as many as rounds in
+//! flight.
+
+use super::Answer;
+use crate::protocol::{Command, Message};
+use crate::store::StoreError;
+use orset::{Member, ObjectKey};
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A command and where its answer goes.
+pub struct Asked {
+    /// What is asked.
+    pub command: Command,
+    /// Who waits.
+    pub answer: Answer,
+}
+
+/// What the other threads of this replica tell the writer.
+pub enum Notice {
+    /// The log has synced this round.
+    Synced(u64),
+    /// The store has the checkpoint.
+    Checkpointed,
+    /// Log or store failed.
+    Failed(StoreError),
+    /// Somebody watches.
+    Watch(ObjectKey),
+    /// Somebody no longer watches.
+    Unwatch(ObjectKey),
+    /// Somebody wants to look.
+    Inspect(super::Inspection),
+    /// No more commands: finish and end.
+    Close,
+}
+
+#[derive(Default)]
+struct Queues {
+    commands: VecDeque<Asked>,
+    messages: VecDeque<(Member, Message)>,
+    notices: VecDeque<Notice>,
+    closed: bool,
+}
+
+/// Why a command was not taken. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// The queue is full.
+    Busy,
+    /// The replica is closing or has failed.
+    Closed,
+}
+
+/// See the file's head.
+pub struct Mailbox {
+    queues: Mutex<Queues>,
+    arrived: Condvar,
+    commands_max: usize,
+    messages_max: usize,
+}
+
+/// Everything the writer takes at once.
+#[derive(Default)]
+pub struct Taken {
+    /// First: they end waits.
+    pub notices: VecDeque<Notice>,
+    /// Then: they may bring what commands wait for.
+    pub messages: VecDeque<(Member, Message)>,
+    /// Then the commands, in order.
+    pub commands: VecDeque<Asked>,
+}
+
+impl Mailbox {
+    /// Empty, with its bounds.
+    pub fn new(commands_max: usize, messages_max: usize) -> Self {
+        Self {
+            queues: Mutex::default(),
+            arrived: Condvar::new(),
+            commands_max,
+            messages_max,
+        }
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        // The queues are whole between any two statements, so a panic elsewhere spoils nothing.
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a command.
+    pub fn command(&self, asked: Asked) -> Result<(), NotTaken> {
+        let mut queues = self.queues();
+        if queues.closed {
+            return Err(NotTaken::Closed);
+        }
+        if queues.commands.len() >= self.commands_max {
+            return Err(NotTaken::Busy);
+        }
+        queues.commands.push_back(asked);
+        let wake = queues.commands.len() == 1;
+        drop(queues);
+        if wake {
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Queues a message, or loses it.
+    pub fn message(&self, from: Member, message: Message) {
+        let mut queues = self.queues();
+        if !queues.closed && queues.messages.len() < self.messages_max {
+            queues.messages.push_back((from, message));
+            drop(queues);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Queues a notice. `false` when the writer has ended.
+    pub fn notice(&self, notice: Notice) -> bool {
+        let mut queues = self.queues();
+        let alive = !queues.closed || matches!(
+            notice,
+            Notice::Synced(_) | Notice::Checkpointed | Notice::Failed(_)
+        );
+        if alive {
+            queues.notices.push_back(notice);
+            drop(queues);
+            self.arrived.notify_one();
+        }
+        alive
+    }
+
+    /// Takes no more commands and messages from now on; what is queued stays.
+    pub fn close(&self) {
+        let mut queues = self.queues();
+        queues.closed = true;
+        queues.notices.push_back(Notice::Close);
+        drop(queues);
+        self.arrived.notify_one();
+    }
+
+    /// Waits for something, at most `timeout`, and takes it. With `only_notices`, commands and
+    /// messages stay where they are. At most `commands` commands are taken.
+    pub fn take(&self, timeout: Duration, only_notices: bool, commands: usize) -> Taken {
+        let mut queues = self.queues();
+        let waiting = |queues: &mut Queues| {
+            queues.notices.is_empty()
+                && (only_notices || (queues.commands.is_empty() && queues.messages.is_empty()))
+        };
+        if waiting(&mut queues) && !timeout.is_zero() {
+            queues = self
+                .arrived
+                .wait_timeout_while(queues, timeout, waiting)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        let mut taken =
+            Taken { notices: std::mem::take(&mut queues.notices), ..Taken::default() };
+        if !only_notices {
+            taken.messages = std::mem::take(&mut queues.messages);
+            taken.commands = if queues.commands.len() <= commands {
+                std::mem::take(&mut queues.commands)
+            } else {
+                queues.commands.drain(..commands).collect()
+            };
+        }
+        taken
+    }
+}

@@ -1,0 +1,103 @@
+//! Errors of the embedded replica: what happened to the state, and what to do next.
+
+use crate::protocol::Refusal;
+use crate::store::StoreError;
+use orset::{BoundsError, DecodeError, NotAnOpId};
+
+/// Why an op was not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name or number is out of bounds.
+    #[error(transparent)]
+    Bounds(#[from] BoundsError),
+    /// The context given back is not one that a read returned.
+    #[error("the context of what was seen is damaged: {0}")]
+    Seen(DecodeError),
+    /// The session token is not one that this store returned.
+    #[error("the session token is damaged: {0}")]
+    Token(String),
+    /// The op id is not a version 7 or 8 UUID.
+    #[error(transparent)]
+    OpId(#[from] NotAnOpId),
+    /// The replica refused the op.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too many ops wait at this replica.
+    #[error("too many ops wait at this replica; try again later")]
+    Busy,
+    /// The replica is closed.
+    #[error("the replica is closed")]
+    Closed,
+    /// Storage failed while the op was under way, or before.
+    #[error("storage failed: {0}")]
+    Failed(String),
+    /// This process has made 2^32 op ids in one session.
+    #[error("the session has no op ids left; begin another")]
+    OpIdsExhausted,
+}
+
+/// What became of the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateChange {
+    /// Nothing changed.
+    None,
+    /// The op may or may not be on disk; the same op id may be sent again.
+    Unknown,
+}
+
+/// What the caller should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextMove {
+    /// Mend the request; sending it again unchanged will fail again.
+    MendRequest,
+    /// Send the same op id again later, or at another replica.
+    Retry,
+    /// Open the replica again (after mending the disk), then send the same op id again.
+    Reopen,
+    /// Begin a new session.
+    NewSession,
+}
+
+impl Error {
+    /// What became of the state.
+    pub const fn state_change(&self) -> StateChange {
+        match self {
+            Self::Failed(_) => StateChange::Unknown,
+            Self::Bounds(_)
+            | Self::Seen(_)
+            | Self::Token(_)
+            | Self::OpId(_)
+            | Self::Refused(_)
+            | Self::Busy
+            | Self::Closed
+            | Self::OpIdsExhausted => StateChange::None,
+        }
+    }
+
+    /// What to do next.
+    pub const fn next_move(&self) -> NextMove {
+        match self {
+            Self::Busy | Self::Refused(Refusal::Behind { .. } | Refusal::Overloaded) => {
+                NextMove::Retry
+            }
+            Self::Bounds(_) | Self::Seen(_) | Self::OpId(_) | Self::Refused(_) => {
+                NextMove::MendRequest
+            }
+            Self::Closed | Self::Failed(_) => NextMove::Reopen,
+            Self::Token(_) | Self::OpIdsExhausted => NextMove::NewSession,
+        }
+    }
+}
+
+/// Why a replica could not be opened. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A setting is out of bounds or contradicts another.
+    #[error("setting: {0}")]
+    Setting(String),
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

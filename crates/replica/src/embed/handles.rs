@@ -1,0 +1,231 @@
+//! Handles to one cart, set or counter of an open replica.
+//!
+//! Each op may carry three things a shop decides: whose session it belongs to (`in_session`), the
+//! op id that makes retries one intent (`with_op_id`; else a fresh one), and what its client was
+//! shown (`seen`; else whatever this replica has).
+
+use super::Replica;
+use super::error::Error;
+use super::pending::{CartView, Pending, SetView};
+use super::session::Session;
+use super::watch::Watch;
+use crate::protocol::Written;
+use orset::cart::{Content, Seen};
+use orset::{
+    ATTRIBUTES_MAX, BoundsError, ObjectKey, OpId, Product, Request, check_amount, check_quantity,
+};
+
+/// What every handle is.
+#[derive(Clone)]
+struct Handle {
+    replica: Replica,
+    object: ObjectKey,
+    session: Option<Session>,
+    op: Option<OpId>,
+    seen: Option<Seen>,
+}
+
+impl Handle {
+    const fn new(replica: Replica, object: ObjectKey) -> Self {
+        Self { replica, object, session: None, op: None, seen: None }
+    }
+
+    fn write(&self, request: Result<Request, BoundsError>) -> Pending<Written> {
+        match request {
+            Err(error) => Pending::failed(error.into()),
+            Ok(request) => self.replica.write(
+                &self.object,
+                request,
+                self.op,
+                self.seen.clone(),
+                self.session.clone(),
+            ),
+        }
+    }
+}
+
+fn content(product: &[u8], quantity: u32, attributes: &[u8]) -> Result<Content, BoundsError> {
+    check_quantity(quantity)?;
+    check_attributes(attributes)?;
+    Ok(Content::added(Product::new(product)?, quantity, attributes))
+}
+
+fn check_attributes(attributes: &[u8]) -> Result<(), BoundsError> {
+    let len = attributes.len();
+    if len > ATTRIBUTES_MAX {
+        return Err(BoundsError::TooLong { what: "attributes", len, max: ATTRIBUTES_MAX });
+    }
+    Ok(())
+}
+
+macro_rules! common {
+    ($name:ident) => {
+        impl $name {
+            pub(super) const fn new(replica: Replica, object: ObjectKey) -> Self {
+                Self(Handle::new(replica, object))
+            }
+
+            /// Its name.
+            pub fn object(&self) -> &ObjectKey {
+                &self.0.object
+            }
+
+            /// The same object, for a session: it sees what the session has written and read.
+            #[must_use]
+            pub fn in_session(mut self, session: &Session) -> Self {
+                self.0.session = Some(session.clone());
+                self
+            }
+
+            /// The same object, for one op under an id of the caller's. Every retry of that op
+            /// carries the same id; another op needs another id.
+            #[must_use]
+            pub fn with_op_id(mut self, op: OpId) -> Self {
+                self.0.op = Some(op);
+                self
+            }
+
+            /// Watches it: its value first, then again whenever it has changed.
+            pub fn watch(&self) -> Result<Watch, Error> {
+                self.0.replica.watch(self.0.object.clone(), self.0.session.as_ref())
+            }
+        }
+    };
+}
+
+macro_rules! with_seen {
+    ($name:ident) => {
+        impl $name {
+            /// The same object, for an op on what its client was shown.
+            #[must_use]
+            pub fn seen(mut self, seen: Seen) -> Self {
+                self.0.seen = Some(seen);
+                self
+            }
+
+            /// As `seen`, from the bytes a client gave back.
+            pub fn seen_bytes(self, bytes: &[u8]) -> Result<Self, Error> {
+                Ok(self.seen(Seen::from_bytes(bytes).map_err(Error::Seen)?))
+            }
+
+            /// Removes everything, as seen.
+            pub fn clear(&self) -> Pending<Written> {
+                self.0.write(Ok(Request::Clear))
+            }
+        }
+    };
+}
+
+/// A cart of an open replica.
+#[derive(Clone)]
+pub struct Cart(Handle);
+common!(Cart);
+with_seen!(Cart);
+
+impl Cart {
+    /// Puts `quantity` (1 to `QUANTITY_MAX`) of a product in, on top of what is there.
+    pub fn add(&self, product: impl AsRef<[u8]>, quantity: u32) -> Pending<Written> {
+        self.add_with(product, quantity, &[])
+    }
+
+    /// As `add`, with the shop's own bytes (up to `ATTRIBUTES_MAX`).
+    pub fn add_with(
+        &self,
+        product: impl AsRef<[u8]>,
+        quantity: u32,
+        attributes: &[u8],
+    ) -> Pending<Written> {
+        self.0.write(content(product.as_ref(), quantity, attributes).map(Request::Add))
+    }
+
+    /// Takes a product out, as seen. Adds made meanwhile elsewhere stay.
+    pub fn remove(&self, product: impl AsRef<[u8]>) -> Pending<Written> {
+        self.0.write(Product::new(product.as_ref()).map(Request::Remove))
+    }
+
+    /// Makes it `quantity` (0 takes it out), as seen.
+    pub fn set(&self, product: impl AsRef<[u8]>, quantity: u32) -> Pending<Written> {
+        self.set_with(product, quantity, &[])
+    }
+
+    /// As `set`, with the shop's own bytes.
+    pub fn set_with(
+        &self,
+        product: impl AsRef<[u8]>,
+        quantity: u32,
+        attributes: &[u8],
+    ) -> Pending<Written> {
+        let request = || {
+            if quantity > 0 {
+                check_quantity(quantity)?;
+            }
+            check_attributes(attributes)?;
+            let product = Product::new(product.as_ref())?;
+            Ok(Request::Set { product, quantity, attributes: attributes.into() })
+        };
+        self.0.write(request())
+    }
+
+    /// Takes `quantity` off; the answer says how many there were to take.
+    pub fn decrement(&self, product: impl AsRef<[u8]>, quantity: u32) -> Pending<Written> {
+        let product = check_quantity(quantity).and_then(|()| Product::new(product.as_ref()));
+        self.0.write(product.map(|product| Request::Decrement(product, quantity)))
+    }
+
+    /// Moves everything of a guest's cart into this one. Merging the same guest twice adds once.
+    pub fn merge(&self, guest: &Self) -> Pending<Written> {
+        let (guest, user) = (guest.0.object.clone(), self.0.object.clone());
+        self.0.write(Ok(Request::Merge { guest, user }))
+    }
+
+    /// What it shows.
+    pub fn read(&self) -> Pending<CartView> {
+        self.0.replica.read(&self.0.object, self.0.session.clone())
+    }
+}
+
+/// A set (a wishlist) of an open replica.
+#[derive(Clone)]
+pub struct Set(Handle);
+common!(Set);
+with_seen!(Set);
+
+impl Set {
+    /// Puts an element in.
+    pub fn add(&self, element: impl AsRef<[u8]>) -> Pending<Written> {
+        self.0.write(content(element.as_ref(), 1, &[]).map(Request::Add))
+    }
+
+    /// Takes an element out, as seen.
+    pub fn remove(&self, element: impl AsRef<[u8]>) -> Pending<Written> {
+        self.0.write(Product::new(element.as_ref()).map(Request::Remove))
+    }
+
+    /// Moves everything of a guest's set into this one.
+    pub fn merge(&self, guest: &Self) -> Pending<Written> {
+        let (guest, user) = (guest.0.object.clone(), self.0.object.clone());
+        self.0.write(Ok(Request::Merge { guest, user }))
+    }
+
+    /// What it shows.
+    pub fn read(&self) -> Pending<SetView> {
+        self.0.replica.read(&self.0.object, self.0.session.clone())
+    }
+}
+
+/// A counter of an open replica.
+#[derive(Clone)]
+pub struct Counter(Handle);
+common!(Counter);
+
+impl Counter {
+    /// Adds `amount` (not 0, up to `AMOUNT_MAX` either way).
+    pub fn add(&self, amount: i64) -> Pending<Written> {
+        self.0.write(check_amount(amount).map(|()| Request::Count(amount)))
+    }
+
+    /// What it shows.
+    pub fn read(&self) -> Pending<i128> {
+        self.0.replica.read(&self.0.object, self.0.session.clone())
+    }
+}

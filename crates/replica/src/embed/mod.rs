@@ -1,0 +1,304 @@
+//! A replica inside your service.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let replica = pannier_replica::Replica::open("data")?;
+//! let cart = replica.cart("shop", "ada")?;
+//! cart.add("lamp", 1).wait()?; // or .await
+//! println!("{:?}", cart.read().wait()?.lines);
+//! replica.close()?;
+//! # Ok(()) }
+//! ```
+//!
+//! Everything an answer says is on disk. A `Replica` is cheap to clone and may be used from any
+//! thread; ops of one thread that wait for each other run in order. A cluster of one is fine for
+//! ever; several replicas in one process join each other by a `Mesh`.
+
+mod builder;
+mod error;
+mod handles;
+mod pending;
+mod session;
+mod watch;
+
+pub use builder::{Builder, Engine, Settings};
+pub use error::{Error, NextMove, OpenError, StateChange};
+pub use handles::{Cart, Counter, Set};
+pub use pending::{CartView, FromReply, Pending, SetView};
+pub use session::Session;
+pub use watch::Watch;
+
+use crate::doors::clock::Clock;
+use crate::driver::{Asked, Core, Mailbox, NotTaken, Notice, Observer, Threads};
+use crate::protocol::{Alarm, Command, Read, Stats, Write, Written};
+use crate::store::directory::Directory;
+use crate::store::{Store, StoreError};
+use orset::cart::Seen;
+use orset::{
+    BoundsError, Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Request, VersionVector,
+};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
+use watch::Watchers;
+
+/// An open replica; clones are the same one. It closes when `close` is called or the last clone
+/// is dropped.
+#[derive(Clone)]
+pub struct Replica {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    mailbox: Arc<Mailbox>,
+    clock: Clock,
+    settings: Settings,
+    watchers: Arc<Listeners>,
+    ids: Mutex<OpIdSession>,
+    member: Member,
+    origin: Origin,
+    store: Arc<dyn Store>,
+    threads: Mutex<Option<Threads>>,
+    /// Holds the directory's lock as long as the replica is open.
+    directory: Mutex<Option<Directory>>,
+}
+
+/// What the driver tells us.
+#[derive(Default)]
+struct Listeners {
+    watchers: Watchers,
+    alarms: Mutex<Alarms>,
+}
+
+/// Alarms since the replica was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alarms {
+    /// How many.
+    pub count: u64,
+    /// The last few, oldest first.
+    pub last: Vec<Alarm>,
+}
+
+/// Alarms kept to be looked at.
+const ALARMS_KEPT: usize = 16;
+
+impl Observer for Listeners {
+    fn changed(&self, object: &ObjectKey) {
+        self.watchers.changed(object);
+    }
+
+    fn alarm(&self, alarm: &Alarm) {
+        tracing::error!(?alarm, "replica alarm");
+        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        alarms.count += 1;
+        if alarms.last.len() == ALARMS_KEPT {
+            alarms.last.remove(0);
+        }
+        alarms.last.push(alarm.clone());
+    }
+}
+
+/// Where a replica stands.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Whose place it is.
+    pub member: Member,
+    /// The identity of this start.
+    pub origin: Origin,
+    /// What it has applied and synced.
+    pub vector: Arc<VersionVector>,
+    /// The sum of the hashes of its rows at that vector.
+    pub total: u128,
+    /// Counts since it was opened.
+    pub stats: Stats,
+    /// Deltas that wait for their causes.
+    pub buffered: usize,
+    /// Alarms since it was opened.
+    pub alarms: Alarms,
+}
+
+impl Replica {
+    /// Opens (or makes) a replica in a directory, as a cluster of one.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::builder().directory(directory).open()
+    }
+
+    /// For everything beyond that.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A handle to a cart. The cart need not exist: an empty one shows nothing.
+    pub fn cart(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        id: impl AsRef<[u8]>,
+    ) -> Result<Cart, BoundsError> {
+        let object = ObjectKey::new(Kind::Cart, namespace.as_ref(), id.as_ref())?;
+        Ok(Cart::new(self.clone(), object))
+    }
+
+    /// A handle to a set.
+    pub fn set(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        id: impl AsRef<[u8]>,
+    ) -> Result<Set, BoundsError> {
+        let object = ObjectKey::new(Kind::Set, namespace.as_ref(), id.as_ref())?;
+        Ok(Set::new(self.clone(), object))
+    }
+
+    /// A handle to a counter.
+    pub fn counter(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        id: impl AsRef<[u8]>,
+    ) -> Result<Counter, BoundsError> {
+        let object = ObjectKey::new(Kind::Counter, namespace.as_ref(), id.as_ref())?;
+        Ok(Counter::new(self.clone(), object))
+    }
+
+    /// Whose place it is.
+    pub fn member(&self) -> Member {
+        self.inner.member
+    }
+
+    /// The identity of this start.
+    pub fn origin(&self) -> Origin {
+        self.inner.origin
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> Result<Status, Error> {
+        let alarms =
+            self.inner.watchers.alarms.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.inspect(move |core| Status {
+            member: core.member(),
+            origin: core.origin(),
+            vector: core.synced().clone(),
+            total: core.synced_total(),
+            stats: *core.stats(),
+            buffered: core.buffered(),
+            alarms,
+        })
+    }
+
+    /// Every row that equal replicas have equal, by key. It costs the whole state and holds the
+    /// writer up meanwhile: for checks and small replicas.
+    pub fn dump(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Error> {
+        self.inspect(Core::dump)?.map_err(|error| Error::Failed(error.to_string()))
+    }
+
+    /// Bytes on disk.
+    pub fn disk_bytes(&self) -> Result<u64, Error> {
+        self.inner.store.disk_bytes().map_err(|error| Error::Failed(error.to_string()))
+    }
+
+    /// Finishes what is under way, writes the last checkpoint, and ends. Ops that come later are
+    /// answered `Closed`.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.inner.close()
+    }
+
+    fn inspect<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (send, receive) = std::sync::mpsc::sync_channel(1);
+        let look = Box::new(move |core: &Core| drop(send.send(look(core))));
+        if !self.inner.mailbox.notice(Notice::Inspect(look)) {
+            return Err(Error::Closed);
+        }
+        receive.recv().map_err(|_| Error::Closed)
+    }
+
+    fn ask<T: FromReply>(&self, command: Command, session: Option<Session>) -> Pending<T> {
+        let (answer, receive) = oneshot::channel();
+        match self.inner.mailbox.command(Asked { command, answer }) {
+            Ok(()) => Pending::waiting(receive, session),
+            Err(NotTaken::Busy) => Pending::failed(Error::Busy),
+            Err(NotTaken::Closed) => Pending::failed(Error::Closed),
+        }
+    }
+
+    fn deadline_us(&self) -> u64 {
+        let wait = self.inner.settings.catch_up.as_micros() as u64;
+        self.inner.clock.now().mono_us.saturating_add(wait)
+    }
+
+    fn write(
+        &self,
+        object: &ObjectKey,
+        request: Request,
+        op: Option<OpId>,
+        seen: Option<Seen>,
+        session: Option<Session>,
+    ) -> Pending<Written> {
+        let fresh = || match &session {
+            Some(session) => session.op_id(),
+            None => {
+                let mut ids = self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner);
+                ids.next_id().ok_or(Error::OpIdsExhausted)
+            }
+        };
+        let op = match op.map_or_else(fresh, Ok) {
+            Ok(op) => op,
+            Err(error) => return Pending::failed(error),
+        };
+        let after = session.as_ref().map(Session::vector).unwrap_or_default();
+        let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
+        let object = object.clone();
+        let write = Write { op, object, request, seen, after, deadline_us };
+        self.ask(Command::Write(write), session)
+    }
+
+    fn read<T: FromReply>(&self, object: &ObjectKey, session: Option<Session>) -> Pending<T> {
+        let after = session.as_ref().map(Session::vector).unwrap_or_default();
+        let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
+        let read = Read { object: object.clone(), after, deadline_us };
+        self.ask(Command::Read(read), session)
+    }
+
+    fn watch(&self, object: ObjectKey, session: Option<&Session>) -> Result<Watch, Error> {
+        let max = self.inner.settings.watchers_max;
+        let flag = self.watchers().add(object.clone(), max)?;
+        if !self.inner.mailbox.notice(Notice::Watch(object.clone())) {
+            return Err(Error::Closed);
+        }
+        let session = session.cloned();
+        Ok(Watch { replica: self.clone(), object, session, flag, first: true })
+    }
+
+    fn unwatch(&self, object: &ObjectKey) {
+        self.forget_watch(object);
+        self.inner.mailbox.notice(Notice::Unwatch(object.clone()));
+    }
+
+    fn watchers(&self) -> &Watchers {
+        &self.inner.watchers.watchers
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), StoreError> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(threads) = threads else { return Ok(()) };
+        self.mailbox.close();
+        self.watchers.watchers.end();
+        let result = match threads.writer.join() {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Poisoned("the writer panicked".into())),
+        };
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner).take();
+        result
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "replica did not close cleanly");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! A session: what one client has written and read, wherever it goes.
+//!
+//! It is a version vector and a source of op ids, nothing more. A replica answers a session when
+//! its own vector covers the session's; each answer raises it. That is the whole of
+//! read-your-writes, on any replica, after any failover.
+
+use super::error::Error;
+use crate::doors::chance;
+use crate::store::StoreError;
+use orset::{Lattice, OpId, OpIdSession, VersionVector};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+struct State {
+    vector: Arc<VersionVector>,
+    ids: OpIdSession,
+}
+
+/// One client's session; clones are the same session.
+#[derive(Clone)]
+pub struct Session {
+    state: Arc<Mutex<State>>,
+}
+
+impl Session {
+    /// A session that has seen nothing yet.
+    pub fn begin() -> Result<Self, StoreError> {
+        let state = State { vector: Arc::default(), ids: chance::op_ids()? };
+        Ok(Self { state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// What it has seen and written.
+    pub fn vector(&self) -> Arc<VersionVector> {
+        self.state().vector.clone()
+    }
+
+    /// Its next op id.
+    pub fn op_id(&self) -> Result<OpId, Error> {
+        self.state().ids.next_id().ok_or(Error::OpIdsExhausted)
+    }
+
+    /// Takes note of an answer, or of another session's vector that came with a message.
+    pub fn observe(&self, vector: &Arc<VersionVector>) {
+        let mut state = self.state();
+        if state.vector.is_empty() || vector.covers(&state.vector) {
+            state.vector = vector.clone();
+        } else {
+            Arc::make_mut(&mut state.vector).join(vector);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Whole between any two statements, so a panic elsewhere spoils nothing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

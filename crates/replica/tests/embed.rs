@@ -1,0 +1,158 @@
+//! The embedded replica as a service uses it: open, change, read, watch, move, close, open again.
+
+use pannier_replica::store::memory::MemoryDisk;
+use pannier_replica::transport::Mesh;
+use pannier_replica::{Error, NextMove, Replica, Session, StateChange};
+
+fn one() -> Replica {
+    Replica::builder().memory(&MemoryDisk::new()).open().unwrap()
+}
+
+fn members(n: u8) -> Vec<orset::Member> {
+    (1..=n).map(|at| orset::Member::from_bytes([at; 16])).collect()
+}
+
+fn cluster(n: u8) -> (Vec<Replica>, Mesh) {
+    let (members, mesh) = (members(n), Mesh::new());
+    let open = |member: &orset::Member| {
+        let builder = Replica::builder().memory(&MemoryDisk::new()).member(*member);
+        builder.join(&members, &mesh).open().unwrap()
+    };
+    (members.iter().map(open).collect(), mesh)
+}
+
+#[test]
+fn five_lines_of_a_service() {
+    let directory = tempfile::tempdir().unwrap();
+    let replica = Replica::open(directory.path()).unwrap();
+    let cart = replica.cart("shop", "ada").unwrap();
+    cart.add("lamp", 2).wait().unwrap();
+    cart.decrement("lamp", 1).wait().unwrap();
+    assert_eq!(cart.read().wait().unwrap().quantity(b"lamp"), 1);
+    replica.close().unwrap();
+    assert_eq!(cart.add("lamp", 1).wait(), Err(Error::Closed));
+    drop((cart, replica));
+    let replica = Replica::open(directory.path()).unwrap();
+    assert_eq!(replica.cart("shop", "ada").unwrap().read().wait().unwrap().quantity(b"lamp"), 1);
+}
+
+#[test]
+fn every_kind_of_object_and_op() {
+    let replica = one();
+    let cart = replica.cart("shop", "ada").unwrap();
+    cart.add_with("ring", 1, b"engraved").wait().unwrap();
+    let view = cart.read().wait().unwrap();
+    assert_eq!(&*view.lines[0].entries[0].attributes, b"engraved");
+    let removed = cart.clone().seen(view.seen).remove("ring").wait().unwrap();
+    assert_eq!(removed.ended.len(), 1);
+    cart.set("lamp", 5).wait().unwrap();
+    let taken = cart.decrement("lamp", 7).wait().unwrap();
+    assert_eq!(taken.taken, 5);
+    let guest = replica.cart("shop", "guest-1").unwrap();
+    guest.add("book", 3).wait().unwrap();
+    cart.merge(&guest).wait().unwrap();
+    cart.merge(&guest).wait().unwrap();
+    assert_eq!(cart.read().wait().unwrap().quantity(b"book"), 3);
+    assert!(guest.read().wait().unwrap().lines.is_empty());
+    cart.clear().wait().unwrap();
+    assert!(cart.read().wait().unwrap().lines.is_empty());
+
+    let wishes = replica.set("shop", "ada").unwrap();
+    wishes.add("moon").wait().unwrap();
+    wishes.add("moon").wait().unwrap();
+    assert_eq!(wishes.read().wait().unwrap().elements.len(), 1);
+    wishes.remove("moon").wait().unwrap();
+    assert!(wishes.read().wait().unwrap().elements.is_empty());
+
+    let views = replica.counter("shop", "lamp").unwrap();
+    views.add(3).wait().unwrap();
+    views.add(-5).wait().unwrap();
+    assert_eq!(views.read().wait().unwrap(), -2);
+}
+
+#[test]
+fn a_retry_anywhere_takes_effect_once() {
+    let (replicas, _mesh) = cluster(3);
+    let session = Session::begin().unwrap();
+    let op = session.op_id().unwrap();
+    for replica in &replicas {
+        // No session: the retry runs wherever it lands, whether the first has arrived or not.
+        replica.cart("shop", "ada").unwrap().with_op_id(op).add("lamp", 2).wait().unwrap();
+        replica.counter("shop", "views").unwrap().add(1).in_order(&session);
+    }
+    for replica in &replicas {
+        let cart = replica.cart("shop", "ada").unwrap().in_session(&session);
+        assert_eq!(cart.read().wait().unwrap().quantity(b"lamp"), 2);
+        let views = replica.counter("shop", "views").unwrap().in_session(&session);
+        assert_eq!(views.read().wait().unwrap(), 3);
+    }
+}
+
+trait InOrder {
+    fn in_order(self, session: &Session);
+}
+
+impl InOrder for pannier_replica::Pending<pannier_replica::protocol::Written> {
+    fn in_order(self, session: &Session) {
+        session.observe(&self.wait().unwrap().vector);
+    }
+}
+
+#[test]
+fn a_session_never_sees_less_than_it_wrote() {
+    let (replicas, mesh) = cluster(3);
+    let session = Session::begin().unwrap();
+    for turn in 0..300_usize {
+        let replica = &replicas[turn % 3];
+        let cart = replica.cart("shop", "ada").unwrap().in_session(&session);
+        cart.add("lamp", 1).wait().unwrap();
+        let other = replicas[(turn + 1) % 3].cart("shop", "ada").unwrap().in_session(&session);
+        assert_eq!(other.read().wait().unwrap().quantity(b"lamp"), turn as u64 + 1);
+    }
+    mesh.cut(replicas[2].member());
+    replicas[0].cart("shop", "ada").unwrap().in_session(&session).add("lamp", 1).wait().unwrap();
+    let behind = replicas[2].cart("shop", "ada").unwrap().in_session(&session);
+    let error = behind.read().wait().unwrap_err();
+    assert_eq!(error.next_move(), NextMove::Retry);
+    assert_eq!(error.state_change(), StateChange::None);
+    mesh.heal();
+    assert_eq!(behind.read().wait().unwrap().quantity(b"lamp"), 301);
+}
+
+#[test]
+fn a_watch_shows_the_value_and_then_each_change() {
+    let (replicas, _mesh) = cluster(2);
+    let cart = replicas[1].cart("shop", "ada").unwrap();
+    let mut watch = cart.watch().unwrap();
+    assert_eq!(lines(&watch.wait().unwrap().value), 0);
+    replicas[0].cart("shop", "ada").unwrap().add("lamp", 1).wait().unwrap();
+    assert_eq!(lines(&watch.wait().unwrap().value), 1);
+    replicas[1].close().unwrap();
+    assert_eq!(watch.wait(), Err(Error::Closed));
+}
+
+fn lines(value: &pannier_replica::protocol::Value) -> usize {
+    match value {
+        pannier_replica::protocol::Value::Cart(lines, _) => lines.len(),
+        _ => panic!("a cart"),
+    }
+}
+
+#[tokio::test]
+async fn async_code_awaits_the_same_ops() {
+    let replica = one();
+    let cart = replica.cart("shop", "ada").unwrap();
+    let mut watch = cart.watch().unwrap();
+    watch.next().await.unwrap();
+    cart.add("lamp", 1).await.unwrap();
+    assert_eq!(lines(&watch.next().await.unwrap().value), 1);
+    assert_eq!(cart.read().await.unwrap().quantity(b"lamp"), 1);
+}
+
+#[test]
+fn a_replica_is_send_and_sync() {
+    fn check<T: Send + Sync + Clone>() {}
+    check::<Replica>();
+    check::<pannier_replica::Cart>();
+    check::<Session>();
+}
