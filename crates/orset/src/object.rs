@@ -6,7 +6,6 @@
 //! serve as the front of every row key of the object.
 
 use crate::codec::{DecodeError, Reader, put_bytes};
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -173,7 +172,7 @@ impl fmt::Debug for ObjectKey {
 
 /// A product of a cart or an element of a set: 1 to 255 bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Product(Box<[u8]>);
+pub struct Product(Arc<[u8]>);
 
 impl Product {
     /// From its bytes.

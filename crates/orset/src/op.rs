@@ -51,12 +51,17 @@ impl Request {
     /// The hash that tells two requests under one op id apart. `object` is the op's object; the
     /// two sides of a merge have one hash.
     pub fn content_hash(&self, object: &ObjectKey) -> u64 {
-        let mut bytes = Vec::with_capacity(64);
-        self.encode(&mut bytes);
+        self.content_hash_in(object, &mut Vec::with_capacity(64))
+    }
+
+    /// As `content_hash`, with room for the bytes that the caller uses again and again.
+    pub fn content_hash_in(&self, object: &ObjectKey, scratch: &mut Vec<u8>) -> u64 {
+        scratch.clear();
+        self.encode(scratch);
         if !matches!(self, Self::Merge { .. }) {
-            bytes.extend_from_slice(object.as_bytes());
+            scratch.extend_from_slice(object.as_bytes());
         }
-        xxh3_64(&bytes)
+        xxh3_64(scratch)
     }
 
     fn encode(&self, out: &mut Vec<u8>) {

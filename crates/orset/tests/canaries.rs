@@ -4,6 +4,7 @@
 //! the sound one, which must pass, every fault must be caught within a stated number of cases;
 //! and where the fault breaks a law of the join, the laws must catch it as well, without the
 //! specification.
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 mod common;
 mod spec;
@@ -11,7 +12,7 @@ mod world;
 
 use common::Dice;
 use orset::laws;
-use proptest::test_runner::{Config, TestCaseError, TestError};
+use proptest::test_runner::{TestCaseError, TestError};
 use std::cell::Cell;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,10 +23,7 @@ use world::{World, steps};
 /// In which case the differential check fails, if it does within `cases`, and what it says.
 fn caught_by_the_specification<K: Kit>(cases: u32) -> Option<(u32, String)> {
     let case = Cell::new(0);
-    let mut runner = common::runner(cases);
-    let config = Config { max_shrink_iters: 0, ..runner.config().clone() };
-    runner = proptest::test_runner::TestRunner::new_with_rng(config, runner.new_rng());
-    let ran = runner.run(&steps::steps(30..70), |steps| {
+    let ran = common::unshrinking_runner(cases).run(&steps::steps(30..70), |steps| {
         case.set(case.get() + 1);
         World::<K>::new().run(&steps).map_err(TestCaseError::fail)
     });
@@ -39,7 +37,7 @@ fn caught_by_the_specification<K: Kit>(cases: u32) -> Option<(u32, String)> {
 /// In which world a law of the join fails, if it does within `cases`.
 fn caught_by_the_laws<K: Kit>(cases: u32) -> Option<u32> {
     let case = Cell::new(0);
-    let ran = common::runner(cases).run(&steps::steps(30..70), |steps| {
+    let ran = common::unshrinking_runner(cases).run(&steps::steps(30..70), |steps| {
         case.set(case.get() + 1);
         let mut world = World::<K>::new();
         world.compared = false;

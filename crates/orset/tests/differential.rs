@@ -5,6 +5,7 @@
 //! deliveries come in causal order and twice, whole states come fresh and stale, bystanders join
 //! bare deltas in any order. See `world/mod.rs` for what is compared and `spec/mod.rs` for what
 //! with.
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 mod common;
 mod spec;

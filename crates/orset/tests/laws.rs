@@ -4,6 +4,7 @@
 //! op id taken in, a dot that two commits share), and laws need not hold there. So the states
 //! come from worlds: what replicas hold, what they held earlier, bare deltas, and unions of
 //! deltas that no replica ever held.
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 mod common;
 mod spec;

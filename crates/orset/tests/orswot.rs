@@ -4,6 +4,7 @@
 //! each replica is one actor. (They part on retries: Orswot knows dots only, so a retry that ran
 //! at two replicas is two adds to it.) And through the traits of that crate: code written for
 //! `CvRDT` and `CmRDT` runs on our types.
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 mod common;
 

@@ -4,6 +4,7 @@
 //! replica and to an onlooker that starts empty, with doubles and stale states among them: by
 //! replay in causal order, by joining bare deltas in any order, and by joining whole states.
 //! Every delivery must show the same, in the same bytes.
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 mod common;
 mod play;

@@ -260,6 +260,7 @@ impl Lattice for Cart {
         }
         for (op, entry) in &other.entries {
             match self.entries.get(op) {
+                Some(mine) if mine == entry => {}
                 Some(mine) => {
                     let joined = mine.clone().joined(entry);
                     self.put(*op, joined);

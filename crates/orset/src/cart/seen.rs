@@ -24,7 +24,7 @@ const VERSION: u8 = 1;
 pub const SEEN_MAX: usize = 4 << 20;
 
 /// Most op ids that one context, or one op, may name.
-pub const IDS_MAX: u64 = 1 << 20;
+pub const IDS_MAX: u64 = 1 << 16;
 
 /// Op ids by product. See the file's head.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

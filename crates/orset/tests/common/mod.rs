@@ -4,6 +4,7 @@
 //! so a red test is red again, and the statistics that a test asserts do not waver. To look
 //! further than CI does: `ORSET_SEED=7 ORSET_CASES=20 cargo test -p orset` (20 times the cases).
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 use orset::{Dot, OpId, OpIdSession, Origin, Product};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -20,7 +21,16 @@ pub fn seed() -> u64 {
 /// A runner of `cases` cases (times `ORSET_CASES`), drawn from the seed.
 pub fn runner(cases: u32) -> TestRunner {
     let cases = cases.saturating_mul(setting("ORSET_CASES", 1) as u32);
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    with(Config { cases, failure_persistence: None, ..Config::default() })
+}
+
+/// The same for those who want to fail: the first case as drawn, not a smaller one.
+pub fn unshrinking_runner(cases: u32) -> TestRunner {
+    let defaults = Config::default();
+    with(Config { cases, failure_persistence: None, max_shrink_iters: 0, ..defaults })
+}
+
+fn with(config: Config) -> TestRunner {
     let mut bytes = [0xC0; 32];
     bytes[..8].copy_from_slice(&seed().to_be_bytes());
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))

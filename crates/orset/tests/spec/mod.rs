@@ -173,7 +173,8 @@ impl History {
     pub fn count(&self, commits: &Commits, object: usize) -> i128 {
         let amount = |e: &Event| if let Did::Count(amount) = e.did { amount } else { 0 };
         let ops: Ids = self.of(commits, object).map(|event| event.op).collect();
-        let lowest = |op| self.of(commits, object).filter(move |e| e.op == op).min_by_key(|e| e.dot);
+        let lowest =
+            |op| self.of(commits, object).filter(move |e| e.op == op).min_by_key(|e| e.dot);
         ops.into_iter().filter_map(lowest).map(|event| i128::from(amount(event))).sum()
     }
 }

@@ -83,9 +83,9 @@ impl<const F: u8> BentCart<F> {
         let mut bent = effect.clone();
         match &mut bent {
             CartEffect::End(ids) if F == DROPS_CONCURRENT_ADDS => {
-                let products: Vec<Product> = self.entries.iter().filter_map(|(op, entry)| {
-                    ids.contains(*op).then(|| entry.content.product.clone())
-                }).collect();
+                let ended = self.entries.iter().filter(|(op, _)| ids.contains(**op));
+                let products: Vec<Product> =
+                    ended.map(|(_, entry)| entry.content.product.clone()).collect();
                 let entries = self.entries.iter();
                 let same = entries.filter(|(_, e)| products.contains(&e.content.product));
                 let dropped: Vec<OpId> = same.map(|(op, _)| *op).collect();

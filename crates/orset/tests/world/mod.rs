@@ -11,72 +11,17 @@ pub mod bent;
 pub mod census;
 pub mod compare;
 pub mod kit;
+pub mod state;
 pub mod steps;
 
 use crate::common::{Dice, dot, product, session_op, v7_op};
 use crate::spec::{self, Commits, Did, Event, History, decide};
 use census::Census;
-use kit::{CartLike, CounterLike, Kit};
+use kit::{CartLike, Kit};
 use orset::cart::{CartEffect, Content, EntryKind, Seen};
 use orset::{HybridClock, HybridTime, Lattice, OpId, VersionVector};
+pub use state::{Change, Commit, State};
 use steps::{Act, GUEST, Name, PRODUCTS, Shown, Step, USER, VIEWS, WISHES};
-
-/// What a replica, a delta or a bystander holds.
-#[derive(Clone, Debug, PartialEq)]
-pub struct State<K: Kit> {
-    pub carts: [K::Cart; 2],
-    pub wishes: K::Set,
-    pub views: K::Counter,
-}
-
-impl<K: Kit> Default for State<K> {
-    fn default() -> Self {
-        Self { carts: Default::default(), wishes: K::Set::default(), views: K::Counter::default() }
-    }
-}
-
-impl<K: Kit> Lattice for State<K> {
-    fn join(&mut self, other: &Self) {
-        self.carts[USER].join(&other.carts[USER]);
-        self.carts[GUEST].join(&other.carts[GUEST]);
-        self.wishes.join(&other.wishes);
-        self.views.join(&other.views);
-    }
-}
-
-impl<K: Kit> State<K> {
-    /// Applies a commit; returns its delta.
-    fn apply(&mut self, commit: &Commit) -> Self {
-        let mut delta = Self::default();
-        for (object, op, change) in &commit.ops {
-            let dot = commit.dot;
-            match change {
-                Change::Cart(effect) if *object == WISHES => {
-                    delta.wishes = self.wishes.commit(*op, effect, dot);
-                }
-                Change::Cart(effect) => {
-                    delta.carts[*object] = self.carts[*object].commit(*op, effect, dot);
-                }
-                Change::Count(amount) => delta.views = self.views.commit(*op, *amount, dot),
-            }
-        }
-        delta
-    }
-}
-
-#[derive(Clone, Debug)]
-pub enum Change {
-    Cart(CartEffect),
-    Count(i64),
-}
-
-/// A commit as it travels.
-#[derive(Clone, Debug)]
-pub struct Commit {
-    pub dot: orset::Dot,
-    pub past: Commits,
-    pub ops: Vec<(usize, OpId, Change)>,
-}
 
 /// One replica, and which commits it knows.
 #[derive(Clone, Debug)]
@@ -404,10 +349,10 @@ impl<K: Kit> World<K> {
             if !self.replicas[0].known.contains(&commit) {
                 self.deliver(0, commit)?;
             }
-            if !self.replicas[2].known.contains(&commit) && dice.one_in(2) {
-                if self.commits[commit].past.is_subset(&self.replicas[2].known) {
-                    self.deliver(2, commit)?;
-                }
+            let Replica { known, .. } = &self.replicas[2];
+            let ready = !known.contains(&commit) && self.commits[commit].past.is_subset(known);
+            if ready && dice.one_in(2) {
+                self.deliver(2, commit)?;
             }
             (0..2).try_for_each(|who| self.overhear(who, commit))?;
         }
