@@ -17,6 +17,6 @@ pub mod store;
 pub mod transport;
 
 pub use embed::{
-    Alarms, Builder, Cart, CartView, Counter, Engine, Error, FromReply, NextMove, OpenError, Pending,
+    Alarms, Builder, Cart, CartView, Counter, Error, FromReply, NextMove, OpenError, Pending,
     Replica, Session, Set, SetView, Settings, StateChange, Status, Watch,
 };

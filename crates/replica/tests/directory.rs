@@ -1,5 +1,7 @@
 //! The data directory: whose it is, that only one has it, and that refusals change nothing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
+
 use orset::Member;
 use pannier_replica::store::StoreError;
 use pannier_replica::store::directory::Directory;

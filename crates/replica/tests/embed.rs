@@ -1,5 +1,7 @@
 //! The embedded replica as a service uses it: open, change, read, watch, move, close, open again.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
+
 use pannier_replica::store::memory::MemoryDisk;
 use pannier_replica::transport::Mesh;
 use pannier_replica::{Error, NextMove, Replica, Session, StateChange};
@@ -155,4 +157,25 @@ fn a_replica_is_send_and_sync() {
     check::<Replica>();
     check::<pannier_replica::Cart>();
     check::<Session>();
+}
+
+#[test]
+fn a_token_carries_the_session_to_another_replica() {
+    let (replicas, mesh) = cluster(2);
+    let session = Session::begin().unwrap();
+    mesh.cut(replicas[1].member());
+    let cart = replicas[0].cart("shop", "ada").unwrap().in_session(&session);
+    cart.add("lamp", 1).wait().unwrap();
+    let token = session.token(Some(replicas[0].member()));
+
+    let resumed = Session::resume(&token).unwrap();
+    assert_eq!(resumed.vector(), session.vector());
+    assert_ne!(resumed.op_id().unwrap(), session.op_id().unwrap());
+    let cart = replicas[1].cart("shop", "ada").unwrap().in_session(&resumed);
+    assert_eq!(cart.read().wait().unwrap_err().next_move(), NextMove::Retry);
+    mesh.heal();
+    assert_eq!(cart.read().wait().unwrap().quantity(b"lamp"), 1);
+
+    let error = Session::resume(&token[1..]).err().unwrap();
+    assert_eq!(error.next_move(), NextMove::NewSession);
 }

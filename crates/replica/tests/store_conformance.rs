@@ -4,8 +4,10 @@
 //! the contract, in a way that a hasty engine would, and must be caught under the name of that
 //! line: an engine that fails for another reason has not been tested for this one.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
+
 use orset::Origin;
-use pannier_replica::store::conformance::{self, Bench, Break, Coverage, Generator, Violation};
+use pannier_replica::store::conformance::{self, Bench, Break, Generator, Violation};
 use pannier_replica::store::fjall::{FjallSettings, FjallStore};
 use pannier_replica::store::memory::{Fault, InDoubt, MemoryDisk, MemoryStore};
 use pannier_replica::store::{LogExtent, LogRecord, Row, StateBatch, Store, StoreError};
@@ -77,24 +79,16 @@ impl Bench for InMemory {
 #[test]
 fn fjall_keeps_the_contract() {
     let mut bench = OnDisk(tempfile::tempdir().unwrap());
-    for seed in 0..3 {
-        let coverage = conformance::run(&mut bench, seed, 400).unwrap();
-        assert!(coverage.reopenings >= 3, "{coverage:?}");
-    }
+    let coverage = conformance::run(&mut bench, 0..5, 400).unwrap();
+    assert!(coverage.reopenings >= 10, "{coverage:?}");
 }
 
 #[test]
 fn memory_keeps_the_contract() {
-    let mut sum = Coverage::default();
-    for seed in 0..40 {
-        let coverage = conformance::run(&mut InMemory::default(), seed, 400)
-            .unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
-        assert_eq!(coverage.poisonings, 3, "{coverage:?}");
-        sum.crashes += coverage.crashes;
-        sum.losses += coverage.losses;
-    }
+    let coverage = conformance::run(&mut InMemory::default(), 0..100, 400).unwrap();
+    assert_eq!(coverage.poisonings, 3, "{coverage:?}");
     // The crashes that lose nothing prove nothing.
-    assert!(sum.crashes > 200 && sum.losses > 50, "{sum:?}");
+    assert!(coverage.crashes > 400 && coverage.losses > 100, "{coverage:?}");
 }
 
 /// What a canary does wrong.
@@ -196,17 +190,18 @@ impl Store for Canary {
         self.inner.prune_log(origin, upto.saturating_add(more))
     }
 
-    fn write_state(&self, mut batch: StateBatch) -> Result<(), StoreError> {
+    fn write_state(&self, batch: &StateBatch) -> Result<(), StoreError> {
+        let mut batch = batch.clone();
         match self.broken {
             Broken::DeleteForgets => batch.retain(|(_, value)| value.is_some()),
             Broken::WriteInTwoHalves if batch.len() > 8 => {
                 let rest = batch.split_off(batch.len() / 2);
-                self.inner.write_state(batch)?;
+                self.inner.write_state(&batch)?;
                 batch = rest;
             }
             _ => {}
         }
-        self.inner.write_state(batch)
+        self.inner.write_state(&batch)
     }
 
     fn sync_state(&self) -> Result<(), StoreError> {
@@ -238,16 +233,14 @@ impl Store for Canary {
     }
 }
 
-fn first_violation(broken: Broken, seeds: u64) -> Option<Violation> {
-    (0..seeds).find_map(|seed| {
-        let mut bench = CanaryBench { disk: MemoryDisk::new(), broken };
-        conformance::run(&mut bench, seed, 400).err()
-    })
+fn first_violation(broken: Broken) -> Option<Violation> {
+    let mut bench = CanaryBench { disk: MemoryDisk::new(), broken };
+    conformance::run(&mut bench, 0..20, 400).err()
 }
 
 #[test]
 fn a_sound_wrapper_passes() {
-    assert!(first_violation(Broken::Nothing, 3).is_none());
+    assert!(first_violation(Broken::Nothing).is_none());
 }
 
 #[test]
@@ -267,7 +260,7 @@ fn each_canary_is_caught_under_its_line() {
         (Broken::PruneTakesOneMore, "S5"),
     ];
     for (broken, line) in canaries {
-        let violation = first_violation(broken, 20);
+        let violation = first_violation(broken);
         assert!(
             violation.as_ref().is_some_and(|violation| violation.line == line),
             "{broken:?} should be caught under {line}, got {violation:?}"

@@ -3,10 +3,12 @@
 //! The suite in `store_conformance.rs` sees an engine from above. These tests go below it, to the
 //! files, and do to them what power cuts, bad disks and operators do.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
+
 use orset::Origin;
 use pannier_replica::store::conformance::Generator;
 use pannier_replica::store::fjall::{FjallSettings, FjallStore};
-use pannier_replica::store::{ENTRIES, LogRecord, Store, StoreError};
+use pannier_replica::store::{ENTRIES, LogRecord, StateBatch, Store, StoreError};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -109,7 +111,7 @@ fn a_torn_checkpoint_leaves_an_earlier_one() {
     let store = open(dir.path()).unwrap();
     let row = |n: u8| vec![(vec![0, 1], Some(vec![n; 5000])), (vec![ENTRIES, n], Some(vec![n]))];
     for n in 1..=3 {
-        store.write_state(row(n)).unwrap();
+        store.write_state(&row(n)).unwrap();
     }
     let journal = newest_journal(&dir.path().join("state"));
     drop(store);
@@ -175,7 +177,7 @@ fn workers_that_fail_shut_the_store() {
     for _ in 0..10_000 {
         let mut key = vec![ENTRIES];
         key.extend(generator.bytes(16));
-        answer = store.write_state(vec![(key, Some(generator.bytes(2000)))]);
+        answer = store.write_state(&vec![(key, Some(generator.bytes(2000)))]);
         if answer.is_err() {
             break;
         }
@@ -184,4 +186,27 @@ fn workers_that_fail_shut_the_store() {
     let append = store.append(&[record(1)]);
     assert!(matches!(append, Err(StoreError::Poisoned(_))), "{append:?}");
     assert!(matches!(store.get(&[1]), Err(StoreError::Poisoned(_))));
+}
+
+/// Found by the kill test. A reopening replays a whole journal into one memtable, which may then be
+/// many times its size. We waited for a worker to seal it; workers seal when a write asks for it,
+/// and the write was waiting: for ever.
+#[test]
+fn a_memtable_that_came_back_too_large_does_not_halt_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let row = |n: u64| -> StateBatch {
+        vec![([vec![ENTRIES], n.to_be_bytes().to_vec()].concat(), Some(vec![7; 50_000]))]
+    };
+    // The sizes that the engine goes by are fixed here, and so large that it never acts ...
+    let store = FjallStore::open(dir.path(), &FjallSettings::default()).unwrap();
+    for n in 0..20 {
+        store.write_state(&row(n)).unwrap();
+    }
+    drop(store);
+    // ... and the ones that we go by are a fraction of what the journal holds.
+    let store = open(dir.path()).unwrap();
+    for n in 20..40 {
+        store.write_state(&row(n)).unwrap();
+    }
+    assert_eq!(store.scan(&[ENTRIES], None, usize::MAX).unwrap().len(), 40);
 }

@@ -4,9 +4,10 @@
 //! checkpoint behind), so one channel will not do; and it wants everything that waits in one go,
 //! because that is the next round. A channel crate's `select` takes one item a time.
 //!
-//! Bounds: `commands_max` commands (then `Busy`: nothing changed, try again), `messages_max`
-//! messages (then the newest is lost: gossip makes up for it), notices as many as rounds in
-//! flight.
+//! Bounds: `commands_max` commands (then `Busy`: nothing changed, try again); `messages_max`
+//! messages and `MESSAGE_BYTES_MAX` bytes of deltas in them (then the newest is lost: gossip makes
+//! up for it); notices of the disk threads, as many as rounds in flight; notices of watchers and
+//! inspections, one for each that is under way, which their callers bound.
 
 use super::Answer;
 use crate::protocol::{Command, Message};
@@ -42,10 +43,14 @@ pub enum Notice {
     Close,
 }
 
+/// Bytes of deltas that may wait for the writer: what a burst of a few peers may cost in memory.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
 #[derive(Default)]
 struct Queues {
     commands: VecDeque<Asked>,
     messages: VecDeque<(Member, Message)>,
+    message_bytes: usize,
     notices: VecDeque<Notice>,
     closed: bool,
 }
@@ -81,12 +86,7 @@ pub struct Taken {
 impl Mailbox {
     /// Empty, with its bounds.
     pub fn new(commands_max: usize, messages_max: usize) -> Self {
-        Self {
-            queues: Mutex::default(),
-            arrived: Condvar::new(),
-            commands_max,
-            messages_max,
-        }
+        Self { queues: Mutex::default(), arrived: Condvar::new(), commands_max, messages_max }
     }
 
     fn queues(&self) -> MutexGuard<'_, Queues> {
@@ -115,7 +115,12 @@ impl Mailbox {
     /// Queues a message, or loses it.
     pub fn message(&self, from: Member, message: Message) {
         let mut queues = self.queues();
-        if !queues.closed && queues.messages.len() < self.messages_max {
+        let bytes = message.payload_bytes();
+        if !queues.closed
+            && queues.messages.len() < self.messages_max
+            && queues.message_bytes + bytes <= MESSAGE_BYTES_MAX
+        {
+            queues.message_bytes += bytes;
             queues.messages.push_back((from, message));
             drop(queues);
             self.arrived.notify_one();
@@ -125,10 +130,8 @@ impl Mailbox {
     /// Queues a notice. `false` when the writer has ended.
     pub fn notice(&self, notice: Notice) -> bool {
         let mut queues = self.queues();
-        let alive = !queues.closed || matches!(
-            notice,
-            Notice::Synced(_) | Notice::Checkpointed | Notice::Failed(_)
-        );
+        let alive = !queues.closed
+            || matches!(notice, Notice::Synced(_) | Notice::Checkpointed | Notice::Failed(_));
         if alive {
             queues.notices.push_back(notice);
             drop(queues);
@@ -146,6 +149,11 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
+    /// Whether no command waits.
+    pub fn is_drained(&self) -> bool {
+        self.queues().commands.is_empty()
+    }
+
     /// Waits for something, at most `timeout`, and takes it. With `only_notices`, commands and
     /// messages stay where they are. At most `commands` commands are taken.
     pub fn take(&self, timeout: Duration, only_notices: bool, commands: usize) -> Taken {
@@ -161,10 +169,10 @@ impl Mailbox {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        let mut taken =
-            Taken { notices: std::mem::take(&mut queues.notices), ..Taken::default() };
+        let mut taken = Taken { notices: std::mem::take(&mut queues.notices), ..Taken::default() };
         if !only_notices {
             taken.messages = std::mem::take(&mut queues.messages);
+            queues.message_bytes = 0;
             taken.commands = if queues.commands.len() <= commands {
                 std::mem::take(&mut queues.commands)
             } else {

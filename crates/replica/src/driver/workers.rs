@@ -41,7 +41,7 @@ pub(super) fn checkpoint_thread(
         let mut unsynced = 0;
         for batch in receive {
             unsynced += 1;
-            let mut result = store.write_state((*batch).clone());
+            let mut result = store.write_state(&batch);
             if result.is_ok() && unsynced >= CHECKPOINTS_PER_SYNC {
                 unsynced = 0;
                 result = store.sync_state();

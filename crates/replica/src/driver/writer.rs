@@ -166,6 +166,7 @@ impl Writer {
             && self.checkpoints_in_flight == 0
             && !self.core.has_open_round()
             && self.core.waiting() == 0
+            && self.mailbox.is_drained()
     }
 
     fn notice(&mut self, notice: Notice) -> Result<(), StoreError> {
@@ -224,7 +225,7 @@ impl Writer {
     /// A clean end leaves nothing to replay.
     fn last_checkpoint(self) -> Result<(), StoreError> {
         if let Some(batch) = self.core.into_last_checkpoint() {
-            self.store.write_state((*batch).clone())?;
+            self.store.write_state(&batch)?;
         }
         self.store.sync_state()
     }

@@ -4,10 +4,10 @@ use super::{Inner, Listeners, OpenError, Replica};
 use crate::doors::{chance, clock::Clock};
 use crate::driver::{Mailbox, spawn};
 use crate::protocol::{Protocol, ProtocolSettings, Start};
-use crate::store::fjall::{FjallSettings, FjallStore};
-use crate::store::memory::MemoryDisk;
 use crate::store::Store;
 use crate::store::directory::Directory;
+use crate::store::fjall::{FjallSettings, FjallStore};
+use crate::store::memory::MemoryDisk;
 use crate::transport::Mesh;
 use orset::Member;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ impl Default for Settings {
 }
 
 /// Where the bytes go.
-pub enum Engine {
+enum Engine {
     /// On disk, below this directory.
     Fjall(PathBuf),
     /// In memory, for tests: the "disk" outlives the replica and nothing else.
@@ -131,7 +131,8 @@ impl Builder {
             }
             Engine::Memory(disk) => (self.member.unwrap_or(fresh), None, Arc::new(disk.open()?)),
         };
-        settings.protocol.members = if self.members.is_empty() { vec![member] } else { self.members };
+        settings.protocol.members =
+            if self.members.is_empty() { vec![member] } else { self.members };
         settings.protocol.validate().map_err(OpenError::Setting)?;
         if !settings.protocol.members.contains(&member) {
             let problem = format!("members does not name this replica's member {member}");
@@ -140,7 +141,7 @@ impl Builder {
         let origin = chance::origin()?;
         let start = Start { member, origin, previous: None, extents: store.log_extents()? };
         let core = Protocol::new(start, settings.protocol.clone(), store.clone(), |batch| {
-            store.write_state(batch.clone())
+            store.write_state(batch)
         })?;
         let mailbox = Arc::new(Mailbox::new(settings.commands_max, settings.messages_max));
         let mesh = self.mesh.unwrap_or_default();
@@ -163,9 +164,10 @@ impl Builder {
             settings,
             watchers: listeners,
             ids: Mutex::new(chance::op_ids()?),
+            nothing: Arc::default(),
             member,
             origin,
-            store,
+            store: Mutex::new(Some(store)),
             threads: Mutex::new(Some(threads)),
             directory: Mutex::new(directory),
         };

@@ -21,13 +21,14 @@ mod pending;
 mod session;
 mod watch;
 
-pub use builder::{Builder, Engine, Settings};
+pub use builder::{Builder, Settings};
 pub use error::{Error, NextMove, OpenError, StateChange};
 pub use handles::{Cart, Counter, Set};
 pub use pending::{CartView, FromReply, Pending, SetView};
 pub use session::Session;
 pub use watch::Watch;
 
+use crate::doors::chance;
 use crate::doors::clock::Clock;
 use crate::driver::{Asked, Core, Mailbox, NotTaken, Notice, Observer, Threads};
 use crate::protocol::{Alarm, Command, Read, Stats, Write, Written};
@@ -56,9 +57,12 @@ struct Inner {
     settings: Settings,
     watchers: Arc<Listeners>,
     ids: Mutex<OpIdSession>,
+    /// What a caller without a session has seen, shared by all of them.
+    nothing: Arc<VersionVector>,
     member: Member,
     origin: Origin,
-    store: Arc<dyn Store>,
+    /// Let go of when the replica closes, so that the directory can be opened again.
+    store: Mutex<Option<Arc<dyn Store>>>,
     threads: Mutex<Option<Threads>>,
     /// Holds the directory's lock as long as the replica is open.
     directory: Mutex<Option<Directory>>,
@@ -192,7 +196,9 @@ impl Replica {
 
     /// Bytes on disk.
     pub fn disk_bytes(&self) -> Result<u64, Error> {
-        self.inner.store.disk_bytes().map_err(|error| Error::Failed(error.to_string()))
+        let store = self.inner.store.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let bytes = store.ok_or(Error::Closed)?.disk_bytes();
+        bytes.map_err(|error| Error::Failed(error.to_string()))
     }
 
     /// Finishes what is under way, writes the last checkpoint, and ends. Ops that come later are
@@ -222,6 +228,10 @@ impl Replica {
         }
     }
 
+    fn seen_by(&self, session: Option<&Session>) -> Arc<VersionVector> {
+        session.map_or_else(|| self.inner.nothing.clone(), Session::vector)
+    }
+
     fn deadline_us(&self) -> u64 {
         let wait = self.inner.settings.catch_up.as_micros() as u64;
         self.inner.clock.now().mono_us.saturating_add(wait)
@@ -239,14 +249,24 @@ impl Replica {
             Some(session) => session.op_id(),
             None => {
                 let mut ids = self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner);
-                ids.next_id().ok_or(Error::OpIdsExhausted)
+                match ids.next_id() {
+                    Some(op) => Ok(op),
+                    // Nobody but this replica knows the session, so it may begin another.
+                    None => chance::op_ids()
+                        .ok()
+                        .and_then(|fresh| {
+                            *ids = fresh;
+                            ids.next_id()
+                        })
+                        .ok_or(Error::OpIdsExhausted),
+                }
             }
         };
         let op = match op.map_or_else(fresh, Ok) {
             Ok(op) => op,
             Err(error) => return Pending::failed(error),
         };
-        let after = session.as_ref().map(Session::vector).unwrap_or_default();
+        let after = self.seen_by(session.as_ref());
         let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
         let object = object.clone();
         let write = Write { op, object, request, seen, after, deadline_us };
@@ -254,7 +274,7 @@ impl Replica {
     }
 
     fn read<T: FromReply>(&self, object: &ObjectKey, session: Option<Session>) -> Pending<T> {
-        let after = session.as_ref().map(Session::vector).unwrap_or_default();
+        let after = self.seen_by(session.as_ref());
         let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
         let read = Read { object: object.clone(), after, deadline_us };
         self.ask(Command::Read(read), session)
@@ -290,6 +310,8 @@ impl Inner {
             Ok(result) => result,
             Err(_) => Err(StoreError::Poisoned("the writer panicked".into())),
         };
+        // The engine first: until it is gone, nobody else may believe the directory free.
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.directory.lock().unwrap_or_else(PoisonError::into_inner).take();
         result
     }

@@ -7,7 +7,8 @@
 use super::error::Error;
 use crate::doors::chance;
 use crate::store::StoreError;
-use orset::{Lattice, OpId, OpIdSession, VersionVector};
+use orset::{Lattice, Member, OpId, OpIdSession, VersionVector};
+use pannier_proto::Token;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 struct State {
@@ -26,6 +27,20 @@ impl Session {
     pub fn begin() -> Result<Self, StoreError> {
         let state = State { vector: Arc::default(), ids: chance::op_ids()? };
         Ok(Self { state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// Goes on with a session from the bytes that `token` gave, in this process or another.
+    pub fn resume(token: &[u8]) -> Result<Self, Error> {
+        let token = Token::decode(token).map_err(|error| Error::Token(error.to_string()))?;
+        let session = Self::begin().map_err(|error| Error::Failed(error.to_string()))?;
+        session.observe(&Arc::new(token.vector));
+        Ok(session)
+    }
+
+    /// The session as opaque bytes that its client keeps; `home` is the member that served last.
+    pub fn token(&self, home: Option<Member>) -> Vec<u8> {
+        // Membership is static, and its number 0, as long as nothing changes it.
+        Token { number: 0, home, vector: VersionVector::clone(&self.vector()) }.encode()
     }
 
     /// What it has seen and written.

@@ -8,7 +8,7 @@
 use super::canary::Canary;
 use super::rows::{
     Base, COUNTER, Memory, MemoryState, Rows, counter_value, decode_memory, encode_memory,
-    entry_key, line_key, memory_key, object_hash, object_key, parse_entry, row_hash,
+    entry_key, line_key, object_hash, object_key, parse_entry, row_hash,
 };
 use crate::store::StoreError;
 use orset::cart::{CartEffect, CartRows, Entry, Place};
@@ -21,8 +21,8 @@ pub(super) fn corrupted(what: &str) -> impl Fn(DecodeError) -> StoreError + '_ {
 }
 
 /// What is known of an op id, in every object it touched.
-pub(super) fn memories<B: Base>(rows: &Rows<B>, op: OpId) -> Result<Vec<Memory>, StoreError> {
-    match rows.get(&memory_key(op))? {
+pub(super) fn memories<B: Base>(rows: &mut Rows<B>, op: OpId) -> Result<Vec<Memory>, StoreError> {
+    match rows.memory(op)? {
         None => Ok(Vec::new()),
         Some(bytes) => decode_memory(&bytes).map_err(corrupted("op memory row")),
     }
@@ -78,6 +78,10 @@ pub(super) fn apply<B: Base>(
         fresh: None,
         canary,
     };
+    let known = view.load(op.id)?;
+    if known.iter().any(|memory| memory.content.is_some_and(|it| it != content)) {
+        view.rows.reused.push(op.id);
+    }
     match &op.effect {
         Effect::Count => match op.request {
             orset::Request::Count(amount) => orset::counter::count(&mut view, op.id, amount, dot),
@@ -147,7 +151,7 @@ impl<B: Base> ObjectRows<'_, B> {
         }
         let mut bytes = Vec::with_capacity(64);
         encode_memory(memories, &mut bytes);
-        self.rows.put(memory_key(op), bytes);
+        self.rows.put_memory(op, bytes);
         Ok(())
     }
 
@@ -189,7 +193,7 @@ impl<B: Base> CartRows for ObjectRows<'_, B> {
                 self.cached = None;
                 let mut bytes = Vec::new();
                 encode_memory(&[], &mut bytes);
-                self.rows.put(memory_key(op), bytes);
+                self.rows.put_memory(op, bytes);
                 Ok(())
             }
             Place::Gone => self.set_state(op, MemoryState::Gone),

@@ -1,11 +1,14 @@
 //! What a client may ask of a replica, and what it is answered.
 
 use super::time::Now;
-use orset::cart::{Line, Seen};
-use orset::{Dot, ObjectKey, OpId, OpIdSet, Origin, Product, Request, VersionVector};
+use orset::cart::{EntryKind, Line, Seen};
+use orset::{
+    ATTRIBUTES_MAX, Dot, Kind, ObjectKey, OpId, OpIdSet, Origin, Product, Request, VersionVector,
+    check_amount, check_quantity,
+};
 use std::sync::Arc;
 
-/// Names one command until its reply; chosen by the driver, never reused.
+/// Names one command from its arrival to its reply; chosen by the driver.
 pub type Ticket = u64;
 
 /// One command.
@@ -69,7 +72,8 @@ pub enum Value {
     Counter(i128),
 }
 
-/// A value and the vector it is the state at.
+/// A value, and a vector that covers it: the value holds all of the object's changes up to there,
+/// but for those that its own round brought after the read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     /// What the object shows.
@@ -115,6 +119,9 @@ pub enum Refusal {
     /// The request does not go with this kind of object. Mend the request.
     #[error("this request does not go with {0}")]
     WrongKind(ObjectKey),
+    /// A number or a size that no replica would take in. Mend the request.
+    #[error("out of bounds: {0}")]
+    OutOfBounds(&'static str),
     /// A merge of a cart into itself, or of different kinds. Mend the request.
     #[error("cannot merge {guest} into {user}")]
     Merge {
@@ -130,6 +137,20 @@ pub enum Refusal {
         bytes: usize,
         /// The bound.
         max: usize,
+    },
+    /// An entry of the line holds as many decrements as it may. Set the line's quantity instead.
+    #[error("an entry of this line has been decremented {max} times; set its quantity instead")]
+    TooManyTakes {
+        /// The bound.
+        max: usize,
+    },
+    /// The op would end more entries than one op may name. Clear or merge in parts, as seen.
+    #[error("the op names {entries} entries, at most {max} are allowed")]
+    TooMany {
+        /// How many it names.
+        entries: u64,
+        /// The bound.
+        max: u64,
     },
     /// Too many commands wait already. Try again later, or another replica.
     #[error("overloaded: too many commands wait; try again later")]
@@ -153,6 +174,14 @@ pub enum Alarm {
         /// Why.
         reason: String,
     },
+    /// One op id named two requests, taken in at two replicas: some client reuses ids. The larger
+    /// content stands.
+    OpIdReused {
+        /// The id.
+        op: OpId,
+        /// Whose commit brought the second.
+        origin: Origin,
+    },
     /// A message was damaged on its way; what it carried is pulled again.
     Damaged {
         /// From whom.
@@ -175,10 +204,34 @@ impl Write {
         {
             return Err(Refusal::Merge { guest: guest.clone(), user: user.clone() });
         }
+        if let Some(what) = self.out_of_bounds() {
+            return Err(Refusal::OutOfBounds(what));
+        }
         let ahead_ms = self.op.born_ms().saturating_sub(now.wall_ms);
         if ahead_ms > skew_ms {
             return Err(Refusal::FromTheFuture { op: self.op, ahead_ms });
         }
         Ok(())
+    }
+
+    /// The last door before the log: what the decoder refuses must not be written, or every peer
+    /// would shut this origin out for what one client asked.
+    fn out_of_bounds(&self) -> Option<&'static str> {
+        let bad_quantity = |quantity: u32| check_quantity(quantity).is_err();
+        let bad_size = |attributes: &[u8]| attributes.len() > ATTRIBUTES_MAX;
+        let is_set = self.object.kind() == Kind::Set;
+        match &self.request {
+            Request::Add(content) if content.kind != EntryKind::Added => Some("kind of an add"),
+            Request::Add(content) if is_set && content.quantity != 1 => Some("quantity in a set"),
+            Request::Add(content) if bad_quantity(content.quantity) => Some("quantity"),
+            Request::Add(content) if bad_size(&content.attributes) => Some("attributes"),
+            Request::Set { quantity, .. } if *quantity > 0 && bad_quantity(*quantity) => {
+                Some("quantity")
+            }
+            Request::Set { attributes, .. } if bad_size(attributes) => Some("attributes"),
+            Request::Decrement(_, quantity) if bad_quantity(*quantity) => Some("quantity"),
+            Request::Count(amount) if check_amount(*amount).is_err() => Some("amount"),
+            _ => None,
+        }
     }
 }

@@ -22,6 +22,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 const VERSION: u8 = 1;
 
+/// Highest time a delta may have (some four thousand years on): whoever applies it ticks above it,
+/// and must not run out of numbers.
+const TIME_MAX: u64 = 1 << 63;
+
 /// Whose the origin is: said once, in its first delta.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Birth {
@@ -109,6 +113,9 @@ impl Delta {
             deps.push(dep);
         }
         let time = HybridTime::from_bits(from.u64()?);
+        if time.to_bits() > TIME_MAX {
+            return Err(DecodeError::Bounds("time"));
+        }
         let birth = if dot.seq == 1 { Some(read_birth(&mut from)?) } else { None };
         let count = from.count(20)?;
         let mut ops = Vec::with_capacity(count);

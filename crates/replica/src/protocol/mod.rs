@@ -32,6 +32,7 @@ mod receive;
 mod recover;
 mod round;
 mod rows;
+mod sessions;
 mod settings;
 mod time;
 mod writer;
@@ -133,6 +134,12 @@ pub struct Stats {
     pub waited: u64,
     /// Reads that waited for the sync of a round that had touched their object.
     pub reads_after_sync: u64,
+    /// Pulls answered with at least one delta.
+    pub pulls_served: u64,
+    /// Times pushing to a peer paused for want of acknowledgements.
+    pub pushes_paused: u64,
+    /// Times pushing to a peer went on from the log.
+    pub pushes_resumed: u64,
 }
 
 /// One replica. See the file's head.
@@ -258,7 +265,7 @@ impl<B: Base> Protocol<B> {
     /// Whether the open round is full: commit before the next command.
     pub fn is_round_full(&self) -> bool {
         self.open.ops >= self.settings.round_ops as u64
-            || self.open.bytes.len() >= self.settings.round_bytes
+            || self.open.bytes.len() + self.open.foreign_bytes >= self.settings.round_bytes
     }
 
     /// Whether rows changed faster than checkpoints were written: wait for `Checkpointed`.

@@ -15,8 +15,8 @@ use super::rows::Base;
 use super::time::{Now, Number};
 use super::{Effect, Protocol};
 use crate::store::StoreError;
-use orset::{Lattice, Member, Origin, VersionVector};
-use std::collections::BTreeMap;
+use orset::{Dot, Lattice, Member, Origin, VersionVector};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What is known of one peer.
@@ -32,6 +32,8 @@ struct Peer {
     progress_us: u64,
     /// No pushing until it is heard of.
     paused: bool,
+    /// The totals that were last compared with it.
+    diverged: Option<(u128, u128)>,
 }
 
 /// Something missing here that somebody has.
@@ -64,12 +66,17 @@ impl Lack {
 /// Pause before the rest of an answer that its byte budget cut short is asked for.
 const PULL_ON_US: u64 = 2_000;
 
+/// Ranges in one pull at most.
+const PULL_RANGES: usize = 64;
+
 /// All peers, and what is missing here.
 #[derive(Default)]
 pub(super) struct Peers {
     peers: BTreeMap<Member, Peer>,
     lacks: BTreeMap<Origin, Lack>,
     gossip_us: u64,
+    /// Which origin's ranges came first in the last pull sent to a peer.
+    came_first: BTreeMap<Member, Origin>,
 }
 
 impl Peers {
@@ -79,13 +86,27 @@ impl Peers {
         Self { peers, ..Self::default() }
     }
 
-    /// Forgets what has arrived; the rest of an answer that was cut short is asked for soon.
-    pub fn note_arrival(&mut self, from: Member, applied: &VersionVector, now: Now, delay_us: u64) {
+    /// Forgets what has arrived. `new` are the dots that were wanted: where one of them was asked
+    /// for, the message is an answer, and the rest of what was asked with it is asked for soon.
+    pub fn note_arrival(
+        &mut self,
+        from: Member,
+        new: &[Dot],
+        applied: &VersionVector,
+        now: Now,
+        delay_us: u64,
+    ) {
+        let answers = new.iter().any(|dot| {
+            let lack = self.lacks.get(&dot.origin).filter(|lack| lack.at == from);
+            lack.is_some_and(|lack| {
+                dot.seq <= lack.due && lack.asked.is_some_and(|asked| dot.seq > asked)
+            })
+        });
         self.lacks.retain(|origin, lack| {
             let have = applied.get(*origin);
             if have >= lack.due {
                 lack.roll(now.mono_us + delay_us);
-            } else if lack.at == from && lack.asked.is_some_and(|asked| have > asked) {
+            } else if answers && lack.at == from && lack.asked.is_some() {
                 lack.pull_us = lack.pull_us.min(now.mono_us + PULL_ON_US);
                 lack.asked = Some(have);
                 lack.unanswered = false;
@@ -133,8 +154,12 @@ impl<B: Base> Protocol<B> {
         self.pull_due(now);
         for peer in self.peers.peers.values_mut() {
             let behind = peer.pushed > peer.acked.get(self.origin);
-            if behind && now.mono_us > peer.progress_us + self.settings.push_timeout_us {
+            if behind
+                && !peer.paused
+                && now.mono_us > peer.progress_us + self.settings.push_timeout_us
+            {
                 peer.paused = true;
+                self.stats.pushes_paused += 1;
             }
         }
         Ok(())
@@ -167,22 +192,27 @@ impl<B: Base> Protocol<B> {
     ) -> Result<(), StoreError> {
         if number == self.number() && *vector == *self.synced {
             self.stats.totals_compared += 1;
-            if total != self.synced_total {
-                let totals = (self.synced_total, total);
+            let totals = (self.synced_total, total);
+            let peer = self.peers.peers.get_mut(&from);
+            // Once for each pair of totals: gossip would repeat it ten times a second.
+            let is_news = peer.is_some_and(|peer| peer.diverged.replace(totals) != Some(totals));
+            if total != self.synced_total && is_news {
                 self.effect(Effect::Alarm(Alarm::Diverged { peer: from, totals }));
             }
         }
         for dot in vector.iter() {
             let missing = !self.applied.contains(dot)
                 && dot.origin != self.origin
-                && !self.inbox.quarantined.contains(&dot.origin);
+                && !self.inbox.is_refused(Dot::new(dot.origin, self.applied.get(dot.origin) + 1));
             if missing {
                 let pull_us = now.mono_us + self.settings.pull_delay_us;
                 let (to, due) = (dot.seq, dot.seq);
                 let new = Lack { to, at: from, due, pull_us, asked: None, unanswered: false };
                 let lack = self.peers.lacks.entry(dot.origin).or_insert(new);
                 lack.to = lack.to.max(dot.seq);
-                if (lack.asked.is_none() || lack.unanswered) && dot.seq >= lack.due {
+                // Whoever does not answer may be gone for good: any part of it that another has will
+                // do.
+                if lack.unanswered || (lack.asked.is_none() && dot.seq >= lack.due) {
                     lack.at = from;
                 }
             }
@@ -254,26 +284,31 @@ impl<B: Base> Protocol<B> {
         let deltas = self.rows.base.log(own, from, limit, self.settings.message_bytes)?;
         peer.pushed += deltas.len() as u64;
         if !deltas.is_empty() {
+            self.stats.pushes_resumed += 1;
             self.effect(Effect::Send(member, Message::Deltas { deltas }));
         }
         Ok(())
     }
 
-    /// Answers a pull with what is synced here, up to the message's bytes.
+    /// Answers a pull with what is synced here, up to the message's bytes, something of every
+    /// range: what one range brings may be of no use before what another does.
     fn serve(&mut self, from: Member, ranges: &[Range]) -> Result<(), StoreError> {
         let mut left = self.settings.message_bytes;
         let mut deltas: Vec<Arc<[u8]>> = Vec::new();
-        for range in ranges.iter().take(64) {
+        let count = ranges.len().min(PULL_RANGES);
+        for (at, range) in ranges[..count].iter().enumerate() {
             let to = range.to.min(self.synced.get(range.origin));
             if range.from == 0 || range.from > to || left == 0 {
                 continue;
             }
-            let found = self.rows.base.log(range.origin, range.from, to, left)?;
+            let share = (left / (count - at)).max(1);
+            let found = self.rows.base.log(range.origin, range.from, to, share)?;
             let bytes: usize = found.iter().map(|delta| delta.len()).sum();
             left = left.saturating_sub(bytes);
             deltas.extend(found);
         }
         if !deltas.is_empty() {
+            self.stats.pulls_served += 1;
             self.effect(Effect::Send(from, Message::Deltas { deltas }));
         }
         Ok(())
@@ -325,8 +360,20 @@ impl<B: Base> Protocol<B> {
             let ranges = gaps.into_iter().map(|(from, to)| Range { origin: *origin, from, to });
             pulls.entry(lack.at).or_default().extend(ranges);
         }
+        let wanted = if pulls.is_empty() { BTreeSet::new() } else { self.inbox.wanted(applied) };
         for (peer, mut ranges) in pulls {
-            ranges.truncate(64);
+            // An answer may be too short for all of them, and the first ones of no use before the
+            // last (the buffer is full, their causes are not here): so what the buffer waits for
+            // comes first, and beyond that each origin in turn. (Counting turns instead fell into
+            // step with the number of peers asked.)
+            let last = self.peers.came_first.get(&peer);
+            let next = ranges.iter().position(|range| last.is_none_or(|last| range.origin > *last));
+            ranges.rotate_left(next.unwrap_or(0));
+            if let Some(range) = ranges.first() {
+                self.peers.came_first.insert(peer, range.origin);
+            }
+            ranges.sort_by_key(|range| !wanted.contains(&range.origin));
+            ranges.truncate(PULL_RANGES);
             if !ranges.is_empty() {
                 self.effect(Effect::Send(peer, Message::Pull { ranges }));
             }

@@ -1,10 +1,11 @@
 //! Deltas of others: checked, put in causal order, applied.
 //!
 //! A delta applies when this replica's vector covers `seq - 1` of its origin and the dependencies
-//! it names; until then it waits in a bounded buffer. What does not fit is dropped: gossip will
-//! find it missing and pull it again. Damage on the way is the messenger's; bytes that are whole
-//! and malformed are the origin's, which is then *quarantined*: no longer applied here, with an
-//! alarm, while everything else goes on.
+//! it names; until then it waits in a bounded buffer. What does not fit is dropped, the next delta
+//! of an origin last: gossip will find it missing and pull it again. Damage on the way is the
+//! messenger's; bytes that are whole and malformed are the origin's, which is then *quarantined*
+//! from that delta on: with an alarm, while everything else goes on. (From that delta on, not
+//! altogether: what came before it others may have applied and built upon.)
 
 use super::apply::apply;
 use super::canary::Canary;
@@ -13,8 +14,8 @@ use super::delta::{self, Delta};
 use super::rows::{Base, object_hash};
 use super::time::Now;
 use super::{Effect, Protocol};
-use crate::store::{LogRecord, StoreError};
-use orset::{Dot, Member, Origin};
+use crate::store::{LogRecord, MAX_RECORD_BYTES, StoreError};
+use orset::{Dot, Member, Origin, VersionVector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ struct Early {
     delta: Delta,
     bytes: Arc<[u8]>,
     from: Member,
+    /// Ascending in order of arrival.
+    arrival: u64,
 }
 
 /// Deltas that wait, origins that are shut out, and whose origins are whose.
@@ -30,7 +33,9 @@ struct Early {
 pub(super) struct Inbox {
     early: BTreeMap<Dot, Early>,
     bytes: usize,
-    pub quarantined: BTreeSet<Origin>,
+    arrivals: u64,
+    /// Origin -> the seq from which on its deltas are refused.
+    pub quarantined: BTreeMap<Origin, u64>,
     pub members: BTreeMap<Origin, Member>,
 }
 
@@ -41,6 +46,11 @@ impl Inbox {
 
     pub fn contains(&self, dot: Dot) -> bool {
         self.early.contains_key(&dot)
+    }
+
+    /// Whether the delta stands at or behind a malformed one of its origin.
+    pub fn is_refused(&self, dot: Dot) -> bool {
+        self.quarantined.get(&dot.origin).is_some_and(|from| dot.seq >= *from)
     }
 
     /// Ranges of `origin` in `from..=to` that are not in the buffer.
@@ -66,6 +76,41 @@ impl Inbox {
         Some(early)
     }
 
+    /// Origins whose next delta is what the waiting ones wait for in the end: pull them first.
+    pub fn wanted(&self, applied: &VersionVector) -> BTreeSet<Origin> {
+        let mut wanted = BTreeSet::new();
+        for mut at in self.firsts() {
+            // Causes have no cycles; what a broken origin says might.
+            for _ in 0..=self.early.len() {
+                let next = Dot::new(at.origin, applied.get(at.origin) + 1);
+                let Some(early) = self.early.get(&next) else {
+                    wanted.insert(next.origin);
+                    break;
+                };
+                match early.delta.deps.iter().find(|dep| !applied.contains(**dep)) {
+                    Some(dep) => at = *dep,
+                    None => break,
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Makes room for the next delta of an origin: those that are not the next of theirs go first;
+    /// then, for one that is wanted, the one that has waited longest. (Each wanted one leads a step
+    /// closer to a cause that can be applied, and causes have no cycles; so there is progress
+    /// however small the buffer. Dropping the newcomer instead asked for it again for ever.)
+    fn evict(&mut self, newcomer: Origin, applied: &VersionVector) -> Option<usize> {
+        let mut latest = self.early.keys().rev();
+        let far = latest.find(|dot| dot.seq != applied.get(dot.origin) + 1).copied();
+        let oldest = || self.early.iter().min_by_key(|(_, early)| early.arrival).map(|e| *e.0);
+        let victim = match far {
+            None if self.wanted(applied).contains(&newcomer) => oldest(),
+            far => far,
+        };
+        self.take(victim?).map(|early| early.bytes.len())
+    }
+
     /// For each origin, the first delta of it that waits.
     fn firsts(&self) -> Vec<Dot> {
         let mut firsts = Vec::new();
@@ -88,65 +133,95 @@ impl<B: Base> Protocol<B> {
         now: Now,
     ) -> Result<(), StoreError> {
         let mut moved = false;
+        let mut new = Vec::new();
         for bytes in deltas {
             self.stats.payload_received += bytes.len() as u64;
-            moved |= self.delta(from, bytes)?;
+            moved |= self.delta(from, bytes, &mut new)?;
+            if self.is_round_full() {
+                self.commit(now)?;
+            }
         }
         if moved {
             self.drain_early()?;
             self.retry_waiting(now)?;
         }
         let delay_us = self.settings.pull_delay_us;
-        self.peers.note_arrival(from, &self.applied, now, delay_us);
+        self.peers.note_arrival(from, &new, &self.applied, now, delay_us);
         self.pull_now_if_waiting(now);
         Ok(())
     }
 
-    /// One delta; true when it was applied.
-    fn delta(&mut self, from: Member, bytes: Arc<[u8]>) -> Result<bool, StoreError> {
+    /// One delta; true when it was applied. Its dot goes to `new` when it was wanted and kept.
+    fn delta(
+        &mut self,
+        from: Member,
+        bytes: Arc<[u8]>,
+        new: &mut Vec<Dot>,
+    ) -> Result<bool, StoreError> {
         let Ok(dot) = delta::dot_of(&bytes) else {
             self.effect(Effect::Alarm(Alarm::Damaged { peer: from }));
             return Ok(false);
         };
-        if self.applied.contains(dot)
-            || self.inbox.contains(dot)
-            || self.inbox.quarantined.contains(&dot.origin)
-        {
+        if self.applied.contains(dot) || self.inbox.contains(dot) || self.inbox.is_refused(dot) {
+            return Ok(false);
+        }
+        if bytes.len() > MAX_RECORD_BYTES {
+            self.quarantine(dot, "a delta larger than the log takes");
             return Ok(false);
         }
         let delta = match Delta::decode(&bytes) {
             Ok(delta) => delta,
             Err(error) => {
-                self.quarantine(dot.origin, &error.to_string());
+                self.quarantine(dot, &error.to_string());
                 return Ok(false);
             }
         };
         if let Some(birth) = delta.birth
             && !self.settings.members.contains(&birth.member)
         {
-            self.quarantine(dot.origin, "its member is not in the cluster");
+            self.quarantine(dot, "its member is not in the cluster");
             return Ok(false);
         }
         if dot.origin == self.origin {
             // Nobody but this start may write under its origin.
-            self.quarantine(dot.origin, "deltas under this replica's own origin");
+            self.quarantine(dot, "deltas under this replica's own origin");
+            return Ok(false);
+        }
+        let own = self.applied.get(self.origin);
+        if delta.deps.iter().any(|dep| dep.origin == self.origin && dep.seq > own) {
+            // Waiting for it would be waiting for ever.
+            self.quarantine(dot, "it depends on a commit that this replica has not made");
             return Ok(false);
         }
         self.stats.payload_missing += bytes.len() as u64;
         if self.is_ready(&delta) {
+            new.push(dot);
             self.apply_foreign(from, &delta, bytes)?;
             return Ok(true);
         }
-        let room = self.inbox.bytes + bytes.len() <= self.settings.buffer_bytes;
-        if room && self.inbox.early.len() < self.settings.buffer_deltas {
+        let is_next = self.applied.get(dot.origin) + 1 == dot.seq;
+        while is_next && !self.has_room(bytes.len()) {
+            let Some(evicted) = self.inbox.evict(dot.origin, &self.applied) else { break };
+            self.stats.deltas_dropped += 1;
+            self.stats.payload_missing -= evicted as u64;
+        }
+        if self.has_room(bytes.len()) {
+            new.push(dot);
             self.stats.deltas_buffered += 1;
             self.inbox.bytes += bytes.len();
-            self.inbox.early.insert(dot, Early { delta, bytes, from });
+            self.inbox.arrivals += 1;
+            let arrival = self.inbox.arrivals;
+            self.inbox.early.insert(dot, Early { delta, bytes, from, arrival });
         } else {
             self.stats.deltas_dropped += 1;
             self.stats.payload_missing -= bytes.len() as u64;
         }
         Ok(false)
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.inbox.early.len() < self.settings.buffer_deltas
+            && self.inbox.bytes + bytes <= self.settings.buffer_bytes
     }
 
     fn is_ready(&self, delta: &Delta) -> bool {
@@ -155,8 +230,11 @@ impl<B: Base> Protocol<B> {
                 || delta.deps.iter().all(|dep| self.applied.contains(*dep)))
     }
 
-    fn quarantine(&mut self, origin: Origin, reason: &str) {
-        if self.inbox.quarantined.insert(origin) {
+    fn quarantine(&mut self, dot: Dot, reason: &str) {
+        let origin = dot.origin;
+        let known = self.inbox.quarantined.get(&origin).copied();
+        if known.is_none_or(|from| dot.seq < from) {
+            self.inbox.quarantined.insert(origin, dot.seq);
             let reason = reason.to_owned();
             self.effect(Effect::Alarm(Alarm::Quarantined { origin, reason }));
         }
@@ -171,6 +249,7 @@ impl<B: Base> Protocol<B> {
     ) -> Result<(), StoreError> {
         self.replay(delta)?;
         let Dot { origin, seq } = delta.dot;
+        self.open.foreign_bytes += bytes.len();
         self.open.foreign.push(LogRecord { origin, seq, bytes });
         self.open.sources.insert(from);
         for op in &delta.ops {
@@ -183,11 +262,14 @@ impl<B: Base> Protocol<B> {
     /// What applying a delta is, when it arrives and when it is read back from the log.
     pub(super) fn replay(&mut self, delta: &Delta) -> Result<(), StoreError> {
         for op in &delta.ops {
-            let content = op.request.content_hash(&op.object);
+            let content = op.request.content_hash_in(&op.object, &mut self.rows.scratch);
             apply(&mut self.rows, op, content, delta.dot, None, self.canary)?;
         }
         if let Some(birth) = delta.birth {
             self.inbox.members.insert(delta.dot.origin, birth.member);
+        }
+        for op in std::mem::take(&mut self.rows.reused) {
+            self.effect(Effect::Alarm(Alarm::OpIdReused { op, origin: delta.dot.origin }));
         }
         self.hybrid.observe(delta.time);
         self.applied.raise(delta.dot.origin, delta.dot.seq);

@@ -91,11 +91,28 @@ impl<B: Base> Protocol<B> {
             effects: VecDeque::new(),
             stats: Stats::default(),
         };
+        protocol.check_log(&start.extents)?;
         protocol.learn_members(&start.extents)?;
         protocol.replay_log(&start.extents, &mut checkpoint)?;
         protocol.synced = Arc::new(protocol.applied.clone());
         protocol.synced_total = protocol.rows.total();
         Ok(protocol)
+    }
+
+    /// The log must hold everything the checkpoint stands for (it was synced first) and go on from
+    /// there without a gap; else bytes were lost that no replay can make up for.
+    fn check_log(&self, extents: &[LogExtent]) -> Result<(), StoreError> {
+        let lost = |what: &str| Err(StoreError::Corrupted(format!("the log {what}")));
+        for dot in self.applied.iter() {
+            let extent = extents.iter().find(|extent| extent.origin == dot.origin);
+            if extent.is_none_or(|extent| extent.last < dot.seq) {
+                return lost("ends before the checkpoint");
+            }
+        }
+        if extents.iter().any(|extent| extent.first > self.applied.get(extent.origin) + 1) {
+            return lost("begins behind the checkpoint");
+        }
+        Ok(())
     }
 
     /// Whose the origins are stands in their first deltas.

@@ -45,6 +45,7 @@ pub(super) struct Open {
     pub ops: u64,
     pub bytes: Vec<u8>,
     pub foreign: Vec<LogRecord>,
+    pub foreign_bytes: usize,
     pub sources: BTreeSet<Member>,
     pub touched: Touched,
     pub replies: Vec<Parked>,

@@ -7,12 +7,14 @@
 //! 0x03 object                     -> counter value, 16 bytes    hashed
 //! ```
 //!
-//! Rows changed since the last checkpoint are held in `live`; at a checkpoint they become `frozen`
-//! until the store has them. A look-up asks live, frozen, store, in this order, so it always
-//! sees the newest. Every put and delete of a hashed row moves the sum of its bucket by the
+//! Rows changed since the last checkpoint are held in `live` (op memory apart: it is only ever
+//! looked up); at a checkpoint they become `frozen` until the store has them. A look-up asks live,
+//! frozen, store, in this order, so it always sees the newest; for an op id that is newer than all
+//! known of its session (`sessions.rs`) it asks nobody. Every put and delete of a hashed row moves the sum of its bucket by the
 //! hashes of the old and new row: wrapping addition, so the order of changes does not matter
 //! and equal rows have equal sums (Bellare, Micciancio 1997: incremental hashing).
 
+use super::sessions::{Asked, Sessions};
 use crate::store::{Row, StateBatch, StoreError};
 use orset::cart::Entry;
 use orset::codec::{Reader, put_u64};
@@ -171,7 +173,13 @@ pub(super) fn parse_entry(row: &Row, prefix_len: usize) -> Result<(OpId, Entry),
 pub(super) struct Rows<B> {
     pub base: B,
     live: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    live_memory: BTreeMap<OpId, Vec<u8>>,
     frozen: Arc<StateBatch>,
+    sessions: Sessions,
+    /// Room for hashing requests.
+    pub scratch: Vec<u8>,
+    /// Op ids found to name two requests by the commit being applied.
+    pub reused: Vec<OpId>,
     buckets: Vec<u128>,
     dirty_buckets: Vec<bool>,
     total: u128,
@@ -182,6 +190,10 @@ impl<B: Base> Rows<B> {
         let mut rows = Self {
             base,
             live: BTreeMap::new(),
+            live_memory: BTreeMap::new(),
+            sessions: Sessions::default(),
+            scratch: Vec::new(),
+            reused: Vec::new(),
             frozen: Arc::new(Vec::new()),
             buckets: vec![0; BUCKETS],
             dirty_buckets: vec![false; BUCKETS],
@@ -211,7 +223,7 @@ impl<B: Base> Rows<B> {
     }
 
     pub fn live_rows(&self) -> usize {
-        self.live.len()
+        self.live.len() + self.live_memory.len()
     }
 
     pub fn is_frozen(&self) -> bool {
@@ -222,6 +234,10 @@ impl<B: Base> Rows<B> {
         if let Some(value) = self.live.get(key) {
             return Ok(value.clone());
         }
+        self.get_older(key)
+    }
+
+    fn get_older(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         if let Ok(at) = self.frozen.binary_search_by(|row| row.0.as_slice().cmp(key)) {
             return Ok(self.frozen[at].1.clone());
         }
@@ -270,9 +286,45 @@ impl<B: Base> Rows<B> {
         Ok(rows)
     }
 
-    /// Writes a row that no sum covers.
-    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.live.insert(key, Some(value));
+    /// The op memory of `op`.
+    pub fn memory(&mut self, op: OpId) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.sessions.ask(op) {
+            Asked::New => return Ok(None),
+            Asked::Unknown => {}
+            Asked::Again => {
+                if self.is_highest(op)? {
+                    self.sessions.track(op);
+                }
+            }
+        }
+        match self.live_memory.get(&op) {
+            Some(value) => Ok(Some(value.clone())),
+            None => self.get_older(&memory_key(op)),
+        }
+    }
+
+    /// Whether nothing is known of `op` and of any later id of its session.
+    fn is_highest(&self, op: OpId) -> Result<bool, StoreError> {
+        let (session, counter) = op.split();
+        let last = OpId::join(session, u32::MAX).unwrap_or(op);
+        if self.live_memory.range(op..=last).next().is_some() {
+            return Ok(false);
+        }
+        let (first, mut prefix) = (memory_key(op), vec![MEMORY]);
+        let at = self.frozen.partition_point(|row| row.0 < first);
+        prefix.extend_from_slice(&session);
+        if self.frozen.get(at).is_some_and(|row| row.0.starts_with(&prefix)) {
+            return Ok(false);
+        }
+        let before = counter.checked_sub(1).and_then(|below| OpId::join(session, below).ok());
+        let after = before.map(memory_key);
+        Ok(self.base.scan(&prefix, after.as_deref(), 1)?.is_empty())
+    }
+
+    /// Writes the op memory of `op`.
+    pub fn put_memory(&mut self, op: OpId, value: Vec<u8>) {
+        self.sessions.note(op);
+        self.live_memory.insert(op, value);
     }
 
     /// Writes or deletes a hashed row; `old` is its value before.
@@ -305,7 +357,13 @@ impl<B: Base> Rows<B> {
         for (key, value) in meta {
             self.live.insert(key, Some(value));
         }
-        self.frozen = Arc::new(std::mem::take(&mut self.live).into_iter().collect());
+        let mut counters = self.live.split_off([COUNTER].as_slice());
+        let mut batch = Vec::with_capacity(self.live_rows() + counters.len());
+        batch.extend(std::mem::take(&mut self.live));
+        let memory = std::mem::take(&mut self.live_memory).into_iter();
+        batch.extend(memory.map(|(op, value)| (memory_key(op), Some(value))));
+        batch.append(&mut std::mem::take(&mut counters).into_iter().collect());
+        self.frozen = Arc::new(batch);
         self.frozen.clone()
     }
 

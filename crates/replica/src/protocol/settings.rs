@@ -33,7 +33,8 @@ pub struct ProtocolSettings {
     pub skew_ms: u64,
     /// Ops in one round at most.
     pub round_ops: usize,
-    /// Bytes of encoded ops in one round at most; also the bound of a single op.
+    /// Bytes of encoded ops at which a round is closed, and the bound of a single op: so a round has
+    /// less than twice as many.
     pub round_bytes: usize,
     /// Commands that may wait for this replica to catch up with their session.
     pub waiting_max: usize,
@@ -78,10 +79,10 @@ impl ProtocolSettings {
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} must be at least 1"));
         }
-        if self.round_bytes > crate::store::MAX_RECORD_BYTES / 2 {
+        if self.round_bytes > crate::store::MAX_RECORD_BYTES / 4 {
             return Err(format!(
                 "round_bytes must be at most {}",
-                crate::store::MAX_RECORD_BYTES / 2
+                crate::store::MAX_RECORD_BYTES / 4
             ));
         }
         let mut members = self.members.clone();

@@ -14,7 +14,8 @@ use super::time::Now;
 use super::{Effect, Protocol};
 use crate::store::StoreError;
 use orset::cart::{
-    CartEffect, Content, EntryKind, Line, Moved, Seen, counted, line_ids, line_of, take_plan,
+    CartEffect, Content, EntryKind, IDS_MAX, Line, Moved, Seen, counted, line_ids, line_of,
+    take_plan,
 };
 use orset::{Dot, Effect as OpEffect, Kind, ObjectKey, Op, OpId, OpIdSet, Product, Request};
 use std::collections::BTreeMap;
@@ -47,6 +48,22 @@ impl<B: Base> Protocol<B> {
             return Ok(());
         }
         self.stats.waited += 1;
+        let after = match &command {
+            Command::Write(write) => &write.after,
+            Command::Read(read) => &read.after,
+        };
+        let hopeless = after.iter().find(|dot| {
+            let have = self.applied.get(dot.origin);
+            // Nobody but this start writes under its origin: what it has not made does not exist.
+            let may_come = if dot.origin == self.origin { 0 } else { FAR_AHEAD };
+            dot.seq > have.saturating_add(may_come)
+        });
+        if let Some(dot) = hopeless {
+            let have = self.applied.get(dot.origin);
+            let refusal = Refusal::Behind { origin: dot.origin, have, need: dot.seq };
+            self.effect(Effect::Reply(ticket, Err(refusal)));
+            return Ok(());
+        }
         self.waiting.push_back((ticket, command));
         self.pull_now(now);
         self.expire_waiting(now);
@@ -96,8 +113,8 @@ impl<B: Base> Protocol<B> {
             self.effect(Effect::Reply(ticket, Err(refusal)));
             return Ok(());
         }
-        let content = write.request.content_hash(&write.object);
-        let known = memories(&self.rows, write.op)?;
+        let content = write.request.content_hash_in(&write.object, &mut self.rows.scratch);
+        let known = memories(&mut self.rows, write.op)?;
         match judge(&known, &write.object, content) {
             Judgement::New => {}
             Judgement::Reused => {
@@ -116,6 +133,15 @@ impl<B: Base> Protocol<B> {
             self.commit(now)?;
         }
         let (ops, ended, taken) = self.decide(&write, now)?;
+        if let Some(refusal) = self.too_many_takes(&ops)? {
+            self.effect(Effect::Reply(ticket, Err(refusal)));
+            return Ok(());
+        }
+        if ended.len() > IDS_MAX {
+            let refusal = Refusal::TooMany { entries: ended.len(), max: IDS_MAX };
+            self.effect(Effect::Reply(ticket, Err(refusal)));
+            return Ok(());
+        }
         let before = self.open.bytes.len();
         for op in &ops {
             op.encode(&mut self.open.bytes);
@@ -204,6 +230,25 @@ impl<B: Base> Protocol<B> {
         })
     }
 
+    /// Every decrement is kept with its entry, and each rewrites the entry's row: so their number
+    /// has a bound.
+    fn too_many_takes(&self, ops: &[Op]) -> Result<Option<Refusal>, StoreError> {
+        for op in ops {
+            if let OpEffect::Cart(CartEffect::Take(takes)) = &op.effect
+                && let Request::Decrement(product, _) = &op.request
+            {
+                let entries = line(&self.rows, &op.object, product)?;
+                let full = |(op, entry): &(OpId, orset::cart::Entry)| {
+                    entry.takes.len() >= TAKES_MAX && takes.iter().any(|(taken, _)| taken == op)
+                };
+                if entries.iter().any(full) {
+                    return Ok(Some(Refusal::TooManyTakes { max: TAKES_MAX }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     fn line_ids(
         &self,
         object: &ObjectKey,
@@ -275,6 +320,12 @@ impl<B: Base> Protocol<B> {
         })
     }
 }
+
+/// Decrements of one entry that an origin takes in.
+const TAKES_MAX: usize = 1_024;
+
+/// A session that needs so much more than anybody has told of is not waited for.
+const FAR_AHEAD: u64 = 1 << 20;
 
 enum Judgement {
     New,

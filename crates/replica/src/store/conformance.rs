@@ -93,11 +93,21 @@ pub struct Coverage {
     pub poisonings: u64,
 }
 
-/// Holds one engine to the whole contract: the stories, then a walk of `steps` calls from `seed`.
-pub fn run<B: Bench>(bench: &mut B, seed: u64, steps: u64) -> Result<Coverage, Violation> {
+/// Holds one engine to the whole contract: the stories once, then a walk of `steps` calls from
+/// each seed.
+pub fn run<B: Bench>(
+    bench: &mut B,
+    seeds: impl IntoIterator<Item = u64>,
+    steps: u64,
+) -> Result<Coverage, Violation> {
     let mut coverage = Coverage::default();
     stories::run(bench, &mut coverage)?;
-    walk::run(bench, seed, steps, &mut coverage)?;
+    for seed in seeds {
+        walk::run(bench, seed, steps, &mut coverage).map_err(|violation| Violation {
+            detail: format!("walk from seed {seed}: {}", violation.detail),
+            ..violation
+        })?;
+    }
     Ok(coverage)
 }
 

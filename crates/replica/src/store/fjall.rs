@@ -33,7 +33,7 @@ pub use open::FjallSettings;
 use super::checks::{self, Poison};
 use super::{ENTRIES, LogExtent, LogRecord, OPS, Row, StateBatch, Store, StoreError};
 use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, Readable, Snapshot};
-use open::Halves;
+use open::{Halves, Tree};
 use orset::Origin;
 use range::{log_key, parse_log_key};
 use std::ops::Bound;
@@ -45,20 +45,19 @@ use std::time::Duration;
 const SEALED_MAX: usize = 3;
 /// Runs of level 0 at which we wait; the engine halts at 30.
 const RUNS_MAX: usize = 24;
+/// At how many times its size a memtable is sealed by us when no worker has come to do it.
+const OVERFULL_MAX: u64 = 4;
 const HALT_STEP: Duration = Duration::from_millis(2);
-/// Without any progress for this long, waiting is pointless: the engine's workers are stuck.
-const HALT_LIMIT: Duration = Duration::from_secs(120);
+const NUDGE: Duration = Duration::from_secs(5);
+/// Without any progress for this long, waiting is pointless: the engine's workers are stuck. The
+/// largest single merge, some 3 GB, takes minutes on a slow disk and counts as none.
+const HALT_LIMIT: Duration = Duration::from_secs(600);
 /// Deltas dropped per batch by `prune_log`.
 const PRUNE_STEP: usize = 1024;
 
 /// Log and state on disk. Dropping it waits for the engine's workers to stop.
 pub struct FjallStore {
-    log_db: Database,
-    log: Keyspace,
-    state_db: Database,
-    entries: Keyspace,
-    ops: Keyspace,
-    meta: Keyspace,
+    halves: Halves,
     poison: Poison,
 }
 
@@ -72,40 +71,51 @@ impl FjallStore {
     ///
     /// `InUse`; `Format` when one half is missing; `Corrupted`; `Io`.
     pub fn open(path: &Path, settings: &FjallSettings) -> Result<Self, StoreError> {
-        let Halves { log_db, log, state_db, meta, entries, ops } = open::halves(path, settings)?;
-        Ok(Self { log_db, log, state_db, entries, ops, meta, poison: Poison::default() })
+        Ok(Self { halves: open::halves(path, settings)?, poison: Poison::default() })
     }
 
     fn keyspace(&self, key: &[u8]) -> &Keyspace {
         match key.first() {
-            Some(&ENTRIES) => &self.entries,
-            Some(&OPS) => &self.ops,
-            _ => &self.meta,
+            Some(&ENTRIES) => &self.halves.entries.keyspace,
+            Some(&OPS) => &self.halves.ops.keyspace,
+            _ => &self.halves.meta.keyspace,
         }
     }
 
-    /// Waits until `keyspaces` take writes without the engine halting the caller (F3).
-    fn settle(&self, db: &Database, keyspaces: &[&Keyspace]) -> Result<(), StoreError> {
-        for keyspace in keyspaces {
-            let mut backlog = backlog(keyspace);
+    /// Waits until `trees` take writes without the engine halting the caller (F3).
+    fn settle(&self, db: &Database, trees: &[&Tree]) -> Result<(), StoreError> {
+        for Tree { keyspace, memtable_bytes } in trees {
+            let mut backlog = Backlog::of(keyspace);
+            // Workers that are busy merging seal no memtable, and the engine sets it no bound;
+            // after a reopening a whole journal may stand in one. Sealed ones are bounded below.
+            let size = keyspace.tree.active_memtable().size();
+            if size / memtable_bytes.max(&1) >= OVERFULL_MAX && backlog.sealed < SEALED_MAX {
+                keyspace.rotate_memtable().map_err(|error| self.poison.shut(error))?;
+            }
             let mut waited = Duration::ZERO;
-            while backlog.0 >= SEALED_MAX || backlog.1 >= RUNS_MAX {
+            let mut nudge = NUDGE;
+            while backlog.is_too_long() {
                 // The cheapest call that answers whether a worker has failed.
                 db.persist(PersistMode::Buffer).map_err(|error| self.poison.shut(error))?;
                 if waited >= HALT_LIMIT {
                     return Err(self.poison.shut(format_args!(
-                        "the engine made no progress for {} s, with {} sealed memtables and {} \
-                         runs",
-                        HALT_LIMIT.as_secs(),
-                        backlog.0,
-                        backlog.1
+                        "the engine made no progress for {} s: {backlog:?}",
+                        HALT_LIMIT.as_secs()
                     )));
+                }
+                if waited >= nudge {
+                    // Asks for a flush anew, should the engine have lost the request.
+                    keyspace.rotate_memtable().map_err(|error| self.poison.shut(error))?;
+                    nudge = waited + NUDGE;
                 }
                 // The engine tells no one when it has caught up, so this is a poll.
                 std::thread::park_timeout(HALT_STEP);
-                let now = self::backlog(keyspace);
-                waited = if now < backlog { Duration::ZERO } else { waited + HALT_STEP };
-                backlog = now;
+                let now = Backlog::of(keyspace);
+                if now == backlog {
+                    waited += HALT_STEP;
+                } else {
+                    (waited, nudge, backlog) = (Duration::ZERO, NUDGE, now);
+                }
             }
         }
         Ok(())
@@ -149,10 +159,14 @@ impl Store for FjallStore {
         if records.is_empty() {
             return Ok(());
         }
-        self.settle(&self.log_db, &[&self.log])?;
-        let mut batch = OwnedWriteBatch::with_capacity(self.log_db.clone(), records.len());
+        self.settle(&self.halves.log_db, &[&self.halves.log])?;
+        let mut batch = OwnedWriteBatch::with_capacity(self.halves.log_db.clone(), records.len());
         for record in records {
-            batch.insert(&self.log, log_key(record.origin, record.seq), &*record.bytes);
+            batch.insert(
+                &self.halves.log.keyspace,
+                log_key(record.origin, record.seq),
+                &*record.bytes,
+            );
         }
         self.commit(batch, PersistMode::SyncAll)
     }
@@ -171,7 +185,7 @@ impl Store for FjallStore {
         }
         let mut bytes = 0;
         let range = log_key(origin, from)..=log_key(origin, to);
-        for row in self.log_db.snapshot().range(&self.log, range) {
+        for row in self.halves.log_db.snapshot().range(&self.halves.log.keyspace, range) {
             let (key, value) = row.into_inner().map_err(|error| self.reading(error))?;
             let (origin, seq) = parse_log_key(&key)?;
             bytes += value.len();
@@ -185,17 +199,19 @@ impl Store for FjallStore {
 
     fn log_extents(&self) -> Result<Vec<LogExtent>, StoreError> {
         self.poison.check()?;
-        let snapshot = self.log_db.snapshot();
+        let snapshot = self.halves.log_db.snapshot();
         let mut extents = Vec::new();
         let mut after = Bound::Unbounded;
         loop {
             // One look for the next origin and one for its end, however long its log is.
-            let mut rest = snapshot.range(&self.log, (after, Bound::<Vec<u8>>::Unbounded));
+            let mut rest =
+                snapshot.range(&self.halves.log.keyspace, (after, Bound::<Vec<u8>>::Unbounded));
             let Some(first) = rest.next() else { return Ok(extents) };
             let (origin, first) =
                 parse_log_key(&first.key().map_err(|error| self.reading(error))?)?;
             let end = log_key(origin, u64::MAX).to_vec();
-            let mut own = snapshot.range(&self.log, log_key(origin, first).to_vec()..=end.clone());
+            let mut own = snapshot
+                .range(&self.halves.log.keyspace, log_key(origin, first).to_vec()..=end.clone());
             let last = match own.next_back() {
                 None => first,
                 Some(last) => parse_log_key(&last.key().map_err(|error| self.reading(error))?)?.1,
@@ -211,21 +227,22 @@ impl Store for FjallStore {
         // Ascending, a batch at a time: a crash between two of them leaves no hole (S8). Each is
         // synced, so that the last append is all that a crash can tear (J2 in `journal.rs`).
         while from <= upto {
-            let mut batch = self.log_db.batch();
+            let mut batch = self.halves.log_db.batch();
             for row in self
+                .halves
                 .log_db
                 .snapshot()
-                .range(&self.log, log_key(origin, from)..=log_key(origin, upto))
+                .range(&self.halves.log.keyspace, log_key(origin, from)..=log_key(origin, upto))
                 .take(PRUNE_STEP)
             {
                 let key = row.key().map_err(|error| self.reading(error))?;
                 from = parse_log_key(&key)?.1;
-                batch.remove(&self.log, key);
+                batch.remove(&self.halves.log.keyspace, key);
             }
             let done = batch.len() < PRUNE_STEP || from == u64::MAX;
             from = from.saturating_add(1);
             if !batch.is_empty() {
-                self.settle(&self.log_db, &[&self.log])?;
+                self.settle(&self.halves.log_db, &[&self.halves.log])?;
                 self.commit(batch, PersistMode::SyncAll)?;
             }
             if done {
@@ -235,19 +252,22 @@ impl Store for FjallStore {
         Ok(())
     }
 
-    fn write_state(&self, rows: StateBatch) -> Result<(), StoreError> {
+    fn write_state(&self, rows: &StateBatch) -> Result<(), StoreError> {
         self.poison.check()?;
-        checks::batch(&rows)?;
+        checks::batch(rows)?;
         if rows.is_empty() {
             return Ok(());
         }
-        self.settle(&self.state_db, &[&self.meta, &self.entries, &self.ops])?;
-        let mut batch = OwnedWriteBatch::with_capacity(self.state_db.clone(), rows.len());
+        self.settle(
+            &self.halves.state_db,
+            &[&self.halves.meta, &self.halves.entries, &self.halves.ops],
+        )?;
+        let mut batch = OwnedWriteBatch::with_capacity(self.halves.state_db.clone(), rows.len());
         for (key, value) in rows {
-            let keyspace = self.keyspace(&key);
+            let keyspace = self.keyspace(key);
             match value {
-                Some(value) => batch.insert(keyspace, key, value),
-                None => batch.remove(keyspace, key),
+                Some(value) => batch.insert(keyspace, key.as_slice(), value.as_slice()),
+                None => batch.remove(keyspace, key.as_slice()),
             }
         }
         self.commit(batch, PersistMode::Buffer)
@@ -255,7 +275,7 @@ impl Store for FjallStore {
 
     fn sync_state(&self) -> Result<(), StoreError> {
         self.poison.check()?;
-        self.state_db.persist(PersistMode::SyncAll).map_err(|error| self.poison.shut(error))
+        self.halves.state_db.persist(PersistMode::SyncAll).map_err(|error| self.poison.shut(error))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -275,18 +295,19 @@ impl Store for FjallStore {
     ) -> Result<Vec<Row>, StoreError> {
         self.poison.check()?;
         let mut rows = Vec::new();
-        let snapshot = self.state_db.snapshot();
+        let snapshot = self.halves.state_db.snapshot();
         // The kinds lie in keyspaces of their own; a prefix shorter than the kind crosses them.
+        let Halves { meta, entries, ops, .. } = &self.halves;
         let segments = [
-            (&self.meta, Bound::Unbounded, Bound::Excluded(vec![ENTRIES])),
-            (&self.entries, Bound::Included(vec![ENTRIES]), Bound::Excluded(vec![ENTRIES + 1])),
-            (&self.ops, Bound::Included(vec![OPS]), Bound::Excluded(vec![OPS + 1])),
-            (&self.meta, Bound::Included(vec![OPS + 1]), Bound::Unbounded),
+            (meta, Bound::Unbounded, Bound::Excluded(vec![ENTRIES])),
+            (entries, Bound::Included(vec![ENTRIES]), Bound::Excluded(vec![ENTRIES + 1])),
+            (ops, Bound::Included(vec![OPS]), Bound::Excluded(vec![OPS + 1])),
+            (meta, Bound::Included(vec![OPS + 1]), Bound::Unbounded),
         ];
         let wanted = range::of_prefix(prefix, after);
-        for (keyspace, first, last) in segments {
+        for (tree, first, last) in segments {
             if let Some(range) = range::intersect(&wanted, first, last) {
-                self.read_rows(&snapshot, keyspace, range, limit, &mut rows)?;
+                self.read_rows(&snapshot, &tree.keyspace, range, limit, &mut rows)?;
             }
         }
         Ok(rows)
@@ -294,13 +315,28 @@ impl Store for FjallStore {
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
         self.poison.check()?;
-        let log = self.log_db.disk_space().map_err(|error| self.reading(error))?;
-        let state = self.state_db.disk_space().map_err(|error| self.reading(error))?;
+        let log = self.halves.log_db.disk_space().map_err(|error| self.reading(error))?;
+        let state = self.halves.state_db.disk_space().map_err(|error| self.reading(error))?;
         Ok(log + state)
     }
 }
 
-/// How far the engine's workers are behind: sealed memtables and runs of level 0.
-fn backlog(keyspace: &Keyspace) -> (usize, usize) {
-    (keyspace.tree.sealed_memtable_count(), keyspace.tree.l0_run_count())
+/// How far the engine's workers are behind with one tree.
+#[derive(Debug, PartialEq, Eq)]
+struct Backlog {
+    /// Memtables that wait to be written.
+    sealed: usize,
+    /// Runs of level 0 that wait to be merged.
+    runs: usize,
+}
+
+impl Backlog {
+    fn of(keyspace: &Keyspace) -> Self {
+        let lsm = &keyspace.tree;
+        Self { sealed: lsm.sealed_memtable_count(), runs: lsm.l0_run_count() }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.sealed >= SEALED_MAX || self.runs >= RUNS_MAX
+    }
 }

@@ -365,14 +365,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn write_state(&self, batch: StateBatch) -> Result<(), StoreError> {
+    fn write_state(&self, batch: &StateBatch) -> Result<(), StoreError> {
         let mut platter = self.live()?;
-        checks::batch(&batch)?;
+        checks::batch(batch)?;
         if batch.is_empty() {
             return Ok(());
         }
         self.strike(&mut platter, Fault::StateWrite)?;
-        let undo = platter.put(batch);
+        let undo = platter.put(batch.clone());
         platter.writes.push_back(undo);
         Ok(())
     }

@@ -138,7 +138,7 @@ pub trait Store: Send + Sync + 'static {
     fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError>;
 
     /// Applies one checkpoint batch, atomically.
-    fn write_state(&self, batch: StateBatch) -> Result<(), StoreError>;
+    fn write_state(&self, batch: &StateBatch) -> Result<(), StoreError>;
 
     /// Makes every finished `write_state` durable.
     fn sync_state(&self) -> Result<(), StoreError>;

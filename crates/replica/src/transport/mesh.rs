@@ -75,10 +75,8 @@ impl Transport for Mesh {
     fn send(&self, from: Member, to: Member, message: Message) {
         let mailbox = {
             let table = self.table();
-            let dropped = table
-                .rule
-                .as_ref()
-                .is_some_and(|rule| rule(from, to, &message) == Verdict::Drop);
+            let dropped =
+                table.rule.as_ref().is_some_and(|rule| rule(from, to, &message) == Verdict::Drop);
             if dropped || table.cut.contains(&(from, to)) {
                 return;
             }

@@ -40,7 +40,7 @@ fn start<B: Bench>(bench: &mut B) -> Result<(B::Store, Model), Violation> {
 fn nothing_in_nothing_out<B: Bench>(bench: &mut B) -> Result<(), Violation> {
     let (store, model) = start(bench)?;
     store.append(&[])?;
-    store.write_state(StateBatch::new())?;
+    store.write_state(&StateBatch::new())?;
     store.sync_state()?;
     store.prune_log(origin(1), u64::MAX)?;
     model.check_all(&store)?;
@@ -87,7 +87,7 @@ fn scans_keep_to_prefix_after_and_limit<B: Bench>(bench: &mut B) -> Result<(), V
     for _ in 0..40 {
         let batch = generator.batch(40);
         model.write(&batch);
-        store.write_state(batch)?;
+        store.write_state(&batch)?;
     }
     model.check_all(&store)?;
     let mut prefixes = vec![vec![], vec![0], vec![1], vec![2], vec![3], vec![0xff], vec![0xff; 4]];
@@ -119,7 +119,7 @@ fn deletes_delete<B: Bench>(bench: &mut B) -> Result<(), Violation> {
     for value in [Some(vec![1]), None, None, Some(vec![2]), Some(vec![])] {
         let batch: StateBatch = keys.iter().map(|key| (key.clone(), value.clone())).collect();
         model.write(&batch);
-        store.write_state(batch)?;
+        store.write_state(&batch)?;
         model.check_all(&store)?;
         for key in &keys {
             model.check_get(&store, key)?;
@@ -151,7 +151,7 @@ fn what_is_too_large_is_refused<B: Bench>(bench: &mut B) -> Result<(), Violation
         vec![row(vec![2], 1), row(vec![1], 1)],
     ];
     for batch in batches {
-        let answer = store.write_state(batch);
+        let answer = store.write_state(&batch);
         ensure!(matches!(answer, Err(StoreError::Refused(_))), "S9", "write answered {answer:?}");
     }
     model.check_all(&store)?;
@@ -181,7 +181,7 @@ fn large_values_come_back_after_reopening<B: Bench>(
             let length = if kind == 1 { length.min(MAX_VALUE_BYTES) } else { length / 8 };
             let batch = vec![(key, Some(generator.bytes(length)))];
             model.write(&batch);
-            store.write_state(batch)?;
+            store.write_state(&batch)?;
         }
     }
     model.check_all(&store)?;
@@ -283,7 +283,7 @@ fn no_reader_sees_half_a_batch<B: Bench>(bench: &mut B) -> Result<(), Violation>
         for round in 0..ROUNDS {
             let value = round.to_be_bytes().to_vec();
             let batch = keys.iter().map(|key| (key.clone(), Some(value.clone()))).collect();
-            written = store.write_state(batch);
+            written = store.write_state(&batch);
             if written.is_err() {
                 break;
             }
@@ -308,7 +308,7 @@ fn a_failure_shuts_the_store<B: Bench>(
     model.append(&records);
     let batch = generator.batch(20);
     model.write(&batch);
-    store.write_state(batch)?;
+    store.write_state(&batch)?;
     store.sync_state()?;
     model.sync();
     if !bench.break_next(what) {
@@ -317,7 +317,7 @@ fn a_failure_shuts_the_store<B: Bench>(
     let more = model.records(&mut generator, origin(1), 1, 50);
     let answer = match what {
         Break::Append => store.append(&more),
-        Break::WriteState => store.write_state(vec![(vec![1], Some(vec![1]))]),
+        Break::WriteState => store.write_state(&vec![(vec![1], Some(vec![1]))]),
         Break::SyncState => store.sync_state(),
     };
     let shut = |answer: &Result<(), StoreError>| matches!(answer, Err(StoreError::Poisoned(_)));
@@ -325,7 +325,7 @@ fn a_failure_shuts_the_store<B: Bench>(
     let answers = [
         ("append", store.append(&more)),
         ("append nothing", store.append(&[])),
-        ("write_state", store.write_state(vec![(vec![1], Some(vec![1]))])),
+        ("write_state", store.write_state(&vec![(vec![1], Some(vec![1]))])),
         ("sync_state", store.sync_state()),
         ("prune_log", store.prune_log(origin(1), 1)),
         ("get", store.get(&[1]).map(drop)),

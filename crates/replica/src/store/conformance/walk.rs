@@ -70,7 +70,7 @@ pub(super) fn run<B: Bench>(
         } else if is(mix.write) {
             let batch = generator.batch(60);
             model.write(&batch);
-            store.write_state(batch)?;
+            store.write_state(&batch)?;
         } else if is(mix.read) {
             read(&store, &model, &mut generator, origin)?;
         } else if is(mix.sync) {

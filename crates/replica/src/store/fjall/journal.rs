@@ -2,7 +2,7 @@
 //!
 //! fjall writes a batch to its journal as start, items, end with a checksum. A power cut in the
 //! middle of a sync may leave any of the batch's pages on disk and not the others: the end without
-//! the middle. When fjall finds that on opening, it does one of two things, and both are wrong here:
+//! the middle. When fjall finds that on opening, it does one of two things, both of them wrong:
 //!
 //! * if the missing page lay within a value, the batch parses and its checksum does not match, and
 //!   the database does not open at all: one torn append, never acknowledged, costs the whole store
@@ -10,9 +10,10 @@
 //! * if it lay elsewhere, the journal is cut there, without a word, *and so is all that follows*:
 //!   after bit rot in an old batch, every acknowledged batch behind it would be gone.
 //!
-//! So the journals are read before fjall opens them, and the two are told apart by S2: the log syncs
-//! each batch before the next one is begun, so only its very last batch can be torn by a crash. A
-//! bad batch with a whole one behind it is damage, and is answered as such with nothing changed.
+//! So the journals are read before fjall opens them, and the two are told apart by S2: the log
+//! syncs each batch before the next one is begun, so only its very last batch can be torn by a
+//! crash. A bad batch with a whole one behind it is damage, and is answered as such, with nothing
+//! changed.
 //!
 //! J1  Only the newest journal is cut, and only behind its last whole batch.
 //! J2  In the log, a cut takes at most one batch, which was never acknowledged.
