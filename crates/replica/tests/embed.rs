@@ -179,3 +179,67 @@ fn a_token_carries_the_session_to_another_replica() {
     let error = Session::resume(&token[1..]).err().unwrap();
     assert_eq!(error.next_move(), NextMove::NewSession);
 }
+
+#[test]
+fn a_watch_goes_on_where_its_session_left_off() {
+    let (replicas, mesh) = cluster(2);
+    let session = Session::begin().unwrap();
+    let here = replicas[0].cart("shop", "ada").unwrap().in_session(&session);
+    here.add("lamp", 1).wait().unwrap();
+    let mut watch = here.watch().unwrap();
+    assert_eq!(lines(&watch.wait().unwrap().value), 1);
+    mesh.cut(replicas[1].member());
+    here.add("book", 1).wait().unwrap();
+    assert_eq!(lines(&watch.wait().unwrap().value), 2);
+    drop(watch);
+    // The other replica has not heard of the book: it says so rather than show one line.
+    let there = replicas[1].cart("shop", "ada").unwrap().in_session(&session);
+    assert_eq!(there.watch().unwrap().wait().unwrap_err().next_move(), NextMove::Retry);
+    mesh.heal();
+    assert_eq!(lines(&there.watch().unwrap().wait().unwrap().value), 2);
+}
+
+#[test]
+fn watches_have_a_bound() {
+    let settings = pannier_replica::Settings { watchers_max: 1, ..Default::default() };
+    let disk = MemoryDisk::new();
+    let replica = Replica::builder().memory(&disk).settings(settings).open().unwrap();
+    let cart = replica.cart("shop", "ada").unwrap();
+    let first = cart.watch().unwrap();
+    assert_eq!(cart.watch().err(), Some(Error::Busy));
+    drop(first);
+    assert!(cart.watch().is_ok());
+}
+
+#[test]
+fn close_finishes_what_was_taken_in() {
+    let disk = MemoryDisk::new();
+    let replica = Replica::builder().memory(&disk).open().unwrap();
+    let cart = replica.cart("shop", "ada").unwrap();
+    let pending: Vec<_> = (0..9_000).map(|_| cart.add("lamp", 1)).collect();
+    replica.close().unwrap();
+    assert!(pending.into_iter().all(|pending| pending.wait().is_ok()));
+    let replica = Replica::builder().memory(&disk).open().unwrap();
+    let view = replica.cart("shop", "ada").unwrap().read().wait().unwrap();
+    assert_eq!(view.quantity(b"lamp"), 9_000);
+}
+
+#[test]
+fn a_mesh_without_faults_sends_each_delta_once() {
+    let (replicas, _mesh) = cluster(3);
+    let session = Session::begin().unwrap();
+    for turn in 0..600_usize {
+        let cart = replicas[turn % 3].cart("shop", format!("cart-{}", turn % 20)).unwrap();
+        cart.in_session(&session).add("lamp", 1).wait().unwrap();
+    }
+    for replica in &replicas {
+        let cart = replica.cart("shop", "cart-0").unwrap().in_session(&session);
+        cart.read().wait().unwrap();
+    }
+    let stats = replicas.iter().map(|replica| replica.status().unwrap().stats);
+    let (received, missing) = stats.fold((0, 0), |(received, missing), stats| {
+        (received + stats.payload_received, missing + stats.payload_missing)
+    });
+    // A session that waits pulls at once what a push may be bringing: hence not 1.00 here.
+    assert!(received * 100 <= missing * 150, "{received} bytes for {missing} missing");
+}

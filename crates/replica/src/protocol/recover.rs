@@ -158,10 +158,11 @@ impl<B: Base> Protocol<B> {
                         }
                     }
                 }
-                while let Some(delta) = queue.pop_front_if(|delta| {
+                while queue.front().is_some_and(|delta| {
                     self.applied.get(delta.dot.origin) + 1 == delta.dot.seq
                         && delta.deps.iter().all(|dep| self.applied.contains(*dep))
                 }) {
+                    let Some(delta) = queue.pop_front() else { break };
                     self.replay(&delta)?;
                     moved = true;
                 }

@@ -1,0 +1,293 @@
+//! The protocol by hand: one replica, a peer that says what a peer should never say.
+//!
+//! The simulator finds what honest replicas do to each other on bad days; here are the lies, the
+//! damage and the bounds that no honest run reaches.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
+
+use orset::cart::{CartEffect, Content};
+use orset::{
+    Dot, Effect as OpEffect, HybridTime, Kind, Member, ObjectKey, Op, OpId, OpIdSession, Origin,
+    Product, Request, VersionVector,
+};
+use pannier_replica::protocol::delta::{Birth, Delta};
+use pannier_replica::protocol::{
+    Alarm, Command, Effect, Event, Message, Now, Protocol, ProtocolSettings, Read, Refusal, Reply,
+    Start, Value, Write,
+};
+use pannier_replica::store::memory::{MemoryDisk, MemoryStore};
+use pannier_replica::store::{MAX_RECORD_BYTES, Store};
+use std::sync::Arc;
+
+const ME: Member = Member::from_bytes([1; 16]);
+const PEER: Member = Member::from_bytes([2; 16]);
+const MINE: Origin = Origin::from_bytes([11; 16]);
+const THEIRS: Origin = Origin::from_bytes([12; 16]);
+
+struct Rig {
+    protocol: Protocol<Arc<MemoryStore>>,
+    store: Arc<MemoryStore>,
+    now: Now,
+    alarms: Vec<Alarm>,
+    replies: Vec<Result<Reply, Refusal>>,
+    sent: Vec<Message>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    fn with(change: impl FnOnce(&mut ProtocolSettings)) -> Self {
+        let store = Arc::new(MemoryDisk::new().open().unwrap());
+        let mut settings = ProtocolSettings::new(vec![ME, PEER]);
+        change(&mut settings);
+        let start = Start { member: ME, origin: MINE, previous: None, extents: Vec::new() };
+        let protocol = Protocol::new(start, settings, store.clone(), |_| Ok(())).unwrap();
+        let now = Now { mono_us: 1, wall_ms: 1_700_000_000_000 };
+        let (alarms, replies, sent) = Default::default();
+        Self { protocol, store, now, alarms, replies, sent }
+    }
+
+    /// One event, and everything it leads to.
+    fn does(&mut self, event: Event) {
+        let mut events = vec![event, Event::Commit];
+        while !events.is_empty() {
+            for event in std::mem::take(&mut events) {
+                self.protocol.handle(event, self.now).unwrap();
+            }
+            while let Some(effect) = self.protocol.poll() {
+                match effect {
+                    Effect::Persist { round, records } => {
+                        self.store.append(&records).unwrap();
+                        events.push(Event::Synced(round));
+                    }
+                    Effect::Checkpoint(batch) => {
+                        self.store.write_state(&batch).unwrap();
+                        events.push(Event::Checkpointed);
+                    }
+                    Effect::Alarm(alarm) => self.alarms.push(alarm),
+                    Effect::Reply(_, reply) => self.replies.push(reply),
+                    Effect::Send(_, message) => self.sent.push(message),
+                    Effect::Changed(_) => {}
+                }
+            }
+        }
+    }
+
+    fn hears(&mut self, bytes: Vec<u8>) {
+        let message = Message::Deltas { deltas: vec![bytes.into()] };
+        self.does(Event::Message { from: PEER, message });
+    }
+
+    fn asks(&mut self, command: Command) -> Option<Result<Reply, Refusal>> {
+        self.replies.clear();
+        self.does(Event::Command(1, command));
+        self.replies.pop()
+    }
+
+    fn write(&mut self, op: OpId, request: Request) -> Option<Result<Reply, Refusal>> {
+        let (after, deadline_us) = (Arc::default(), u64::MAX);
+        let write = Write { op, object: cart(), request, seen: None, after, deadline_us };
+        self.asks(Command::Write(write))
+    }
+
+    fn read_after(&mut self, after: VersionVector) -> Option<Result<Reply, Refusal>> {
+        let (after, deadline_us) = (Arc::new(after), self.now.mono_us + 1_000);
+        self.asks(Command::Read(Read { object: cart(), after, deadline_us }))
+    }
+
+    fn lamps(&mut self) -> u64 {
+        let Some(Ok(Reply::Shown(shown))) = self.read_after(VersionVector::new()) else { panic!() };
+        let Value::Cart(lines, _) = shown.value else { panic!() };
+        lines.iter().map(|line| line.quantity).sum()
+    }
+}
+
+fn cart() -> ObjectKey {
+    ObjectKey::new(Kind::Cart, b"shop", b"ada").unwrap()
+}
+
+fn lamp(quantity: u32) -> Content {
+    Content::added(Product::new(b"lamp").unwrap(), quantity, &[])
+}
+
+fn id(n: u64) -> OpId {
+    OpIdSession::new(1_000, n).next_id().unwrap()
+}
+
+/// The peer's `seq`-th delta: one lamp, under the op id `n`.
+fn delta(seq: u64, n: u64, quantity: u32) -> Delta {
+    let (request, effect) = (Request::Add(lamp(quantity)), CartEffect::Add(lamp(quantity)));
+    let op = Op { id: id(n), object: cart(), request, effect: OpEffect::Cart(effect) };
+    let birth = (seq == 1).then_some(Birth { member: PEER, previous: None });
+    let time = HybridTime::from_bits(seq);
+    Delta { dot: Dot::new(THEIRS, seq), deps: Vec::new(), time, birth, ops: vec![op] }
+}
+
+/// Bytes that are whole (their checksum is right) and say nothing sensible.
+fn malformed(seq: u64) -> Vec<u8> {
+    let mut bytes = delta(seq, seq, 1).encode();
+    let body = bytes.len() - 8;
+    bytes.truncate(body - 1);
+    bytes.extend_from_slice(&xxhash_rust::xxh3::xxh3_64(&bytes).to_be_bytes());
+    bytes
+}
+
+fn quarantined(rig: &Rig) -> usize {
+    rig.alarms.iter().filter(|alarm| matches!(alarm, Alarm::Quarantined { .. })).count()
+}
+
+#[test]
+fn a_malformed_delta_shuts_its_origin_out_from_there_on_and_nothing_else() {
+    let mut rig = Rig::new();
+    rig.hears(delta(1, 1, 1).encode());
+    // The story: six came before five; whoever had five built upon it, and must be followed.
+    rig.hears(malformed(3));
+    rig.hears(delta(2, 2, 1).encode());
+    rig.hears(delta(3, 3, 1).encode());
+    rig.hears(delta(4, 4, 1).encode());
+    assert_eq!(quarantined(&rig), 1);
+    assert_eq!(rig.lamps(), 2);
+    assert!(rig.write(id(9), Request::Add(lamp(5))).unwrap().is_ok());
+    assert_eq!(rig.lamps(), 7);
+}
+
+#[test]
+fn a_damaged_delta_is_the_messengers_and_comes_again() {
+    let mut rig = Rig::new();
+    let mut bytes = delta(1, 1, 1).encode();
+    bytes[20] ^= 1;
+    rig.hears(bytes);
+    assert_eq!(rig.alarms, [Alarm::Damaged { peer: PEER }]);
+    rig.hears(delta(1, 1, 1).encode());
+    assert_eq!(rig.lamps(), 1);
+}
+
+#[test]
+fn deltas_nobody_may_write_are_refused() {
+    let stranger = Birth { member: Member::from_bytes([9; 16]), previous: None };
+    let of_a_stranger = Delta { birth: Some(stranger), ..delta(1, 1, 1) };
+    let birth = Some(Birth { member: PEER, previous: None });
+    let under_my_origin = Delta { dot: Dot::new(MINE, 1), birth, ..delta(1, 1, 1) };
+    let after_my_future = Delta { deps: vec![Dot::new(MINE, 7)], ..delta(1, 1, 1) };
+    let at_the_end_of_time = Delta { time: HybridTime::from_bits(u64::MAX), ..delta(1, 1, 1) };
+    for bad in [of_a_stranger, under_my_origin, after_my_future, at_the_end_of_time] {
+        let mut rig = Rig::new();
+        rig.hears(bad.encode());
+        assert_eq!(quarantined(&rig), 1, "{bad:?}");
+        assert_eq!(rig.lamps(), 0);
+        assert_eq!(rig.protocol.buffered(), 0);
+        assert!(rig.write(id(9), Request::Add(lamp(5))).unwrap().is_ok());
+    }
+}
+
+#[test]
+fn a_delta_too_large_for_the_log_does_not_end_its_receiver() {
+    let mut rig = Rig::new();
+    let mut huge = delta(1, 1, 1);
+    let request = Request::Add(Content::added(Product::new(b"lamp").unwrap(), 1, &[7; 1_024]));
+    let Request::Add(content) = request.clone() else { panic!() };
+    let effect = OpEffect::Cart(CartEffect::Add(content));
+    let ops = MAX_RECORD_BYTES as u64 / 1_000;
+    huge.ops = (0..ops)
+        .map(|n| Op { id: id(n), object: cart(), request: request.clone(), effect: effect.clone() })
+        .collect();
+    rig.hears(huge.encode());
+    assert_eq!(quarantined(&rig), 1);
+    assert_eq!(rig.lamps(), 0);
+}
+
+#[test]
+fn a_flood_of_deltas_is_cut_into_rounds_of_bounded_size() {
+    let mut rig = Rig::with(|settings| settings.round_bytes = 1_000);
+    let deltas = (1..=100).map(|seq| delta(seq, seq, 1).encode().into()).collect();
+    rig.does(Event::Message { from: PEER, message: Message::Deltas { deltas } });
+    assert!(rig.protocol.stats().rounds >= 5, "{} rounds", rig.protocol.stats().rounds);
+    assert_eq!(rig.lamps(), 100);
+}
+
+#[test]
+fn an_op_id_with_two_contents_raises_an_alarm_and_the_larger_stands() {
+    let mut rig = Rig::new();
+    assert!(rig.write(id(1), Request::Add(lamp(2))).unwrap().is_ok());
+    rig.hears(delta(1, 1, 5).encode());
+    assert_eq!(rig.alarms, [Alarm::OpIdReused { op: id(1), origin: THEIRS }]);
+    assert_eq!(rig.lamps(), 5);
+}
+
+fn status(vector: VersionVector, total: u128) -> Event {
+    let message = Message::Status { origin: THEIRS, number: 0, vector, total, reply: false };
+    Event::Message { from: PEER, message }
+}
+
+#[test]
+fn equal_vectors_with_different_totals_raise_one_alarm() {
+    let mut rig = Rig::new();
+    rig.hears(delta(1, 1, 1).encode());
+    let (vector, total) = ((**rig.protocol.synced()).clone(), rig.protocol.synced_total());
+    rig.does(status(vector.clone(), total));
+    assert_eq!(rig.alarms, []);
+    rig.does(status(vector.clone(), total + 1));
+    rig.does(status(vector, total + 1));
+    assert_eq!(rig.alarms, [Alarm::Diverged { peer: PEER, totals: (total, total + 1) }]);
+}
+
+#[test]
+fn stamps_that_run_ahead_raise_an_alarm_at_the_origin() {
+    let mut rig = Rig::new();
+    let ahead = HybridTime::from_bits((rig.now.wall_ms + 86_400_000) << 16);
+    rig.hears(Delta { time: ahead, ..delta(1, 1, 1) }.encode());
+    assert_eq!(rig.alarms, []);
+    assert!(rig.write(id(9), Request::Add(lamp(1))).unwrap().is_ok());
+    assert!(matches!(rig.alarms[..], [Alarm::ClockSkew { ahead_ms }] if ahead_ms > 86_000_000));
+}
+
+#[test]
+fn a_forged_token_from_far_ahead_is_behind_at_once() {
+    let mut rig = Rig::new();
+    let forged = |origin, seq| VersionVector::from_iter([Dot::new(origin, seq)]);
+    for (origin, seq) in [(THEIRS, u64::MAX), (THEIRS, 1 << 40), (MINE, 1)] {
+        let reply = rig.read_after(forged(origin, seq)).unwrap();
+        assert_eq!(reply, Err(Refusal::Behind { origin, have: 0, need: seq }));
+    }
+    // What may be on its way is waited for, until the deadline.
+    assert_eq!(rig.read_after(forged(THEIRS, 1)), None);
+    rig.now.mono_us += 10_000;
+    rig.does(Event::Tick { chance: 0 });
+    assert_eq!(rig.replies, [Err(Refusal::Behind { origin: THEIRS, have: 0, need: 1 })]);
+}
+
+#[test]
+fn a_session_is_served_as_soon_as_what_it_has_seen_arrives() {
+    let mut rig = Rig::new();
+    let token = VersionVector::from_iter([Dot::new(THEIRS, 1)]);
+    assert_eq!(rig.read_after(token), None);
+    assert!(rig.sent.iter().any(|message| matches!(message, Message::Status { reply: true, .. })));
+    rig.hears(delta(1, 1, 3).encode());
+    let Some(Ok(Reply::Shown(shown))) = rig.replies.pop() else { panic!("not served") };
+    let Value::Cart(lines, _) = shown.value else { panic!() };
+    assert_eq!(lines[0].quantity, 3);
+}
+
+#[test]
+fn commands_that_wait_have_a_bound() {
+    let mut rig = Rig::with(|settings| settings.waiting_max = 2);
+    let token = || VersionVector::from_iter([Dot::new(THEIRS, 1)]);
+    assert_eq!(rig.read_after(token()), None);
+    assert_eq!(rig.read_after(token()), None);
+    assert_eq!(rig.read_after(token()), Some(Err(Refusal::Overloaded)));
+}
+
+#[test]
+fn decrements_of_one_entry_have_a_bound() {
+    let mut rig = Rig::new();
+    assert!(rig.write(id(1), Request::Add(lamp(5_000))).unwrap().is_ok());
+    let decrement = || Request::Decrement(Product::new(b"lamp").unwrap(), 1);
+    for n in 0..1_024 {
+        assert!(rig.write(id(100 + n), decrement()).unwrap().is_ok());
+    }
+    let refusal = rig.write(id(9_999), decrement()).unwrap();
+    assert_eq!(refusal, Err(Refusal::TooManyTakes { max: 1_024 }));
+    assert_eq!(rig.lamps(), 5_000 - 1_024);
+}
