@@ -1,1 +1,39 @@
-//! placeholder
+//! The simulated world: the shipped protocol under faults, from a seed.
+//!
+//! ```text
+//! seed ──> scenario (options, acts) ──> world (replicas, links, disks, clocks) ──> trace
+//!                                        │ every event, effect and crash
+//!                                        └──> checkers ──> nothing, or a violation with its story
+//! ```
+//!
+//! | question | file |
+//! | --- | --- |
+//! | what does a seed mean? | `scenario.rs`, `profile.rs`, `chance.rs` |
+//! | what surrounds the replicas? | `world/` |
+//! | who does what? | `actors/`, `history.rs` |
+//! | what must be true? | `checkers/` |
+//! | has it met anything? | `coverage.rs` |
+//! | how is it run? | `run.rs`, `sweep.rs` |
+//!
+//! Same seed, same bytes: `tests/determinism.rs`. A checker that has never failed proves nothing:
+//! `tests/canaries.rs`.
+
+mod actors;
+pub mod chance;
+mod checkers;
+pub mod coverage;
+mod history;
+mod names;
+mod profile;
+mod run;
+mod scenario;
+mod sweep;
+mod trace;
+mod world;
+
+pub use coverage::{Coverage, Mark};
+pub use pannier_replica::protocol::Canary;
+pub use profile::{Faults, Profile};
+pub use run::{Outcome, Violation, play, run};
+pub use scenario::{Act, Doing, Knobs, Options, REPLICAS_MAX, Scenario, Span, Verb};
+pub use sweep::{Summary, Sweep, find, sweep};

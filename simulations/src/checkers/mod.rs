@@ -1,0 +1,278 @@
+//! What must be true: of every effect when it happens, of every replica after every step, and of
+//! everything at the end.
+//!
+//! | promise of the design | checked by |
+//! | --- | --- |
+//! | I1 equal vectors, equal bytes | `totals`: every (vector, total) ever synced or said; sums recomputed from rows; dumps compared at the end |
+//! | I2 no acknowledged write is lost | `promises`: every answer, status and delta rests on the sender's synced log; every acknowledged op id is everywhere at the end |
+//! | I4 an op id takes effect once | `rounds`: nobody commits an op id it has taken in; `reads`: counters and carts by the specification |
+//! | I6 sessions never go backwards | `promises`: an answer's vector covers the session's; `reads`: its value is the state at that vector |
+//! | I7 removed stays removed, unseen stays | `rounds`: a removal ends exactly what its client was shown; `reads` |
+//! | P3 causal order | `rounds`: each record follows everything it depends on |
+//! | P4 bounds | `after`: buffers and queues |
+//! | liveness | `world/settle.rs` |
+//!
+//! White-box checks find a bug at the step that makes it; black-box ones would find it in any
+//! implementation. Both run, always.
+
+mod ledger;
+mod promises;
+mod reads;
+mod rounds;
+mod shadow;
+mod spec;
+mod totals;
+
+use crate::coverage::{Coverage, Mark};
+use crate::history::{Asked, History, Outcome};
+use crate::names::Names;
+use crate::scenario::Options;
+use crate::world::Node;
+use ledger::Ledger;
+use orset::{Dot, Lattice, Origin, VersionVector};
+use pannier_replica::protocol::{Command, Effect, Event, Protocol, Reply};
+use pannier_replica::store::memory::MemoryStore;
+use pannier_replica::store::{LogExtent, Store};
+use shadow::Shadow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use totals::Totals;
+
+/// What a checker found wrong.
+#[derive(Clone, Debug)]
+pub struct Breach {
+    /// Which checker.
+    pub checker: &'static str,
+    /// Names whose lines tell the story.
+    pub about: Vec<String>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl Breach {
+    /// See the fields.
+    pub fn new(checker: &'static str, about: Vec<String>, what: impl Into<String>) -> Self {
+        Self { checker, about, what: what.into() }
+    }
+}
+
+/// Nothing wrong, or what.
+pub type Verdict = Result<(), Breach>;
+
+/// All checkers. See the file's head.
+pub struct Checks {
+    ledger: Ledger,
+    shadows: Vec<Shadow>,
+    totals: Totals,
+    buffer_deltas: usize,
+    waiting_max: usize,
+    rounds: u64,
+    origins: BTreeMap<Origin, usize>,
+    merges: BTreeSet<(orset::ObjectKey, orset::ObjectKey)>,
+}
+
+impl Checks {
+    /// Nothing has happened yet.
+    pub fn new(options: &Options, replicas: usize) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            shadows: (0..replicas).map(|_| Shadow::default()).collect(),
+            totals: Totals::default(),
+            buffer_deltas: options.knobs.buffer_deltas,
+            waiting_max: options.knobs.waiting_max,
+            rounds: 0,
+            origins: BTreeMap::new(),
+            merges: BTreeSet::new(),
+        }
+    }
+
+    /// Rounds closed so far, by all.
+    pub fn rounds(&self) -> u64 {
+        self.rounds
+    }
+
+    /// A replica has recovered: exactly what its log holds, and the state that belongs to it.
+    pub fn started(
+        &mut self,
+        place: usize,
+        extents: &[LogExtent],
+        protocol: &Protocol<Arc<MemoryStore>>,
+        store: &MemoryStore,
+        coverage: &mut Coverage,
+    ) -> Verdict {
+        let logged: VersionVector =
+            extents.iter().map(|extent| Dot::new(extent.origin, extent.last)).collect();
+        let about = vec![format!("r{place}")];
+        if *protocol.applied() != logged {
+            let what = format!("r{place} recovered something else than its log");
+            return Err(Breach::new("recovery", about, what));
+        }
+        if let Ok(Some(bytes)) = store.get(b"\0vector") {
+            let mut from = orset::codec::Reader::new(&bytes);
+            let kept = from.u64().and_then(|_| VersionVector::decode(&mut from));
+            if kept.is_ok_and(|kept| kept != logged) {
+                coverage.hit(Mark::CheckpointReplayed);
+            }
+        }
+        self.origins.insert(protocol.origin(), place);
+        let taken_in = logged.iter().flat_map(|last| {
+            let dots = (1..=last.seq).map(move |seq| Dot::new(last.origin, seq));
+            dots.filter_map(|dot| Some(&self.ledger.get(dot)?.delta.ops)).flatten()
+        });
+        let taken_in = taken_in.map(|op| op.id).collect();
+        self.shadows[place] =
+            Shadow { durable: logged.clone(), applied: logged, taken_in, ..Shadow::default() };
+        self.totals.recompute(place, protocol)?;
+        self.totals.compare(place, protocol.applied(), protocol.total())
+    }
+
+    /// Rounds up to this one are on disk.
+    pub fn durable(&mut self, place: usize, round: u64) {
+        self.shadows[place].sync(round);
+    }
+
+    /// The sums of a replica, from its rows.
+    pub fn recompute(&self, place: usize, nodes: &[Node]) -> Verdict {
+        match &nodes[place].up {
+            Some(up) => self.totals.recompute(place, &up.protocol),
+            None => Ok(()),
+        }
+    }
+
+    /// An event is about to be fed: notes what it will have met.
+    pub fn before(
+        &self,
+        place: usize,
+        event: &Event,
+        _nodes: &[Node],
+        _history: &History,
+        coverage: &mut Coverage,
+    ) {
+        if let Event::Command(_, Command::Write(write)) = event {
+            let (shadow, dots) = (&self.shadows[place], self.ledger.of_op(write.op));
+            let elsewhere = dots.iter().any(|dot| self.origins.get(&dot.origin) != Some(&place));
+            if elsewhere && self.ledger.is_ended_at(write.op, &shadow.applied) {
+                coverage.hit(Mark::RetryAfterRemoval);
+            }
+        }
+    }
+
+    /// An effect, before it is done.
+    pub fn effect(
+        &mut self,
+        place: usize,
+        effect: &Effect,
+        nodes: &[Node],
+        history: &History,
+        names: &Names,
+        coverage: &mut Coverage,
+    ) -> Verdict {
+        match effect {
+            Effect::Persist { round, records } => {
+                self.rounds += 1;
+                self.round_closed(place, *round, records, nodes, history, names, coverage)
+            }
+            Effect::Reply(ticket, Ok(reply)) => {
+                let attempt = &history.attempts[*ticket as usize];
+                self.reply_rests_on_log(place, *ticket, reply, attempt, history, names)?;
+                match (reply, &attempt.asked) {
+                    (Reply::Shown(shown), Asked::Read(object)) => {
+                        self.read_is_right(place, *ticket, object, shown, attempt, names, coverage)
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Effect::Send(_, message) => self.message_rests_on_log(place, message, names),
+            Effect::Changed(object) => {
+                self.shadows[place].untold.remove(object);
+                Ok(())
+            }
+            Effect::Reply(_, Err(_)) | Effect::Checkpoint(_) | Effect::Alarm(_) => Ok(()),
+        }
+    }
+
+    /// A replica after a step.
+    pub fn after(&mut self, place: usize, step: u64, nodes: &[Node], names: &Names) -> Verdict {
+        let Some(up) = &nodes[place].up else { return Ok(()) };
+        let (protocol, shadow) = (&up.protocol, &mut self.shadows[place]);
+        let about = || vec![format!("r{place}")];
+        let synced = protocol.synced();
+        if shadow.compared.as_ref().is_none_or(|compared| !Arc::ptr_eq(compared, synced)) {
+            if !shadow.durable.covers(synced) {
+                let what = format!("r{place} takes for synced what its log may lose");
+                return Err(Breach::new("durability", about(), what));
+            }
+            shadow.compared = Some(synced.clone());
+            self.totals.compare(place, synced, protocol.synced_total())?;
+        }
+        let shadow = &self.shadows[place];
+        if !protocol.has_open_round() && *protocol.applied() != shadow.applied {
+            let (has, logged) = (names.vector(protocol.applied()), names.vector(&shadow.applied));
+            let what = format!("r{place} says it has {has}, its rounds say {logged}");
+            return Err(Breach::new("vectors", about(), what));
+        }
+        if let Some(object) = shadow.untold.first() {
+            let object = names.object(object);
+            let what = format!("r{place} synced a change of {object} and told no watcher");
+            return Err(Breach::new("watches", vec![object], what));
+        }
+        if protocol.buffered() > self.buffer_deltas || protocol.waiting() > self.waiting_max {
+            let (early, waiting) = (protocol.buffered(), protocol.waiting());
+            let what = format!("r{place} buffers {early} deltas and keeps {waiting} commands");
+            return Err(Breach::new("bounds", about(), what));
+        }
+        if step.is_multiple_of(1_024) {
+            self.totals.recompute(place, protocol)?;
+        }
+        Ok(())
+    }
+
+    /// Everybody has agreed.
+    pub fn finale(
+        &mut self,
+        nodes: &[Node],
+        history: &History,
+        names: &Names,
+        coverage: &mut Coverage,
+    ) -> Verdict {
+        let mut all = VersionVector::new();
+        let mut first = None;
+        for (place, node) in nodes.iter().enumerate() {
+            let Some(up) = &node.up else { continue };
+            all.join(up.protocol.synced());
+            self.totals.recompute(place, &up.protocol)?;
+            self.totals.compare(place, up.protocol.applied(), up.protocol.total())?;
+            let dump = up.protocol.dump().unwrap_or_default();
+            match &first {
+                None => first = Some((place, dump)),
+                Some((_, other)) if *other == dump => {}
+                Some((other, _)) => {
+                    let what = format!("r{other} and r{place} have equal vectors, other rows");
+                    return Err(Breach::new("convergence", Vec::new(), what));
+                }
+            }
+        }
+        for intent in &history.intents {
+            let Outcome::Acknowledged(_) = intent.outcome else { continue };
+            if self.ledger.is_known_at(intent.op, &all) {
+                continue;
+            }
+            // With its member for good went what only that member had.
+            let dead =
+                |dot: &Dot| self.origins.get(&dot.origin).is_some_and(|place| nodes[*place].dead);
+            let dots = self.ledger.of_op(intent.op);
+            if dots.is_empty() || !dots.iter().any(dead) {
+                let op = names.op(intent.op);
+                let what = format!("{op} was acknowledged, and nobody has it");
+                return Err(Breach::new("acknowledged writes", vec![op], what));
+            }
+        }
+        let view = spec::View { vector: &all, foreign: &[], own: None };
+        let objects: BTreeSet<_> = history.intents.iter().map(|i| i.object.clone()).collect();
+        for object in &objects {
+            let masked = spec::masked_lines(&self.ledger, object, &view);
+            coverage.add(Mark::ConcurrentSets, masked);
+        }
+        Ok(())
+    }
+}

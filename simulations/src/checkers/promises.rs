@@ -1,0 +1,96 @@
+//! I2 and I6 at the moment they could break: nothing unsynced is shown or told, and no answer
+//! falls behind the session that asked.
+
+use super::{Breach, Checks, Verdict};
+use crate::history::{Asked, Attempt, History};
+use crate::names::Names;
+use orset::VersionVector;
+use pannier_replica::protocol::{Message, Reply};
+
+impl Checks {
+    fn rests_on_log(
+        &self,
+        place: usize,
+        vector: &VersionVector,
+        about: Vec<String>,
+        what: impl FnOnce() -> String,
+        names: &Names,
+    ) -> Verdict {
+        let durable = &self.shadows[place].durable;
+        match durable.first_missing(vector) {
+            None => Ok(()),
+            Some((origin, have, need)) => {
+                let origin = names.origin_name(origin);
+                let what = format!(
+                    "{} up to {origin}:{need}, of which only {have} are synced at r{place}",
+                    what()
+                );
+                Err(Breach::new("durability", about, what))
+            }
+        }
+    }
+
+    /// An answer: on disk, and not behind its session.
+    pub(super) fn reply_rests_on_log(
+        &self,
+        place: usize,
+        ticket: u64,
+        reply: &Reply,
+        attempt: &Attempt,
+        history: &History,
+        names: &Names,
+    ) -> Verdict {
+        let vector = match reply {
+            Reply::Written(written) => &written.vector,
+            Reply::Shown(shown) => &shown.vector,
+        };
+        let about = || vec![format!("@{ticket} "), format!("r{place}")];
+        self.rests_on_log(place, vector, about(), || format!("answer @{ticket} speaks"), names)?;
+        if !vector.covers(&attempt.after) {
+            let (vector, after) = (names.vector(vector), names.vector(&attempt.after));
+            let what = format!("answer @{ticket} is at {vector}, its session was at {after}");
+            return Err(Breach::new("sessions", about(), what));
+        }
+        let (Reply::Written(written), Asked::Write(intent)) = (reply, &attempt.asked) else {
+            return Ok(());
+        };
+        let op = history.intents[*intent].op;
+        let committed = match written.dot {
+            Some(dot) => vector.contains(dot) && self.ledger.of_op(op).contains(&dot),
+            None => self.ledger.is_known_at(op, vector),
+        };
+        if committed {
+            return Ok(());
+        }
+        let what = format!("{} is acknowledged and stands in no synced commit", names.op(op));
+        Err(Breach::new("acknowledged writes", vec![names.op(op)], what))
+    }
+
+    /// A message to a peer: on disk, and what was committed.
+    pub(super) fn message_rests_on_log(
+        &mut self,
+        place: usize,
+        message: &Message,
+        names: &Names,
+    ) -> Verdict {
+        let about = || vec![format!("r{place}")];
+        match message {
+            Message::Status { vector, total, .. } => {
+                self.rests_on_log(place, vector, about(), || "a status speaks".into(), names)?;
+                self.totals.compare(place, vector, *total)
+            }
+            Message::Pull { .. } => Ok(()),
+            Message::Deltas { deltas } => {
+                for (dot, bytes) in message.dots().into_iter().zip(deltas) {
+                    self.ledger.same(dot, bytes, names)?;
+                    if !self.shadows[place].durable.contains(dot) {
+                        let dot = names.dot(dot);
+                        let what = format!("r{place} sends {dot} before it is synced");
+                        return Err(Breach::new("durability", vec![dot], what));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! I6 and I7 by value: what is shown is the state at the vector it is shown with.
+//!
+//! A read that waits for a sync has its value as of the moment it was asked, when its round was
+//! still being filled, and leaves with the vector of the whole round. So where the value is not
+//! the state at the vector, it must be the state at some point *within* that round: all of what
+//! came before, a prefix of the deltas of others in it, and a prefix of its own ops, with
+//! everything that the session had seen among them.
+
+use super::spec::{View, value};
+use super::{Breach, Checks, Verdict};
+use crate::coverage::{Coverage, Mark};
+use crate::history::Attempt;
+use crate::names::Names;
+use crate::trace::tell_value;
+use orset::ObjectKey;
+use pannier_replica::protocol::Shown;
+
+impl Checks {
+    #[expect(clippy::too_many_arguments, reason = "a read, and all that judges it")]
+    pub(super) fn read_is_right(
+        &self,
+        place: usize,
+        ticket: u64,
+        object: &ObjectKey,
+        shown: &Shown,
+        attempt: &Attempt,
+        names: &Names,
+        coverage: &mut Coverage,
+    ) -> Verdict {
+        let whole = View { vector: &shown.vector, foreign: &[], own: None };
+        let right = value(&self.ledger, object, &whole);
+        if right == shown.value {
+            return Ok(());
+        }
+        if let Some(round) = self.shadows[place].round_at(&shown.vector) {
+            for foreign in 0..=round.foreign.len() {
+                let (here, later) = round.foreign.split_at(foreign);
+                if later.iter().any(|dot| attempt.after.contains(*dot)) {
+                    continue;
+                }
+                for ops in 0..=round.own.map_or(0, |(_, ops)| ops) {
+                    let own = round.own.map(|(dot, _)| (dot, ops));
+                    let view = View { vector: &round.before, foreign: here, own };
+                    if value(&self.ledger, object, &view) == shown.value {
+                        coverage.hit(Mark::ReadMidRound);
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        let (object, is) = (names.object(object), tell_value(&shown.value, names));
+        let what = format!(
+            "@{ticket}: r{place} shows {object} as {is}, at {} it is {}",
+            names.vector(&shown.vector),
+            tell_value(&right, names)
+        );
+        Err(Breach::new("reads", vec![object], what))
+    }
+}

@@ -1,0 +1,66 @@
+//! What a replica has, as the world knows it: from its own log, not from its word.
+
+use orset::{Dot, ObjectKey, OpId, VersionVector};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Rounds remembered, to tell which round a reply left with.
+const ROUNDS: usize = 32;
+
+/// One round as it was handed to the log.
+pub struct Round {
+    /// Its number.
+    pub number: u64,
+    /// Applied before it.
+    pub before: VersionVector,
+    /// Applied after it.
+    pub after: VersionVector,
+    /// Deltas of others in it, as applied.
+    pub foreign: Vec<Dot>,
+    /// Its own commit, and how many ops that has.
+    pub own: Option<(Dot, usize)>,
+    /// What it touches of what is watched here.
+    pub watched: BTreeSet<ObjectKey>,
+}
+
+/// See the file's head.
+#[derive(Default)]
+pub struct Shadow {
+    /// What its log holds for sure.
+    pub durable: VersionVector,
+    /// What it has applied by closed rounds.
+    pub applied: VersionVector,
+    /// Op ids that it has committed or applied.
+    pub taken_in: BTreeSet<OpId>,
+    /// Its last rounds.
+    pub rounds: VecDeque<Round>,
+    /// Watched objects that a round just synced has touched, and nobody was told of yet.
+    pub untold: BTreeSet<ObjectKey>,
+    /// Its synced vector when it was last compared.
+    pub compared: Option<Arc<VersionVector>>,
+}
+
+impl Shadow {
+    /// A round was closed.
+    pub fn close(&mut self, round: Round) {
+        self.rounds.push_back(round);
+        if self.rounds.len() > ROUNDS {
+            self.rounds.pop_front();
+        }
+    }
+
+    /// Rounds up to `number` are on disk.
+    pub fn sync(&mut self, number: u64) {
+        for round in self.rounds.iter_mut().filter(|round| round.number <= number) {
+            if !self.durable.covers(&round.after) {
+                self.durable.clone_from(&round.after);
+                self.untold.append(&mut round.watched);
+            }
+        }
+    }
+
+    /// The round whose replies carry this vector.
+    pub fn round_at(&self, vector: &VersionVector) -> Option<&Round> {
+        self.rounds.iter().rev().find(|round| round.after == *vector)
+    }
+}

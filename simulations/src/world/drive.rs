@@ -1,0 +1,301 @@
+//! The driver of the world: feeds a replica, does its effects, starts and crashes it.
+
+use super::{Up, What, World};
+use crate::chance::{Dice, Purpose};
+use crate::checkers::Verdict;
+use crate::coverage::Mark;
+use pannier_replica::protocol::{Alarm, Effect, Event, Protocol, Start};
+use pannier_replica::store::memory::InDoubt;
+use pannier_replica::store::{StateBatch, Store};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+impl World<'_> {
+    /// Opens the disk and recovers, under a fresh origin.
+    pub(crate) fn start(&mut self, place: usize) -> Verdict {
+        let options = &self.scenario.options;
+        let seed = options.seed;
+        let start = self.nodes[place].start + 1;
+        self.nodes[place].start = start;
+        let origin = self.names.origin(seed, place, start);
+        let settings = self.settings();
+        let opened = self.nodes[place].disk.open().and_then(|store| {
+            let store = Arc::new(store);
+            let extents = store.log_extents()?;
+            let begin = Start {
+                member: self.nodes[place].member,
+                origin,
+                previous: self.nodes[place].previous,
+                extents: extents.clone(),
+            };
+            let write = |batch: &StateBatch| store.write_state(batch);
+            let base = store.clone();
+            let protocol = Protocol::with_canary(begin, settings, base, write, self.canary)?;
+            Ok((store, extents, protocol))
+        });
+        let (store, extents, protocol) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                let what = format!("r{place} cannot start: {error}");
+                return self.breach("recovery", vec![format!("r{place}")], what);
+            }
+        };
+        self.trace.numbers(&[3, place as u64, self.now_us, start]);
+        self.trace.tell(self.now_us, || {
+            format!(
+                "r{place} starts as r{place}.{start}, recovered {}",
+                self.names.vector(protocol.applied())
+            )
+        });
+        let mut ticks = Dice::keyed(seed, Purpose::Tick, place as u64, start);
+        let first_us = ticks.between(options.tick_us);
+        self.queue.put(self.now_us + first_us, What::Tick { place, start });
+        self.nodes[place].previous = Some(origin);
+        let recovered = self.checks.started(place, &extents, &protocol, &store, &mut self.coverage);
+        self.nodes[place].up = Some(Up {
+            protocol,
+            store,
+            staged: VecDeque::new(),
+            sync: None,
+            checkpoint: None,
+            commit_due: false,
+            held: VecDeque::new(),
+            since_us: self.now_us,
+            ticks,
+        });
+        recovered?;
+        let watched = std::mem::take(&mut self.nodes[place].watched);
+        let first = self.shop.objects[0].first().cloned();
+        self.nodes[place].watched =
+            if watched.is_empty() { Vec::from_iter(first) } else { watched };
+        for object in self.nodes[place].watched.clone() {
+            self.feed(place, Event::Watch(object))?;
+        }
+        Ok(())
+    }
+
+    /// The power goes; of what is in doubt the oldest `keep` survives.
+    pub(crate) fn crash(&mut self, place: usize, keep: InDoubt, pause_us: Option<u64>) -> Verdict {
+        if self.nodes[place].dead || self.nodes[place].up.is_none() {
+            return Ok(());
+        }
+        self.checks.recompute(place, &self.nodes)?;
+        self.note_stats(place);
+        let in_doubt = self.nodes[place].disk.in_doubt();
+        for (mark, met) in [
+            (Mark::Crash, true),
+            (Mark::CrashLostRounds, in_doubt.appends > keep.appends),
+            (Mark::CrashKeptUnsynced, keep.appends.min(in_doubt.appends) > 0),
+            (Mark::CrashLostStateWrite, in_doubt.writes > keep.writes),
+        ] {
+            self.coverage.add(mark, met.into());
+        }
+        self.nodes[place].up = None;
+        self.nodes[place].disk.crash(keep);
+        let start = self.nodes[place].start;
+        self.trace.numbers(&[4, place as u64, self.now_us, keep.appends as u64]);
+        self.trace.tell(self.now_us, || {
+            let (kept, all) = (keep.appends.min(in_doubt.appends), in_doubt.appends);
+            format!("r{place} CRASHES, keeps {kept} of {all} unsynced appends")
+        });
+        match pause_us {
+            Some(pause_us) => {
+                self.queue.put(self.now_us + pause_us, What::Restart { place, start });
+            }
+            // One dead member is the bargain; a second must come back.
+            None if self.nodes.iter().all(|node| !node.dead) => {
+                self.nodes[place].dead = true;
+                self.coverage.hit(Mark::MemberDead);
+            }
+            None => self.queue.put(self.now_us + 1_000_000, What::Restart { place, start }),
+        }
+        Ok(())
+    }
+
+    /// One event for a replica, and all that follows from it. Lost when the replica is down.
+    pub(crate) fn feed(&mut self, place: usize, event: Event) -> Verdict {
+        let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
+        let may_be_held = matches!(event, Event::Command(..) | Event::Message { .. });
+        if may_be_held && (up.protocol.must_wait_for_checkpoint() || !up.held.is_empty()) {
+            self.coverage.hit(Mark::HeldForCheckpoint);
+            up.held.push_back(event);
+            return Ok(());
+        }
+        self.handle(place, event)
+    }
+
+    fn handle(&mut self, place: usize, event: Event) -> Verdict {
+        self.trace.event(place, self.now_us, &event, &self.names);
+        let now = self.nodes[place].now(self.now_us);
+        self.checks.before(place, &event, &self.nodes, &self.history, &mut self.coverage);
+        let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
+        if let Err(error) = up.protocol.handle(event, now) {
+            let what = format!("r{place} could not read its store: {error}");
+            return self.breach("storage", vec![format!("r{place}")], what);
+        }
+        while let Some(effect) = self.nodes[place].up.as_mut().and_then(|up| up.protocol.poll()) {
+            self.trace.effect(place, self.now_us, &effect, &self.names);
+            self.checks.effect(
+                place,
+                &effect,
+                &self.nodes,
+                &self.history,
+                &self.names,
+                &mut self.coverage,
+            )?;
+            self.perform(place, effect)?;
+        }
+        self.checks.after(place, self.steps, &self.nodes, &self.names)?;
+        self.schedule_commit(place);
+        Ok(())
+    }
+
+    fn perform(&mut self, place: usize, effect: Effect) -> Verdict {
+        let start = self.nodes[place].start;
+        match effect {
+            Effect::Persist { round, records } => {
+                let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
+                match up.store.stage(&records) {
+                    Ok(number) => up.staged.push_back((round, number)),
+                    Err(error) => {
+                        let what = format!("r{place} made a round that cannot be stored: {error}");
+                        return self.breach("storage", vec![format!("r{place}")], what);
+                    }
+                }
+                if up.staged.len() > 1 {
+                    self.coverage.hit(Mark::RoundsInFlight);
+                }
+                self.begin_sync(place);
+            }
+            Effect::Reply(ticket, reply) => self.answer(ticket, reply),
+            Effect::Send(member, message) => {
+                let Some(to) = self.place_of(member) else { return Ok(()) };
+                self.messages += 1;
+                let options = &self.scenario.options;
+                let link = (place, to);
+                let copies =
+                    self.network.send(link, message, self.now_us, options, &mut self.coverage);
+                for (at_us, message) in copies {
+                    self.queue.put(at_us, What::Deliver { from: place, to, message });
+                }
+            }
+            Effect::Checkpoint(batch) => {
+                let options = &self.scenario.options;
+                let after_us = self.nodes[place].disk_us(place, false, self.now_us, options);
+                let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
+                up.checkpoint = Some(batch);
+                self.queue.put(self.now_us + after_us, What::StateDone { place, start });
+            }
+            Effect::Changed(_) => self.coverage.hit(Mark::WatcherTold),
+            Effect::Alarm(alarm) => return self.alarm(place, &alarm),
+        }
+        Ok(())
+    }
+
+    fn alarm(&mut self, place: usize, alarm: &Alarm) -> Verdict {
+        let options = &self.scenario.options;
+        match alarm {
+            Alarm::Damaged { .. } if options.damaged > 0 => Ok(()),
+            Alarm::ClockSkew { .. } if options.skew_ms > 0 || options.faults.jumps => {
+                self.coverage.hit(Mark::ClockSkewAlarm);
+                Ok(())
+            }
+            alarm => {
+                let what = format!("r{place} raised {alarm:?}");
+                self.breach("alarms", vec![format!("r{place}")], what)
+            }
+        }
+    }
+
+    /// One sync at a time; it covers what is staged when it begins.
+    fn begin_sync(&mut self, place: usize) {
+        let (now_us, options) = (self.now_us, &self.scenario.options);
+        let node = &mut self.nodes[place];
+        let start = node.start;
+        if let Some(up) = &mut node.up
+            && up.sync.is_none()
+            && let Some(last) = up.staged.back()
+        {
+            up.sync = Some(*last);
+            let after_us = node.disk_us(place, true, now_us, options);
+            self.queue.put(now_us + after_us, What::SyncDone { place, start });
+        }
+    }
+
+    /// The sync under way returns.
+    pub(crate) fn synced(&mut self, place: usize) -> Verdict {
+        let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
+        let Some((round, number)) = up.sync.take() else { return Ok(()) };
+        if up.store.sync_upto(number).is_err() {
+            // The store is shut (S6): the replica goes down, the next opening decides.
+            self.coverage.hit(Mark::SyncFailed);
+            let all = self.nodes[place].disk.in_doubt();
+            let mut dice =
+                Dice::keyed(self.scenario.options.seed, Purpose::Disk, place as u64, 1 << 40);
+            let keep = InDoubt { appends: dice.index(all.appends + 1), ..InDoubt::EVERYTHING };
+            return self.crash(place, keep, Some(100_000));
+        }
+        up.staged.retain(|(_, staged)| *staged > number);
+        self.checks.durable(place, round);
+        self.handle(place, Event::Synced(round))?;
+        self.begin_sync(place);
+        Ok(())
+    }
+
+    fn schedule_commit(&mut self, place: usize) {
+        let options = &self.scenario.options;
+        let node = &mut self.nodes[place];
+        let start = node.start;
+        if let Some(up) = &mut node.up
+            && !up.commit_due
+            && up.protocol.has_open_round()
+            && up.protocol.rounds_in_flight() < options.knobs.pipeline
+        {
+            up.commit_due = true;
+            let batch_us = up.ticks.between(options.knobs.batch_us);
+            self.queue.put(self.now_us + batch_us, What::Commit { place, start });
+        }
+    }
+
+    pub(crate) fn close(&mut self, place: usize) -> Verdict {
+        let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
+        up.commit_due = false;
+        if up.protocol.rounds_in_flight() < self.scenario.options.knobs.pipeline {
+            self.handle(place, Event::Commit)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The checkpoint is written, durable or not.
+    pub(crate) fn checkpointed(&mut self, place: usize) -> Verdict {
+        let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
+        let Some(batch) = up.checkpoint.take() else { return Ok(()) };
+        let written = up.store.write_state(&batch);
+        let durable = up.ticks.chance(500);
+        let synced = if durable { up.store.sync_state() } else { Ok(()) };
+        if let Err(error) = written.and(synced) {
+            let what = format!("r{place} could not write a checkpoint: {error}");
+            return self.breach("storage", vec![format!("r{place}")], what);
+        }
+        self.coverage.hit(Mark::CheckpointWritten);
+        self.handle(place, Event::Checkpointed)?;
+        loop {
+            let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
+            if up.protocol.must_wait_for_checkpoint() {
+                return Ok(());
+            }
+            let Some(event) = up.held.pop_front() else { return Ok(()) };
+            self.handle(place, event)?;
+        }
+    }
+
+    pub(crate) fn ticked(&mut self, place: usize) -> Verdict {
+        let start = self.nodes[place].start;
+        let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
+        let chance = up.ticks.roll();
+        let next_us = up.ticks.between(self.scenario.options.tick_us);
+        self.queue.put(self.now_us + next_us, What::Tick { place, start });
+        self.handle(place, Event::Tick { chance })
+    }
+}

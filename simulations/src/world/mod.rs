@@ -1,0 +1,242 @@
+//! The world: replicas on simulated disks, clocks and links, and everything that befalls them.
+//!
+//! One thread, one queue of events in order of time, no clock and no chance but the seed's. The
+//! replicas are the shipped protocol; only what surrounds it is simulated. A run has two phases:
+//! in the first anything may happen and nothing bad must; then faults end, who is down starts,
+//! and within a bound all must agree (checked by `settle`).
+//!
+//! The checkers see every event and effect; the first breach ends the run.
+
+mod drive;
+mod network;
+mod node;
+mod queue;
+mod settle;
+
+use crate::actors::Shop;
+use crate::chance::{Dice, Purpose};
+use crate::checkers::{Breach, Checks, Verdict};
+use crate::coverage::{Coverage, Mark};
+use crate::history::History;
+use crate::names::Names;
+use crate::scenario::{Act, Scenario};
+use crate::trace::Trace;
+use network::Network;
+pub use node::{Node, Up};
+use orset::{Member, VersionVector};
+use pannier_replica::protocol::{Canary, Event, Message, ProtocolSettings, Refusal, Reply};
+use queue::Queue;
+use std::sync::Arc;
+
+/// What is due.
+pub(crate) enum What {
+    /// A message arrives.
+    Deliver { from: usize, to: usize, message: Message },
+    /// A client's request arrives.
+    Request { ticket: u64 },
+    /// An answer reaches its client.
+    Answer { ticket: u64, reply: Result<Reply, Refusal> },
+    /// A client has waited long enough.
+    TimeOut { ticket: u64 },
+    /// A client tries again.
+    Again { session: usize, serial: u64 },
+    /// A request comes again, late.
+    Late { session: usize, intent: usize, replica: usize, after: Arc<VersionVector> },
+    /// The driver closes the open round.
+    Commit { place: usize, start: u64 },
+    /// A sync returns.
+    SyncDone { place: usize, start: u64 },
+    /// A checkpoint is written.
+    StateDone { place: usize, start: u64 },
+    /// Time passes for a replica.
+    Tick { place: usize, start: u64 },
+    /// A replica starts.
+    Restart { place: usize, start: u64 },
+    /// The act of that number.
+    Act(Act),
+    /// The faults end.
+    Heal,
+    /// Has everybody agreed?
+    Settled,
+}
+
+/// See the file's head.
+pub struct World<'a> {
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) canary: Canary,
+    pub(crate) now_us: u64,
+    pub(crate) steps: u64,
+    pub(crate) queue: Queue<What>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) network: Network,
+    pub(crate) shop: Shop,
+    pub(crate) history: History,
+    pub(crate) names: Names,
+    pub(crate) trace: Trace,
+    pub(crate) coverage: Coverage,
+    pub(crate) checks: Checks,
+    pub(crate) healed: bool,
+    pub(crate) settled: bool,
+    pub(crate) settle_by_us: u64,
+    pub(crate) messages: u64,
+}
+
+impl<'a> World<'a> {
+    /// The world at its beginning: all replicas up, empty and unaware of each other.
+    pub fn new(scenario: &'a Scenario, canary: Canary, told: bool) -> Result<Self, Breach> {
+        let options = &scenario.options;
+        let mut names = Names::default();
+        let mut dice = Dice::keyed(options.seed, Purpose::Identity, 4, 0);
+        let nodes = (0..options.replicas).map(|place| {
+            let skew = options.skew_ms;
+            let off_ms = dice.below(2 * skew + 1) as i64 - skew as i64;
+            Node::new(Names::member(options.seed, place), off_ms)
+        });
+        let nodes: Vec<Node> = nodes.collect();
+        let shop = Shop::new(options, &mut names);
+        let mut world = Self {
+            scenario,
+            canary,
+            now_us: 0,
+            steps: 0,
+            queue: Queue::new(),
+            checks: Checks::new(options, nodes.len()),
+            nodes,
+            network: Network::new(),
+            shop,
+            history: History::default(),
+            names,
+            trace: Trace::new(told),
+            coverage: Coverage::default(),
+            healed: false,
+            settled: false,
+            settle_by_us: u64::MAX,
+            messages: 0,
+        };
+        for place in 0..world.nodes.len() {
+            world.start(place)?;
+        }
+        for act in &scenario.acts {
+            world.queue.put(act.at_us, What::Act(*act));
+        }
+        world.queue.put(options.duration_us, What::Heal);
+        Ok(world)
+    }
+
+    /// Plays to the end, or to the first breach.
+    pub fn play(&mut self) -> Verdict {
+        while let Some((at_us, what)) = self.queue.take() {
+            self.now_us = at_us;
+            self.steps += 1;
+            self.step(what)?;
+            if self.settled {
+                return self.finale();
+            }
+        }
+        self.breach("liveness", Vec::new(), "nothing is due any more, and nobody noticed the end")
+    }
+
+    fn step(&mut self, what: What) -> Verdict {
+        match what {
+            What::Deliver { from, to, message } => {
+                let from = self.nodes[from].member;
+                self.feed(to, Event::Message { from, message })
+            }
+            What::Request { ticket } => {
+                let place = self.history.attempts[ticket as usize].replica;
+                let mono_us = self.nodes[place].now(self.now_us).mono_us;
+                let command = self.command_of(ticket, mono_us);
+                self.feed(place, Event::Command(ticket, command))
+            }
+            What::Answer { ticket, reply } => self.answered(ticket, reply),
+            What::TimeOut { ticket } => self.timed_out(ticket),
+            What::Again { session, serial } => {
+                self.again(session, serial);
+                Ok(())
+            }
+            What::Late { session, intent, replica, after } => {
+                self.late_retry(session, intent, replica, after);
+                Ok(())
+            }
+            What::Commit { place, start } if self.is_start(place, start) => self.close(place),
+            What::SyncDone { place, start } if self.is_start(place, start) => self.synced(place),
+            What::StateDone { place, start } if self.is_start(place, start) => {
+                self.checkpointed(place)
+            }
+            What::Tick { place, start } if self.is_start(place, start) => self.ticked(place),
+            What::Restart { place, start } => {
+                let node = &self.nodes[place];
+                let wanted = node.start == start && node.up.is_none() && !node.dead;
+                if wanted { self.start(place) } else { Ok(()) }
+            }
+            What::Act(act) => self.act(act),
+            What::Heal => {
+                self.healed = true;
+                self.heal()?;
+                self.await_settling();
+                Ok(())
+            }
+            What::Settled => self.look_whether_settled(),
+            // Of a start that is over.
+            What::Commit { .. }
+            | What::SyncDone { .. }
+            | What::StateDone { .. }
+            | What::Tick { .. } => Ok(()),
+        }
+    }
+
+    fn is_start(&self, place: usize, start: u64) -> bool {
+        self.nodes[place].start == start && self.nodes[place].up.is_some()
+    }
+
+    pub(crate) fn place_of(&self, member: Member) -> Option<usize> {
+        self.nodes.iter().position(|node| node.member == member)
+    }
+
+    /// Ends the run: something is wrong.
+    pub(crate) fn breach(
+        &self,
+        checker: &'static str,
+        about: Vec<String>,
+        what: impl Into<String>,
+    ) -> Verdict {
+        Err(Breach::new(checker, about, what))
+    }
+
+    pub(crate) fn settings(&self) -> ProtocolSettings {
+        let knobs = &self.scenario.options.knobs;
+        let members = self.nodes.iter().map(|node| node.member).collect();
+        ProtocolSettings {
+            gossip_us: knobs.gossip_us,
+            pull_delay_us: knobs.pull_delay_us,
+            pull_timeout_us: knobs.pull_timeout_us,
+            push_window: knobs.push_window,
+            push_timeout_us: knobs.push_timeout_us,
+            message_bytes: knobs.message_bytes,
+            buffer_deltas: knobs.buffer_deltas,
+            checkpoint_rows: knobs.checkpoint_rows,
+            skew_ms: knobs.skew_ms,
+            round_ops: knobs.round_ops,
+            waiting_max: knobs.waiting_max,
+            ..ProtocolSettings::new(members)
+        }
+    }
+
+    pub(crate) fn note_stats(&mut self, place: usize) {
+        let Some(up) = &self.nodes[place].up else { return };
+        let stats = up.protocol.stats();
+        for (mark, times) in [
+            (Mark::DeltaBuffered, stats.deltas_buffered),
+            (Mark::DeltaDropped, stats.deltas_dropped),
+            (Mark::PullServed, stats.pulls_served),
+            (Mark::PushPaused, stats.pushes_paused),
+            (Mark::PushWindowFull, stats.pushes_resumed),
+            (Mark::TotalsCompared, stats.totals_compared),
+            (Mark::ReadParked, stats.reads_after_sync),
+            (Mark::SessionWaited, stats.waited),
+            (Mark::RetryKnown, stats.duplicates),
+        ] {
+            self.coverage.add(mark, times);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Links between replicas: every message has a fate, drawn by its link and its number on it.
+//!
+//! Lost, doubled, damaged (one bit of one delta), delayed, delayed by a spike; overtaking follows
+//! from delays. A cut link loses everything sent while it is cut; what is under way arrives.
+//! When the faults end, only delays remain.
+
+use crate::chance::{Dice, Purpose};
+use crate::coverage::{Coverage, Mark};
+use crate::scenario::{Options, REPLICAS_MAX};
+use pannier_replica::protocol::Message;
+
+/// See the file's head.
+pub struct Network {
+    sent: Vec<u64>,
+    cut_until_us: Vec<u64>,
+    latest_us: Vec<u64>,
+    healed: bool,
+}
+
+impl Network {
+    /// All links whole.
+    pub fn new() -> Self {
+        let links = REPLICAS_MAX * REPLICAS_MAX;
+        let (sent, cut_until_us, latest_us) = (vec![0; links], vec![0; links], vec![0; links]);
+        Self { sent, cut_until_us, latest_us, healed: false }
+    }
+
+    /// No more faults.
+    pub fn heal(&mut self) {
+        self.healed = true;
+    }
+
+    /// Cuts the links whose bit (`from * 8 + to`) is set.
+    pub fn cut(&mut self, links: u64, until_us: u64) {
+        for (link, cut) in self.cut_until_us.iter_mut().enumerate() {
+            if links >> link & 1 == 1 {
+                *cut = (*cut).max(until_us);
+            }
+        }
+    }
+
+    /// When the copies of a message arrive, and as what.
+    pub fn send(
+        &mut self,
+        (from, to): (usize, usize),
+        message: Message,
+        now_us: u64,
+        options: &Options,
+        coverage: &mut Coverage,
+    ) -> Vec<(u64, Message)> {
+        let link = from * REPLICAS_MAX + to;
+        self.sent[link] += 1;
+        let mut dice = Dice::keyed(options.seed, Purpose::Message, link as u64, self.sent[link]);
+        // All draws are made whatever comes of them: a fate does not depend on other faults.
+        let lost = dice.chance(options.loss) && !self.healed;
+        let doubled = dice.chance(options.doubled) && !self.healed;
+        let damaged = dice.chance(options.damaged) && !self.healed;
+        let spike = dice.chance(options.spikes) && !self.healed;
+        if self.cut_until_us[link] > now_us && !self.healed {
+            coverage.hit(Mark::MessageCut);
+            return Vec::new();
+        }
+        if lost {
+            coverage.hit(Mark::MessageLost);
+            return Vec::new();
+        }
+        let mut delay = |dice: &mut Dice, spike: bool| {
+            let extra = if spike { dice.between(options.spike_us) } else { 0 };
+            let at_us = now_us + dice.between(options.delay_us) + extra;
+            if at_us < self.latest_us[link] {
+                coverage.hit(Mark::MessageOvertaken);
+            }
+            self.latest_us[link] = self.latest_us[link].max(at_us);
+            if spike {
+                coverage.hit(Mark::DelaySpike);
+            }
+            at_us
+        };
+        let mut copies = Vec::with_capacity(1);
+        if doubled {
+            copies.push((delay(&mut dice, spike), message.clone()));
+            copies.push((delay(&mut dice, false), message));
+            coverage.hit(Mark::MessageDoubled);
+        } else {
+            copies.push((delay(&mut dice, spike), message));
+        }
+        if damaged && let Message::Deltas { deltas } = &mut copies[0].1 {
+            let at = dice.index(deltas.len());
+            let mut bytes = deltas[at].to_vec();
+            let bit = dice.index(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            deltas[at] = bytes.into();
+            coverage.hit(Mark::MessageDamaged);
+        }
+        copies
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self::new()
+    }
+}

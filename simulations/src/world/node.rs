@@ -1,0 +1,96 @@
+//! One member's place: its disk, its clock, and while it is up the protocol and a driver.
+//!
+//! The driver is the shape of the one that ships. It feeds events, does effects in order, keeps
+//! one sync under way (which covers what was staged when it began, and nothing staged later),
+//! closes a round when fewer than `pipeline` are in flight, and holds events back while a
+//! checkpoint is overdue. What it may choose, the seed chooses.
+
+use crate::chance::{Dice, Purpose};
+use crate::scenario::Options;
+use orset::{Member, ObjectKey, Origin};
+use pannier_replica::protocol::{Event, Now, Protocol};
+use pannier_replica::store::StateBatch;
+use pannier_replica::store::memory::{MemoryDisk, MemoryStore};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What is there while the replica is up.
+pub struct Up {
+    /// The replica.
+    pub protocol: Protocol<Arc<MemoryStore>>,
+    /// Its store.
+    pub store: Arc<MemoryStore>,
+    /// Rounds staged and not synced: (round, number of the append).
+    pub staged: VecDeque<(u64, u64)>,
+    /// The sync under way: what it will cover.
+    pub sync: Option<(u64, u64)>,
+    /// The checkpoint being written.
+    pub checkpoint: Option<Arc<StateBatch>>,
+    /// A `Commit` is on its way.
+    pub commit_due: bool,
+    /// Events held back until the checkpoint is written.
+    pub held: VecDeque<Event>,
+    /// When this start began.
+    pub since_us: u64,
+    /// Ticks so far.
+    pub ticks: Dice,
+}
+
+/// One member's place.
+pub struct Node {
+    /// Who.
+    pub member: Member,
+    /// Its platter.
+    pub disk: MemoryDisk,
+    /// Starts so far; events of an earlier one are stale.
+    pub start: u64,
+    /// The origin of the start before.
+    pub previous: Option<Origin>,
+    /// How far its wall clock is off.
+    pub off_ms: i64,
+    /// Slow until, and by how much.
+    pub slow: (u64, u64),
+    /// Never to start again.
+    pub dead: bool,
+    /// What is there while it is up.
+    pub up: Option<Up>,
+    /// Objects that somebody watches here.
+    pub watched: Vec<ObjectKey>,
+    disk_calls: u64,
+}
+
+impl Node {
+    /// A member that has not started yet.
+    pub fn new(member: Member, off_ms: i64) -> Self {
+        Self {
+            member,
+            disk: MemoryDisk::new(),
+            start: 0,
+            previous: None,
+            off_ms,
+            slow: (0, 0),
+            dead: false,
+            up: None,
+            watched: Vec::new(),
+            disk_calls: 0,
+        }
+    }
+
+    /// The present moment by this replica's clocks.
+    pub fn now(&self, now_us: u64) -> Now {
+        let since_us = self.up.as_ref().map_or(0, |up| up.since_us);
+        // A clock that never goes back within a start need not begin at the same point each time.
+        let mono_us = now_us - since_us + 1_000_000 * (self.start % 3);
+        let wall_ms = (crate::names::EPOCH_MS + now_us / 1_000).saturating_add_signed(self.off_ms);
+        Now { mono_us, wall_ms }
+    }
+
+    /// How long the next sync or state write takes.
+    pub fn disk_us(&mut self, place: usize, is_sync: bool, now_us: u64, options: &Options) -> u64 {
+        self.disk_calls += 1;
+        let mut dice = Dice::keyed(options.seed, Purpose::Disk, place as u64, self.disk_calls);
+        let (until_us, by_us) = self.slow;
+        let slow_us = if now_us < until_us { by_us } else { 0 };
+        slow_us + dice.between(if is_sync { options.sync_us } else { options.state_us })
+    }
+}

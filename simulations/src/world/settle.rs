@@ -1,0 +1,129 @@
+//! The second phase: faults have ended, so all must agree, and soon.
+//!
+//! Bound: ten simulated seconds, forty gossip intervals and ten pull time-outs; and, since a
+//! replica may be set to send one delta at a time, three of the longest delays for each delta
+//! that the furthest replica lacks. A member that is gone for good is not waited for, and must
+//! not make others wait: what any live replica has, every live replica gets.
+
+use super::{What, World};
+use crate::checkers::Verdict;
+use crate::history::Asked;
+use orset::VersionVector;
+use pannier_replica::protocol::{Command, Event, Read};
+use std::sync::Arc;
+
+/// How often it is asked.
+const LOOK_US: u64 = 50_000;
+/// Late requests still arrive for so long.
+const TAIL_US: u64 = 600_000;
+
+impl World<'_> {
+    pub(crate) fn await_settling(&mut self) {
+        let options = &self.scenario.options;
+        let knobs = &options.knobs;
+        let mut all = VersionVector::new();
+        for up in self.nodes.iter().filter_map(|node| node.up.as_ref()) {
+            orset::Lattice::join(&mut all, up.protocol.applied());
+        }
+        let lacks = |mine: &VersionVector| -> u64 {
+            all.iter().map(|dot| dot.seq.saturating_sub(mine.get(dot.origin))).sum()
+        };
+        let ups = self.nodes.iter().filter_map(|node| node.up.as_ref());
+        let most = ups.map(|up| lacks(up.protocol.applied())).max().unwrap_or(0);
+        let steps_us = 10_000_000 + 40 * knobs.gossip_us + 10 * knobs.pull_timeout_us;
+        let slowest_us = options.delay_us.1 + 20_000;
+        self.settle_by_us = self.now_us + TAIL_US + steps_us + 3 * slowest_us * (most + 100);
+        self.queue.put(self.now_us + TAIL_US, What::Settled);
+    }
+
+    pub(crate) fn look_whether_settled(&mut self) -> Verdict {
+        match self.unsettled() {
+            None => {
+                self.settled = true;
+                Ok(())
+            }
+            Some(why) if self.now_us > self.settle_by_us => {
+                self.breach("liveness", Vec::new(), format!("no agreement in time: {why}"))
+            }
+            Some(_) => {
+                self.queue.put(self.now_us + LOOK_US, What::Settled);
+                Ok(())
+            }
+        }
+    }
+
+    /// Why not everybody agrees yet: the smallest thing that stands in the way.
+    fn unsettled(&self) -> Option<String> {
+        if !self.shop.is_idle() {
+            return Some("a session is still at something".into());
+        }
+        let mut first: Option<(usize, &VersionVector)> = None;
+        for (place, node) in self.nodes.iter().enumerate().filter(|(_, node)| !node.dead) {
+            let Some(up) = &node.up else { return Some(format!("r{place} is down")) };
+            let protocol = &up.protocol;
+            if protocol.has_open_round() || protocol.rounds_in_flight() > 0 || !up.held.is_empty() {
+                return Some(format!("r{place} has work under way"));
+            }
+            if protocol.waiting() > 0 {
+                return Some(format!("at r{place} {} commands wait", protocol.waiting()));
+            }
+            let vector: &VersionVector = protocol.synced();
+            match first {
+                None => first = Some((place, vector)),
+                Some((_, other)) if other == vector => {}
+                Some((other_place, other)) => {
+                    let (mine, theirs) = (self.names.vector(vector), self.names.vector(other));
+                    return Some(format!("r{other_place} is at {theirs}, r{place} at {mine}"));
+                }
+            }
+            // What only a dead member had stays missing (until its origin is closed), and what
+            // depends on it stays in buffers (counterexample 7).
+            if protocol.buffered() > 0 && self.nodes.iter().all(|node| !node.dead) {
+                return Some(format!("r{place} still buffers {}", protocol.buffered()));
+            }
+        }
+        None
+    }
+
+    /// Everybody agrees: do they agree on what is right?
+    pub(crate) fn finale(&mut self) -> Verdict {
+        for place in 0..self.nodes.len() {
+            self.note_stats(place);
+        }
+        self.checks.finale(&self.nodes, &self.history, &self.names, &mut self.coverage)?;
+        let objects: Vec<_> = self.shop.objects.iter().flatten().cloned().collect();
+        for place in 0..self.nodes.len() {
+            for object in &objects {
+                let Some(up) = &self.nodes[place].up else { continue };
+                let after: Arc<VersionVector> = up.protocol.synced().clone();
+                let ticket = self.history.attempt(crate::history::Attempt {
+                    session: usize::MAX,
+                    asked: Asked::Read(object.clone()),
+                    replica: place,
+                    after: after.clone(),
+                    wait_us: 0,
+                    fate: (0, 0),
+                    seen: None,
+                });
+                let read = Read { object: object.clone(), after, deadline_us: u64::MAX };
+                self.feed(place, Event::Command(ticket, Command::Read(read)))?;
+            }
+        }
+        let budget = self.message_budget();
+        if self.messages > budget {
+            let what = format!("{} messages were sent, {budget} are enough", self.messages);
+            return self.breach("messages", Vec::new(), what);
+        }
+        Ok(())
+    }
+
+    /// Gossip and its answers by the clock; per round a push, an acknowledgement, a pull and an
+    /// answer for every peer, thrice over for loss; and what waiting sessions ask.
+    fn message_budget(&self) -> u64 {
+        let knobs = &self.scenario.options.knobs;
+        let (replicas, peers) = (self.nodes.len() as u64, self.nodes.len() as u64 - 1);
+        let gossip = replicas * (self.now_us / knobs.gossip_us + 1) * (4 + 2 * peers);
+        let pulls = replicas * peers * (self.now_us / knobs.pull_timeout_us + 1) * 4;
+        gossip + pulls + self.checks.rounds() * peers * 12 + 1_000
+    }
+}

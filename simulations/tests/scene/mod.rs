@@ -1,0 +1,339 @@
+//! A stage for plays: a few replicas on memory disks, driven by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a play that cannot go on has failed")]
+
+use orset::cart::{Content, Seen};
+use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request, VersionVector};
+use pannier_replica::protocol::{
+    Command, Effect, Event, Message, Now, Protocol, ProtocolSettings, Read, Refusal, Reply, Shown,
+    Start, Ticket, Value, Write, Written,
+};
+use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
+use pannier_replica::store::{StateBatch, Store};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub fn object(kind: Kind, id: &str) -> ObjectKey {
+    ObjectKey::new(kind, b"shop", id.as_bytes()).unwrap()
+}
+
+pub fn product(name: &str) -> Product {
+    Product::new(name.as_bytes()).unwrap()
+}
+
+pub fn add(name: &str, quantity: u32) -> Request {
+    Request::Add(Content::added(product(name), quantity, &[]))
+}
+
+/// The `n`-th op id of a session.
+pub fn op(session: u64, n: u32) -> OpId {
+    let first = OpIdSession::new(1_700_000_000, session).next_id().unwrap();
+    OpId::join(first.split().0, n).unwrap()
+}
+
+/// Units of a product that a replica shows.
+pub fn quantity(scene: &Scene, replica: usize, cart: &ObjectKey, name: &str) -> u64 {
+    match scene.show(replica, cart) {
+        Value::Cart(lines, _) => {
+            let line = lines.into_iter().find(|line| line.product == product(name));
+            line.map_or(0, |line| line.quantity)
+        }
+        _ => panic!("not a cart"),
+    }
+}
+
+/// What a counter shows.
+pub fn counted(scene: &Scene, replica: usize, counter: &ObjectKey) -> i128 {
+    match scene.show(replica, counter) {
+        Value::Counter(value) => value,
+        _ => panic!("not a counter"),
+    }
+}
+
+struct Up {
+    protocol: Protocol<Arc<MemoryStore>>,
+    store: Arc<MemoryStore>,
+    staged: Vec<(u64, u64)>,
+}
+
+struct Place {
+    member: Member,
+    disk: MemoryDisk,
+    starts: u8,
+    previous: Option<Origin>,
+    up: Option<Up>,
+}
+
+/// The stage.
+pub struct Scene {
+    places: std::cell::RefCell<Vec<Place>>,
+    settings: ProtocolSettings,
+    now: std::cell::Cell<Now>,
+    tickets: std::cell::Cell<Ticket>,
+    replies: std::cell::RefCell<BTreeMap<Ticket, Result<Reply, Refusal>>>,
+    /// Messages said and not delivered yet: from, to, what.
+    said: std::cell::RefCell<Vec<(usize, usize, Message)>>,
+}
+
+impl Scene {
+    pub fn new(replicas: u8) -> Self {
+        Self::with(replicas, |_| {})
+    }
+
+    /// Room for one delta to wait, and one delta in a message.
+    pub fn tiny(replicas: u8) -> Self {
+        Self::with(replicas, |settings| {
+            settings.buffer_deltas = 1;
+            settings.message_bytes = 1;
+            settings.push_window = 1;
+        })
+    }
+
+    fn with(replicas: u8, change: impl Fn(&mut ProtocolSettings)) -> Self {
+        let members: Vec<Member> = (0..replicas).map(|r| Member::from_bytes([r + 1; 16])).collect();
+        let mut settings = ProtocolSettings::new(members.clone());
+        change(&mut settings);
+        let places = members.into_iter().map(|member| Place {
+            member,
+            disk: MemoryDisk::new(),
+            starts: 0,
+            previous: None,
+            up: None,
+        });
+        let scene = Self {
+            places: places.collect::<Vec<_>>().into(),
+            settings,
+            now: Now { mono_us: 0, wall_ms: 1_700_000_000_000 }.into(),
+            tickets: 0.into(),
+            replies: Default::default(),
+            said: Default::default(),
+        };
+        for replica in 0..usize::from(replicas) {
+            scene.start(replica);
+        }
+        scene
+    }
+
+    pub fn nothing() -> Arc<VersionVector> {
+        Arc::default()
+    }
+
+    /// Opens the disk and starts, under a fresh origin.
+    pub fn start(&self, replica: usize) {
+        let place = &mut self.places.borrow_mut()[replica];
+        place.starts += 1;
+        let origin = Origin::from_bytes([16 * (replica as u8 + 1) + place.starts; 16]);
+        let store = Arc::new(place.disk.open().unwrap());
+        let (member, previous) = (place.member, place.previous.replace(origin));
+        let extents = store.log_extents().unwrap();
+        let begin = Start { member, origin, previous, extents };
+        let write = |batch: &StateBatch| store.write_state(batch);
+        let protocol = Protocol::new(begin, self.settings.clone(), store.clone(), write).unwrap();
+        place.up = Some(Up { protocol, store, staged: Vec::new() });
+    }
+
+    /// The power goes; the first `keep` unsynced appends survive.
+    pub fn crash(&self, replica: usize, keep: usize) {
+        let place = &mut self.places.borrow_mut()[replica];
+        place.up = None;
+        place.disk.crash(InDoubt { appends: keep, ..InDoubt::NOTHING });
+    }
+
+    /// The disk goes back to when it was empty, and the replica starts from that.
+    pub fn restore_empty_disk(&self, replica: usize) {
+        self.crash(replica, 0);
+        self.places.borrow_mut()[replica].disk = MemoryDisk::new();
+        self.said.borrow_mut().clear();
+        self.start(replica);
+    }
+
+    /// Feeds one event; replies and messages are kept, rounds are staged.
+    fn feed(&self, replica: usize, event: Event) {
+        let places = &mut self.places.borrow_mut();
+        let members: Vec<Member> = places.iter().map(|place| place.member).collect();
+        let Some(up) = &mut places[replica].up else { return };
+        up.protocol.handle(event, self.now.get()).unwrap();
+        while let Some(effect) = up.protocol.poll() {
+            match effect {
+                Effect::Persist { round, records } => {
+                    up.staged.push((round, up.store.stage(&records).unwrap()));
+                }
+                Effect::Reply(ticket, reply) => {
+                    self.replies.borrow_mut().insert(ticket, reply);
+                }
+                Effect::Send(to, message) => {
+                    let to = members.iter().position(|member| *member == to).unwrap();
+                    self.said.borrow_mut().push((replica, to, message));
+                }
+                Effect::Alarm(alarm) => panic!("r{replica} raised {alarm:?}"),
+                Effect::Checkpoint(_) | Effect::Changed(_) => {}
+            }
+        }
+    }
+
+    pub fn commit(&self, replica: usize) {
+        self.feed(replica, Event::Commit);
+    }
+
+    /// Syncs everything staged.
+    pub fn sync(&self, replica: usize) {
+        let last = {
+            let places = &mut self.places.borrow_mut();
+            let Some(up) = &mut places[replica].up else { return };
+            let Some((round, number)) = up.staged.last().copied() else { return };
+            up.store.sync_upto(number).unwrap();
+            up.staged.clear();
+            round
+        };
+        self.feed(replica, Event::Synced(last));
+    }
+
+    fn ticket(&self) -> Ticket {
+        self.tickets.set(self.tickets.get() + 1);
+        self.tickets.get()
+    }
+
+    pub fn send_write(
+        &self,
+        replica: usize,
+        op: OpId,
+        object: &ObjectKey,
+        request: Request,
+        seen: Option<Seen>,
+        after: &Arc<VersionVector>,
+    ) -> Ticket {
+        let ticket = self.ticket();
+        let (object, after) = (object.clone(), after.clone());
+        let write = Write { op, object, request, seen, after, deadline_us: 0 };
+        self.feed(replica, Event::Command(ticket, Command::Write(write)));
+        ticket
+    }
+
+    pub fn send_read(
+        &self,
+        replica: usize,
+        object: &ObjectKey,
+        after: &Arc<VersionVector>,
+    ) -> Ticket {
+        let ticket = self.ticket();
+        let read = Read { object: object.clone(), after: after.clone(), deadline_us: 0 };
+        self.feed(replica, Event::Command(ticket, Command::Read(read)));
+        ticket
+    }
+
+    pub fn reply(&self, ticket: Ticket) -> Option<Result<Reply, Refusal>> {
+        self.replies.borrow().get(&ticket).cloned()
+    }
+
+    /// A write, its round and its sync.
+    pub fn write(
+        &self,
+        replica: usize,
+        op: OpId,
+        object: &ObjectKey,
+        request: Request,
+        seen: Option<Seen>,
+        after: &Arc<VersionVector>,
+    ) -> Result<Written, Refusal> {
+        let ticket = self.send_write(replica, op, object, request, seen, after);
+        self.commit(replica);
+        self.sync(replica);
+        match self.reply(ticket).expect("an answer after the sync")? {
+            Reply::Written(written) => Ok(written),
+            Reply::Shown(_) => panic!("not what was asked"),
+        }
+    }
+
+    /// A read, starting the replica if it is down.
+    pub fn read(
+        &self,
+        replica: usize,
+        object: &ObjectKey,
+        after: &Arc<VersionVector>,
+    ) -> Result<Shown, Refusal> {
+        if self.places.borrow()[replica].up.is_none() {
+            self.start(replica);
+        }
+        let ticket = self.send_read(replica, object, after);
+        match self.reply(ticket).expect("nothing to wait for")? {
+            Reply::Shown(shown) => Ok(shown),
+            Reply::Written(_) => panic!("not what was asked"),
+        }
+    }
+
+    pub fn show(&self, replica: usize, object: &ObjectKey) -> Value {
+        self.read(replica, object, &Self::nothing()).unwrap().value
+    }
+
+    /// What a reader of the cart is shown.
+    pub fn seen(&self, replica: usize, object: &ObjectKey) -> Seen {
+        match self.show(replica, object) {
+            Value::Cart(_, seen) | Value::Set(_, seen) => seen,
+            Value::Counter(_) => panic!("a counter shows no entries"),
+        }
+    }
+
+    /// Time passes.
+    pub fn wait(&self, ms: u64) {
+        let Now { mono_us, wall_ms } = self.now.get();
+        self.now.set(Now { mono_us: mono_us + 1_000 * ms, wall_ms: wall_ms + ms });
+    }
+
+    /// Delivers what was said among these, drops the rest, until nothing is said any more.
+    fn deliver(&self, among: &[usize]) {
+        loop {
+            let said = std::mem::take(&mut *self.said.borrow_mut());
+            if said.is_empty() {
+                return;
+            }
+            for (from, to, message) in said {
+                if among.contains(&from) && among.contains(&to) {
+                    let from = self.places.borrow()[from].member;
+                    self.feed(to, Event::Message { from, message });
+                    self.commit(to);
+                    self.sync(to);
+                }
+            }
+        }
+    }
+
+    /// One replica tells another where it stands; all else that was said is lost.
+    pub fn tell_status(&self, from: usize, to: usize) {
+        self.said.borrow_mut().clear();
+        let (origin, vector, total) = {
+            let places = self.places.borrow();
+            let protocol = &places[from].up.as_ref().unwrap().protocol;
+            (protocol.origin(), (**protocol.synced()).clone(), protocol.synced_total())
+        };
+        let member = self.places.borrow()[from].member;
+        let message = Message::Status { origin, number: 0, vector, total, reply: false };
+        self.feed(to, Event::Message { from: member, message });
+    }
+
+    /// Gossip among these for so many milliseconds.
+    fn gossip(&self, among: &[usize], ms: u64) {
+        let mut chance = 7_u64;
+        for _ in 0..ms / 10 {
+            self.wait(10);
+            for replica in among {
+                chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                self.feed(*replica, Event::Tick { chance: chance >> 33 });
+                self.deliver(among);
+            }
+        }
+    }
+
+    pub fn gossip_for(&self, ms: u64) {
+        let all: Vec<usize> = (0..self.places.borrow().len()).collect();
+        self.gossip(&all, ms);
+    }
+
+    /// Everybody hears of everything.
+    pub fn exchange(&self) {
+        self.gossip_for(3_000);
+    }
+
+    /// These hear of everything of each other.
+    pub fn exchange_among(&self, among: &[usize]) {
+        self.gossip(among, 3_000);
+    }
+}
