@@ -141,6 +141,7 @@ enum Column {
     Time,
     Type,
     Product,
+    #[allow(dead_code, reason = "a log must have the column; nobody reads what is in it")]
     Price,
     User,
     Session,

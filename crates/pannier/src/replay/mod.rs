@@ -3,14 +3,25 @@
 //! The parts are kept apart so that no mistake can hide in two of them at once. `events` (over
 //! `rows`) turns a file into typed events, `synthetic` makes such events without a file, `plan`
 //! decides from a seed alone what goes wrong during the run, `oracle` computes the right answer from
-//! the events alone, and `report` says how it went. None of them knows the store, a clock or a
-//! socket; whatever drives the replicas brings those.
-#![allow(dead_code)] // the driver that uses all of this comes next
+//! the events alone, and `report` says how it went: none of these knows the store, a clock or a
+//! socket. `run` brings them together with three replicas; its head says what is where.
 
-pub mod events;
-pub mod oracle;
-pub mod plan;
-pub mod report;
+mod compare;
+mod day;
+mod dispatch;
+mod events;
+mod floor;
+mod oracle;
+mod plan;
+mod progress;
+mod report;
 mod rows;
+mod run;
+mod sabotage;
+mod shopper;
 mod splitmix;
-pub mod synthetic;
+mod synthetic;
+mod tasks;
+mod world;
+
+pub use run::{Options, run};

@@ -7,12 +7,15 @@
 //!
 //! Laws:
 //! - a user's plan does not depend on other users, nor an op's on other ops;
+//! - a user's home is where a gateway would send a session that has none yet;
 //! - a probability of 0 never happens, of 1 always, and raising it only adds: whoever moved at 0.2
 //!   makes the same move at 0.3;
 //! - a move goes to another region, and so does a retry: sent again where it was sent first, it would
 //!   only meet that replica's own memory, which is the easy half of the promise.
 
 use super::splitmix::SplitMix64;
+use orset::Member;
+use pannier_gateway::{Candidate, route};
 use std::ops::Range;
 
 /// How many regions there are.
@@ -34,6 +37,29 @@ impl Region {
     /// Its place among all, from 0.
     pub fn index(self) -> usize {
         usize::from(self.0)
+    }
+
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        ["paris", "oregon", "tokyo"][self.index()]
+    }
+
+    /// The one replica that stands there.
+    pub fn member(self) -> Member {
+        Member::from_bytes([self.0 + 1; 16])
+    }
+
+    /// Where a gateway sends a request of this session: its `home`, unless that one was just found
+    /// to be `behind` the session.
+    pub fn route(session: &[u8], home: Option<Self>, behind: Option<Self>) -> Self {
+        // All regions are as far: whoever replays a log stands in none of them.
+        let candidates: [Candidate; REGIONS as usize] = std::array::from_fn(|at| {
+            let region = Self(at as u8);
+            let healthy = behind != Some(region);
+            Candidate { member: region.member(), distance: 0, healthy }
+        });
+        let to = route(session, home.map(Self::member), &candidates);
+        Self::all().find(|region| Some(region.member()) == to).unwrap_or(Self(0))
     }
 
     fn draw(chance: &mut SplitMix64) -> Self {
@@ -168,7 +194,7 @@ impl Plan {
     /// mid-session, so between two neighbouring events of one session; a user without such a pair
     /// stays at home.
     pub fn user<'a>(&self, user: &str, sessions: impl IntoIterator<Item = &'a str>) -> UserPlan {
-        let home = Region::draw(&mut self.draw("home", user.as_bytes()));
+        let home = Region::route(&self.session_key(user), None, None);
         let mut chance = self.draw("move", user.as_bytes());
         let wanted = chance.chance(self.settings.moves);
         let to = home.other(&mut chance);
@@ -188,6 +214,11 @@ impl Plan {
         }
         let moves = after.filter(|_| wanted).map(|after| Move { after, to });
         UserPlan { home, moves }
+    }
+
+    /// What the gateway knows the user's session by.
+    pub fn session_key(&self, user: &str) -> Vec<u8> {
+        [&self.settings.seed.to_be_bytes(), user.as_bytes()].concat()
     }
 
     /// Whether, where and when the op of a line is sent again, given where it is sent first.

@@ -34,10 +34,17 @@ pub struct Summary {
     pub ops: u64,
     /// Ops that were sent once more.
     pub retries_sent: u64,
-    /// Retries that were answered as already known.
+    /// Retries (or first sendings that came second) that were answered as already known.
     pub duplicates_suppressed: u64,
+    /// Retries that another replica took in before it had heard of the first, and that counted once
+    /// when both met.
+    pub duplicates_merged: u64,
     /// Users that changed region in mid-session.
     pub moves: u64,
+    /// Requests answered BEHIND: the replica had not caught up with the session in time.
+    pub behind: u64,
+    /// Of these, how often the session then went back to a replica that had.
+    pub went_back: u64,
     /// The cut, if there was one.
     pub cut: Option<CutLength>,
     /// From the first op sent to the last one answered.
@@ -45,10 +52,23 @@ pub struct Summary {
     /// From the last answer, all regions connected, until all replicas were equal; none if they
     /// never were.
     pub convergence_us: Option<u64>,
+    /// Bytes of deltas that replicas received, for each byte that was missing there; 0 if none was.
+    pub payload_ratio: f64,
+    /// Where the time of the whole run went.
+    pub phases: Vec<Phase>,
     /// One row per kind of op.
     pub latencies: Vec<Latency>,
     /// What was checked.
     pub checks: Vec<Check>,
+}
+
+/// One part of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Phase {
+    /// What was done.
+    pub name: &'static str,
+    /// For how long.
+    pub duration_us: u64,
 }
 
 /// Which region was cut off from its peers, and for how long.
@@ -225,13 +245,24 @@ impl fmt::Display for Summary {
         );
         line("ops", grouped(self.ops), pace)?;
         line("users", grouped(self.users), format!("{} moved", grouped(self.moves)))?;
-        let known = format!("{} already known", grouped(self.duplicates_suppressed));
+        let behind = format!("{} then served elsewhere", grouped(self.went_back));
+        line("behind", grouped(self.behind), behind)?;
+        let known = format!(
+            "{} already known, {} met later and counted once",
+            grouped(self.duplicates_suppressed),
+            grouped(self.duplicates_merged)
+        );
         line("retries", grouped(self.retries_sent), known)?;
         match &self.cut {
             Some(cut) => line("cut", span(cut.duration_us), format!("{} alone", cut.region))?,
             None => line("cut", "none".into(), none())?,
         }
         line("converged", self.convergence_us.map_or("never".into(), span), none())?;
+        let ratio = "deltas received, for each byte that was missing";
+        line("payload", format!("{:.3}", self.payload_ratio), ratio.into())?;
+        let phases = self.phases.iter().map(|it| format!("{} {}", it.name, span(it.duration_us)));
+        let total = self.phases.iter().map(|phase| phase.duration_us).sum();
+        line("whole run", span(total), phases.collect::<Vec<_>>().join(", "))?;
 
         if !self.latencies.is_empty() {
             writeln!(

@@ -15,6 +15,7 @@ pub struct SplitMix64(u64);
 
 impl SplitMix64 {
     /// The generator of a seed.
+    #[cfg(test)]
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }

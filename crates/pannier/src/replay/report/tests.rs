@@ -18,11 +18,16 @@ fn summary() -> Summary {
         users: 35_000,
         ops: 200_000,
         retries_sent: 10_000,
-        duplicates_suppressed: 10_000,
+        duplicates_suppressed: 9_000,
+        duplicates_merged: 1_000,
         moves: 1_234,
+        behind: 30,
+        went_back: 20,
         cut: Some(CutLength { region: "eu-2".into(), duration_us: 3_100_000 }),
         elapsed_us: 10_000_000,
         convergence_us: Some(120_000),
+        payload_ratio: 1.25,
+        phases: ["read", "shop"].map(|name| Phase { name, duration_us: 1_500_000 }).into(),
         latencies: vec![Latency::of("remove_from_cart", &taken)],
         checks: vec![
             Check::new("carts", true, "3 replicas, 30,000 carts, no difference"),
@@ -43,9 +48,12 @@ fn the_table() {
                                    and 2 more
   ops                    200,000   20,000 a second for 10.0 s
   users                   35,000   1,234 moved
-  retries                 10,000   10,000 already known
+  behind                      30   20 then served elsewhere
+  retries                 10,000   9,000 already known, 1,000 met later and counted once
   cut                     3.10 s   eu-2 alone
   converged               120 ms
+  payload                  1.250   deltas received, for each byte that was missing
+  whole run               3.00 s   read 1.50 s, shop 1.50 s
 
   latency                    ops         p50         p99       p99.9         max
   remove_from_cart         1,000     5.00 ms     9.90 ms     9.99 ms     10.0 ms

@@ -1,0 +1,23 @@
+//! What the operating system says of this process: CPU time and memory.
+
+use super::Failure;
+
+/// Clock ticks a second in /proc, the same on every Linux we run on.
+const TICKS: f64 = 100.0;
+
+/// CPU seconds used so far, user and system; 0 where /proc does not exist.
+pub fn cpu_seconds() -> Result<f64, Failure> {
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return Ok(0.0) };
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let field = |at: usize| fields.get(at).and_then(|word| word.parse::<f64>().ok());
+    Ok((field(11).ok_or("utime")? + field(12).ok_or("stime")?) / TICKS)
+}
+
+/// Resident bytes now; 0 where /proc does not exist.
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1_024
+}

@@ -1,0 +1,81 @@
+//! A call as it was typed, judged and turned into what the library takes.
+
+use crate::fail::Fail;
+use crate::hex;
+use orset::cart::Seen;
+use orset::{BoundsError, OpId, check_name};
+use std::ffi::OsStr;
+use uuid::Uuid;
+
+/// What is asked of an object. Ids are bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// So many of a product, with attributes.
+    Add(Vec<u8>, u32, Vec<u8>),
+    /// None of a product.
+    Remove(Vec<u8>),
+    /// Exactly so many of a product.
+    Set(Vec<u8>, u32),
+    /// So many fewer of a product.
+    Decrement(Vec<u8>, u32),
+    /// Nothing left.
+    Clear,
+    /// A guest's things, over.
+    Merge(Vec<u8>),
+    /// A counter, changed.
+    Count(i64),
+    /// What is there.
+    Show,
+    /// What is there, now and after each change; so many times.
+    Watch(Option<u64>),
+}
+
+impl Ask {
+    /// Whether it changes nothing.
+    pub const fn only_looks(&self) -> bool {
+        matches!(self, Self::Show | Self::Watch(_))
+    }
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The object's id.
+    pub id: Vec<u8>,
+    /// What is asked.
+    pub ask: Ask,
+    /// The op id, if the caller has one.
+    pub op: Option<OpId>,
+    /// What the caller was shown.
+    pub seen: Option<Seen>,
+}
+
+/// An error of the library that names no argument, by the argument.
+pub fn names(argument: &str, error: BoundsError) -> Fail {
+    match error {
+        BoundsError::Empty(_) => Fail::of(argument, "it is empty"),
+        BoundsError::TooLong { len, max, .. } => {
+            Fail::of(argument, format!("it has {len} bytes, at most {max} are allowed"))
+        }
+        error => Fail::of(argument, error),
+    }
+}
+
+/// The bytes of a name.
+pub fn name(argument: &str, text: &OsStr, max: usize) -> Result<Vec<u8>, Fail> {
+    let bytes = text.as_encoded_bytes();
+    check_name("", bytes, max).map_err(|error| names(argument, error))?;
+    Ok(bytes.to_vec())
+}
+
+/// An op id from `--op-id`.
+pub fn op_id(text: &str) -> Result<OpId, Fail> {
+    let uuid = Uuid::parse_str(text).map_err(|error| Fail::of("--op-id", error))?;
+    OpId::try_from(uuid).map_err(|error| Fail::of("--op-id", error))
+}
+
+/// What was shown, from `--seen`.
+pub fn seen(text: &str) -> Result<Seen, Fail> {
+    let bytes = hex::decode(text).map_err(|problem| Fail::of("--seen", problem))?;
+    Seen::from_bytes(&bytes).map_err(|error| Fail::of("--seen", error))
+}
