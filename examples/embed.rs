@@ -1,6 +1,6 @@
 //! A service with carts of its own: no server, no broker, one directory.
 //!
-//! `cargo run --example embed` serves three requests the way a web handler would, one of them twice.
+//! `cargo run --example embed` serves three requests as a web handler would, one of them twice.
 
 use pannier_replica::{Cart, Error, NextMove, Replica, Session};
 

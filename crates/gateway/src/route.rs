@@ -2,9 +2,9 @@
 //!
 //! A session is best served where it wrote last: that replica has all it has seen, every other may
 //! have to catch up first. When home is away, all gateways must agree on the stand-in without
-//! talking. `hash(session) mod n` agrees too, but when a replica comes or goes it moves nearly every
-//! session, and each move is a possible wait. So every (session, replica) pair has a weight of its
-//! own, and the highest weight wins (Thaler, Ravishankar 1998):
+//! talking. `hash(session) mod n` agrees too, but when a replica comes or goes it moves nearly
+//! every session, and each move is a possible wait. So every (session, replica) pair has a weight
+//! of its own, and the highest weight wins (Thaler, Ravishankar 1998):
 //!
 //! R1  the answer depends on the session, its home and the *set* of candidates, not their order;
 //! R2  a replica that goes moves only the sessions it had; one that comes takes some and moves no
@@ -24,8 +24,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub struct Candidate {
     /// Which replica.
     pub member: Member,
-    /// How far its zone is from the gateway's: 0 is the same zone, larger is farther. Only the order
-    /// counts.
+    /// How far its zone is from the gateway's: 0 is the same zone, larger is farther. Only the
+    /// order counts.
     pub distance: u32,
     /// Whether it answers, and can be expected to answer this request.
     pub healthy: bool,

@@ -2,8 +2,8 @@
 //!
 //! Nothing is decided here. A command turns words into a call of the library and the answer into
 //! words: `replay` plays a shopping log against three regions, `cart`, `set` and `counter` change a
-//! replica's directory, `sim` runs the simulator, `bench` measures. Answers go to stdout (`out.rs`),
-//! everything else to stderr; exit codes are in `fail.rs`.
+//! replica's directory, `sim` runs the simulator, `bench` measures. Answers go to stdout
+//! (`out.rs`), everything else to stderr; exit codes are in `fail.rs`.
 
 mod bench;
 mod config;

@@ -1,7 +1,7 @@
 //! Everything that is printed: answers to stdout, the rest to stderr.
 //!
-//! Each answer is one value with two faces: `Display` for a person, `Serialize` for `--json`. So the
-//! two cannot drift apart, and nothing else in this program prints.
+//! Each answer is one value with two faces: `Display` for a person, `Serialize` for `--json`. So
+//! the two cannot drift apart, and nothing else in this program prints.
 
 use crate::fail::Fail;
 use serde::Serialize;

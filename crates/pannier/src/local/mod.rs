@@ -1,9 +1,9 @@
 //! `cart`, `set` and `counter`: one op on a replica's directory, from the shell.
 //!
 //! Each call opens the directory as a cluster of one, does one thing and closes it again. What a
-//! client of the library may carry, a caller of these may too: an op id, so that a call that was cut
-//! off can be repeated; what it was shown; its session. All of it is judged before the directory is
-//! opened, so a bad call changes nothing, not even a directory that is not there yet.
+//! client of the library may carry, a caller of these may too: an op id, so that a call that was
+//! cut off can be repeated; what it was shown; its session. All of it is judged before the
+//! directory is opened, so a bad call changes nothing, not even a directory that is not there yet.
 
 mod answer;
 mod ask;

@@ -6,17 +6,17 @@
 //! stop at the first error) loses a day for one row, or, told to skip, hides how much it skipped.
 //!
 //! Laws:
-//! - only the header and the input itself can stop the reading; a bad row is an item like any other,
-//!   with its line and a reason, and the rows around it are read as if it were not there;
-//! - an event's line is the line of the file on which its row begins, so it is unique, and an editor
-//!   finds it; that makes it the seed of the op id;
+//! - only the header and the input itself can stop the reading; a bad row is an item like any
+//!   other, with its line and a reason, and the rows around it are read as if it were not there;
+//! - an event's line is the line of the file on which its row begins, so it is unique, and an
+//!   editor finds it; that makes it the seed of the op id;
 //! - memory is bounded by one row ([`super::rows`]), whatever the file;
 //! - a row of several lines with the wrong number of fields, or with a control character in an id,
 //!   was most likely cut by a stray quote: it is not believed, its later lines are read again.
 //!
-//! What is not judged: `price` (nothing here depends on it) and an empty `user_session`, which groups
-//! nothing but still belongs to a user. Times are parsed by hand: one fixed format in one zone is
-//! thirty lines, which is less than a dependency costs.
+//! What is not judged: `price` (nothing here depends on it) and an empty `user_session`, which
+//! groups nothing but still belongs to a user. Times are parsed by hand: one fixed format in one
+//! zone is thirty lines, which is less than a dependency costs.
 
 use super::rows::{Cut, Rows};
 use csv::ByteRecord;

@@ -290,8 +290,9 @@ impl<'a> Floor<'a> {
     }
 
     /// Sends an intent once more. Most go as from a client that knows nothing, which is the harder
-    /// half: the replica may have heard of nothing before it. A purchase means units of entries that
-    /// the shopper was shown, so it goes, as everything does, in the session that was shown them.
+    /// half: the replica may have heard of nothing before it. A purchase means units of entries
+    /// that the shopper was shown, so it goes, as everything does, in the session that was shown
+    /// them.
     pub async fn resend(&self, resend: Resend) {
         let Resend { mut intent, to } = resend;
         let event = self.event(intent.row);

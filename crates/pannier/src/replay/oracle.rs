@@ -5,15 +5,16 @@
 //! the store, for a mistake in something shared would be made on both sides and so never be seen.
 //!
 //! Why row order is enough. A cart belongs to one user, and one user's ops run one after another,
-//! each having seen those before it; between users only views meet, and addition does not mind order.
-//! So the file determines the answer, whatever the regions, cuts and retries did on the way. A row
-//! that stands twice in the file is two intents and counts twice; an op *sent* twice is one.
+//! each having seen those before it; between users only views meet, and addition does not mind
+//! order. So the file determines the answer, whatever the regions, cuts and retries did on the way.
+//! A row that stands twice in the file is two intents and counts twice; an op *sent* twice is one.
 
 use super::events::{Event, Kind};
 use std::collections::BTreeMap;
 
-/// One user's cart, computed naively. A run also keeps one of these per session under way, and holds
-/// each answer it gets against it: that is "after my k-th op my cart is", at the price of one op.
+/// One user's cart, computed naively. A run also keeps one of these per session under way, and
+/// holds each answer it gets against it: that is "after my k-th op my cart is", at the price of one
+/// op.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserCart {
     lines: BTreeMap<Box<str>, u64>,

@@ -10,8 +10,8 @@
 //! - a user's home is where a gateway would send a session that has none yet;
 //! - a probability of 0 never happens, of 1 always, and raising it only adds: whoever moved at 0.2
 //!   makes the same move at 0.3;
-//! - a move goes to another region, and so does a retry: sent again where it was sent first, it would
-//!   only meet that replica's own memory, which is the easy half of the promise.
+//! - a move goes to another region, and so does a retry: sent again where it was sent first, it
+//!   would only meet that replica's own memory, which is the easy half of the promise.
 
 use super::splitmix::SplitMix64;
 use orset::Member;

@@ -6,8 +6,8 @@
 //! - All three forms come from one [`Summary`], so the table cannot be kinder than the exit code.
 //! - Measures are whole microseconds and counts; they are rounded only on their way to a person.
 //!
-//! Malformed rows are counted all and kept some: the first few tell what is wrong with a file, and a
-//! file of nothing else must not fill the memory.
+//! Malformed rows are counted all and kept some: the first few tell what is wrong with a file, and
+//! a file of nothing else must not fill the memory.
 
 use super::events::Malformed;
 use hdrhistogram::Histogram;

@@ -2,16 +2,17 @@
 //!
 //! A CSV parser alone fails twice here. It slurps a row of any length, so one missing newline costs
 //! the machine its memory. And one stray quote opens a field that swallows every row up to the next
-//! quote: thousands of rows gone, one reported. So the rows are cut out here first, by the same quote
-//! rules as the parser's, and the parser is shown only what was cut.
+//! quote: thousands of rows gone, one reported. So the rows are cut out here first, by the same
+//! quote rules as the parser's, and the parser is shown only what was cut.
 //!
 //! Laws:
 //! - a row takes at most [`ROW_BYTES_MAX`] bytes, and so does what is kept for reading again;
 //! - a row of several lines is believed only while nothing speaks against it. If its quote never
 //!   closes, if it grows too long, or if the reader above finds that it cannot be a row
 //!   ([`Rows::distrust`]), then only its first line is lost: the others are read again;
-//! - when lines are read again, each stands alone. Without this rule a file of stray quotes would be
-//!   scanned once per line, each time to the limit; with it every byte is looked at twice at most.
+//! - when lines are read again, each stands alone. Without this rule a file of stray quotes would
+//!   be scanned once per line, each time to the limit; with it every byte is looked at twice at
+//!   most.
 
 use std::io::{self, BufRead, Read};
 
@@ -264,8 +265,9 @@ mod tests {
         assert_eq!(rows.next_row().unwrap(), None);
     }
 
-    /// Every line leaves its quote open whichever way the one before it ended, so each would begin a
-    /// row that runs to the limit: 64 KiB of work for each 8 bytes, if lines read again could join.
+    /// Every line leaves its quote open whichever way the one before it ended, so each would begin
+    /// a row that runs to the limit: 64 KiB of work for each 8 bytes, if lines read again could
+    /// join.
     #[test]
     fn a_file_of_stray_quotes_is_read_in_one_go() {
         let lines = 300_000;

@@ -41,20 +41,23 @@ pub struct Options {
     #[arg(long, default_value_t = plan::Settings::default().seed)]
     pub seed: u64,
     /// Probability that a user who can move to another region in mid-session does so
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, default_value_t = plan::Settings::default().moves)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true,
+          default_value_t = plan::Settings::default().moves)]
     pub moves: f64,
     /// Probability that an op is sent again, at another region
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, default_value_t = plan::Settings::default().retries)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true,
+          default_value_t = plan::Settings::default().retries)]
     pub retries: f64,
     /// For how much of the run one region is cut off from the others
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, default_value_t = plan::Settings::default().cut)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true,
+          default_value_t = plan::Settings::default().cut)]
     pub cut: f64,
     /// Users at once
     #[arg(long, value_name = "USERS", default_value_t = 1_024,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub in_flight: u32,
-    /// Read a user's cart and compare after each so many of the user's ops (and after the last, after
-    /// a move, and before each removal and purchase)
+    /// Read a user's cart and compare after each so many of the user's ops (and after the last,
+    /// after a move, and before each removal and purchase)
     #[arg(long, value_name = "OPS", default_value_t = 8,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub check_every: u64,

@@ -1,10 +1,11 @@
 //! Chance from a seed: SplitMix64 (Steele, Lea, Flood 2014), in whole numbers.
 //!
-//! Two laws. *Same seed, same draws, on every machine*: so nothing here goes through a function whose
-//! last digit is the platform's affair. *A decision about one thing never moves because another
-//! thing was decided first*: so a decision takes a fresh generator, named by what it is about and
-//! keyed by whom it is about, instead of the next number of a shared one. The obvious way, one
-//! generator for the whole run, makes the fate of the last user depend on how many came before.
+//! Two laws. *Same seed, same draws, on every machine*: so nothing here goes through a function
+//! whose last digit is the platform's affair. *A decision about one thing never moves because
+//! another thing was decided first*: so a decision takes a fresh generator, named by what it is
+//! about and keyed by whom it is about, instead of the next number of a shared one. The obvious
+//! way, one generator for the whole run, makes the fate of the last user depend on how many came
+//! before.
 
 /// Odd, and near 2^64 divided by the golden ratio: every state is visited once per period.
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -37,7 +38,8 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`; 0 when there is none. The bias is `bound` in 2^64, which no run sees.
+    /// A number below `bound`; 0 when there is none. The bias is `bound` in 2^64, which no run
+    /// sees.
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64
     }

@@ -7,8 +7,9 @@
 //! - they arrive along a daily curve, and each is a user's few minutes of acts in order;
 //! - most visits are a single act, a few go on for a hundred;
 //! - products follow a flattened Zipf law, and a visit comes back to what it has looked at;
-//! - kinds come as in the real log this was measured on: 46 % views, 26 % adds, 21 % removals, 6.5 %
-//!   purchases; 6 % of rows are exact twins of the visit's row before, nearly all of them removals;
+//! - kinds come as in the real log this was measured on: 46 % views, 26 % adds, 21 % removals, 6.5
+//!   % purchases; 6 % of rows are exact twins of the visit's row before, nearly all of them
+//!   removals;
 //! - two removals in three and every second purchase mean something that was put into the cart
 //!   before the day began, or is gone already, as in any slice of a log.
 //!
@@ -93,8 +94,9 @@ impl Synthetic {
         day
     }
 
-    /// Decides when the next visit arrives. Starts are cut from the daily curve in proportion to the
-    /// events they bring, so they come in order by themselves and the day ends with the last one.
+    /// Decides when the next visit arrives. Starts are cut from the daily curve in proportion to
+    /// the events they bring, so they come in order by themselves and the day ends with the last
+    /// one.
     fn expect_visit(&mut self) {
         let length = self.visit_length().min(self.events - self.assigned);
         if length == 0 {

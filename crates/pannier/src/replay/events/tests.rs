@@ -133,8 +133,8 @@ fn a_stray_quote_costs_its_row_only() {
     assert_eq!(read(long).iter().filter(|item| item.is_ok()).count(), 5_000);
 }
 
-/// Two stray quotes, rows apart, frame everything between them as one field. It has the wrong number
-/// of fields, or a line end in an id; either way only the rows with the quotes are lost.
+/// Two stray quotes, rows apart, frame everything between them as one field. It has the wrong
+/// number of fields, or a line end in an id; either way only the rows with the quotes are lost.
 #[test]
 fn two_stray_quotes_cost_their_two_rows() {
     let log = [HEADER, &with(2, "\"p1"), "\n", GOOD, GOOD, &with(2, "p1\""), "\n", GOOD].concat();
