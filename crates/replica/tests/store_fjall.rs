@@ -74,35 +74,117 @@ fn a_torn_last_append_is_cut_off_whatever_is_missing_of_it() {
     for (case, bytes) in left.into_iter().enumerate() {
         fs::write(&journal, bytes).unwrap();
         let store = open(dir.path()).unwrap_or_else(|error| panic!("case {case}: {error}"));
-        assert_eq!(last(&store), 2, "case {case}");
-        assert_eq!(store.log(ORIGIN, 1, 9, usize::MAX).unwrap(), [record(1), record(2)]);
+        // The engine's journal is not what an append rests on: the ring gives the third back.
+        assert_eq!(last(&store), 3, "case {case}");
+        assert_eq!(store.log(ORIGIN, 1, 9, usize::MAX).unwrap(), [1, 2, 3].map(record));
         // And it goes on from there, for good.
-        store.append(&[record(3)]).unwrap();
+        store.append(&[record(4)]).unwrap();
         drop(store);
-        assert_eq!(last(&open(dir.path()).unwrap()), 3, "case {case}");
+        assert_eq!(last(&open(dir.path()).unwrap()), 4, "case {case}");
         fs::remove_dir_all(dir.path().join("log")).unwrap();
         fs::remove_dir_all(dir.path().join("state")).unwrap();
         assert_eq!(three_appends(dir.path()).1, ends);
     }
 }
 
+/// Where the frames of the commit ring lie in its file, in the order they were written.
+fn frames(ring: &[u8]) -> Vec<usize> {
+    let heads = (0..ring.len()).step_by(4096).filter(|at| ring[*at..].starts_with(b"PCR1"));
+    let mut frames: Vec<usize> = heads.collect();
+    frames.sort_by_key(|at| ring[at + 4..at + 12].to_vec());
+    frames
+}
+
 #[test]
-fn damage_to_an_acknowledged_append_is_answered_and_nothing_changed() {
+fn an_append_torn_in_ring_and_journal_never_happened() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, ends) = three_appends(dir.path());
+    let (whole, ring_file) = (fs::read(&journal).unwrap(), dir.path().join("commit"));
+    let ring = fs::read(&ring_file).unwrap();
+    let last_frame = *frames(&ring).last().unwrap();
+    for hole in [(0, 4096), (0, 30_000), (4096, 8192), (16, 24), (29_000, 30_000)] {
+        fs::write(&journal, &whole[..ends[1]]).unwrap();
+        let mut torn = ring.clone();
+        torn[last_frame + hole.0..last_frame + hole.1].fill(0);
+        fs::write(&ring_file, torn).unwrap();
+        let store = open(dir.path()).unwrap();
+        assert_eq!(last(&store), 2, "{hole:?}");
+        store.append(&[record(3)]).unwrap();
+        drop(store);
+        let store = open(dir.path()).unwrap();
+        assert_eq!(store.log(ORIGIN, 1, 9, usize::MAX).unwrap(), [1, 2, 3].map(record));
+        drop(store);
+        for name in ["log", "state"] {
+            fs::remove_dir_all(dir.path().join(name)).unwrap();
+        }
+        assert_eq!(three_appends(dir.path()).1, ends);
+    }
+}
+
+#[test]
+fn what_the_journal_lost_comes_back_from_the_ring_over_many_turns_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for seq in 1..=40 {
+        // A half holds some eight of these.
+        store.append(&[record(seq)]).unwrap();
+    }
+    store.append(&(41..=60).map(record).collect::<Vec<_>>()).unwrap();
+    store.append(&[record(61)]).unwrap();
+    let journal = newest_journal(&dir.path().join("log"));
     let whole = fs::read(&journal).unwrap();
-    // In a value, in a start tag, in an end: fjall alone refuses the first without a reason, and
-    // cuts the log at the others, the third append with it.
-    for at in [ends[0] + 9000, ends[0], ends[0] + 3, ends[1] - 2, 0, ends[0] - 6] {
+    drop(store);
+    // The last append is in nothing but the ring now.
+    let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    fs::write(&journal, &whole[..end - 1_000]).unwrap();
+    let store = open(dir.path()).unwrap();
+    assert_eq!(last(&store), 61);
+    assert_eq!(store.log(ORIGIN, 1, 99, usize::MAX).unwrap().len(), 61);
+}
+
+#[test]
+fn damage_in_the_ring_is_healed_by_the_journal_or_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, ends) = three_appends(dir.path());
+    let (whole, ring_file) = (fs::read(&journal).unwrap(), dir.path().join("commit"));
+    let ring = fs::read(&ring_file).unwrap();
+    // base, first, second, third
+    let second = frames(&ring)[frames(&ring).len() - 2];
+    let mut damaged = ring.clone();
+    damaged[second + 100] ^= 1;
+    fs::write(&ring_file, &damaged).unwrap();
+    fs::write(&journal, &whole[..ends[0]]).unwrap();
+    let answer = open(dir.path()).map(drop);
+    assert!(matches!(answer, Err(StoreError::Corrupted(_))), "{answer:?}");
+    fs::write(&journal, &whole).unwrap();
+    assert_eq!(last(&open(dir.path()).unwrap()), 3);
+}
+
+#[test]
+fn damage_to_what_was_synced_long_ago_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, ends) = three_appends(dir.path());
+    // Opening begins the ring anew: from here on the journal alone holds the three.
+    drop(open(dir.path()).unwrap());
+    let whole = fs::read(&journal).unwrap();
+    for at in [ends[0] + 9000, ends[0], ends[0] + 3, ends[1] - 2, ends[0] - 6] {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x10;
         fs::write(&journal, &bytes).unwrap();
         let answer = open(dir.path()).map(drop);
         assert!(matches!(answer, Err(StoreError::Corrupted(_))), "byte {at}: {answer:?}");
-        assert_eq!(fs::read(&journal).unwrap(), bytes, "byte {at}");
     }
     fs::write(&journal, &whole).unwrap();
     assert_eq!(last(&open(dir.path()).unwrap()), 3);
+}
+
+#[test]
+fn a_missing_ring_is_damage_unless_the_store_is_new() {
+    let dir = tempfile::tempdir().unwrap();
+    three_appends(dir.path());
+    fs::remove_file(dir.path().join("commit")).unwrap();
+    let answer = open(dir.path()).map(drop);
+    assert!(matches!(answer, Err(StoreError::Corrupted(_))), "{answer:?}");
 }
 
 #[test]

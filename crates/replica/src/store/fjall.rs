@@ -27,6 +27,7 @@
 mod journal;
 mod open;
 mod range;
+mod ring;
 
 pub use open::FjallSettings;
 
@@ -36,9 +37,10 @@ use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, Read
 use open::{Halves, Tree};
 use orset::Origin;
 use range::{log_key, parse_log_key};
+use ring::Ring;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Sealed memtables at which we wait; the engine itself halts at 4, without a way out.
@@ -58,6 +60,8 @@ const PRUNE_STEP: usize = 1024;
 /// Log and state on disk. Dropping it waits for the engine's workers to stop.
 pub struct FjallStore {
     halves: Halves,
+    /// Appends take their turn here: what makes them durable is written in their order.
+    ring: Mutex<Ring>,
     poison: Poison,
 }
 
@@ -71,7 +75,18 @@ impl FjallStore {
     ///
     /// `InUse`; `Format` when one half is missing; `Corrupted`; `Io`.
     pub fn open(path: &Path, settings: &FjallSettings) -> Result<Self, StoreError> {
-        Ok(Self { halves: open::halves(path, settings)?, poison: Poison::default() })
+        let halves = open::halves(path, settings)?;
+        let poison = Poison::default();
+        let ends = extents(&halves).map_err(|error| open::classify("log", error))?;
+        let ends = ends.into_iter().map(|extent| (extent.origin, extent.last)).collect();
+        let (mut ring, found) = Ring::open(path, &path.join(open::LOG), settings.ring_bytes, ends)?;
+        // R3: what the crash kept from the engine, then a sync of all that came before it.
+        for records in found.lacking.chunks(1_024) {
+            batch_of(&halves, records).commit().map_err(|error| poison.shut(error))?;
+        }
+        halves.log_db.persist(PersistMode::SyncAll).map_err(|error| poison.shut(error))?;
+        ring.begin(&found).map_err(|error| poison.shut(error))?;
+        Ok(Self { halves, ring: Mutex::new(ring), poison })
     }
 
     fn keyspace(&self, key: &[u8]) -> &Keyspace {
@@ -160,15 +175,17 @@ impl Store for FjallStore {
             return Ok(());
         }
         self.settle(&self.halves.log_db, &[&self.halves.log])?;
-        let mut batch = OwnedWriteBatch::with_capacity(self.halves.log_db.clone(), records.len());
-        for record in records {
-            batch.insert(
-                &self.halves.log.keyspace,
-                log_key(record.origin, record.seq),
-                &*record.bytes,
-            );
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have failed while this one waited for its turn.
+        self.poison.check()?;
+        let batch = batch_of(&self.halves, records);
+        if ring.append(records).map_err(|error| self.poison.shut(error))? {
+            return self.commit(batch, PersistMode::Buffer);
         }
-        self.commit(batch, PersistMode::SyncAll)
+        // Too large for the ring: the engine syncs it, and with it all that came before.
+        self.commit(batch, PersistMode::SyncAll)?;
+        ring.ends.extend(records.iter().map(|record| (record.origin, record.seq)));
+        ring.start_over().map_err(|error| self.poison.shut(error))
     }
 
     fn log(
@@ -199,30 +216,12 @@ impl Store for FjallStore {
 
     fn log_extents(&self) -> Result<Vec<LogExtent>, StoreError> {
         self.poison.check()?;
-        let snapshot = self.halves.log_db.snapshot();
-        let mut extents = Vec::new();
-        let mut after = Bound::Unbounded;
-        loop {
-            // One look for the next origin and one for its end, however long its log is.
-            let mut rest =
-                snapshot.range(&self.halves.log.keyspace, (after, Bound::<Vec<u8>>::Unbounded));
-            let Some(first) = rest.next() else { return Ok(extents) };
-            let (origin, first) =
-                parse_log_key(&first.key().map_err(|error| self.reading(error))?)?;
-            let end = log_key(origin, u64::MAX).to_vec();
-            let mut own = snapshot
-                .range(&self.halves.log.keyspace, log_key(origin, first).to_vec()..=end.clone());
-            let last = match own.next_back() {
-                None => first,
-                Some(last) => parse_log_key(&last.key().map_err(|error| self.reading(error))?)?.1,
-            };
-            extents.push(LogExtent { origin, first, last });
-            after = Bound::Excluded(end);
-        }
+        extents(&self.halves).map_err(|error| self.reading(error))
     }
 
     fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError> {
         self.poison.check()?;
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let mut from = 0;
         // Ascending, a batch at a time: a crash between two of them leaves no hole (S8). Each is
         // synced, so that the last append is all that a crash can tear (J2 in `journal.rs`).
@@ -249,7 +248,11 @@ impl Store for FjallStore {
                 break;
             }
         }
-        Ok(())
+        // What was dropped must not come back from the ring, nor be missed by it.
+        if ring.ends.get(&origin).is_some_and(|end| *end <= upto) {
+            ring.ends.remove(&origin);
+        }
+        ring.start_over().map_err(|error| self.poison.shut(error))
     }
 
     fn write_state(&self, rows: &StateBatch) -> Result<(), StoreError> {
@@ -318,6 +321,37 @@ impl Store for FjallStore {
         let log = self.halves.log_db.disk_space().map_err(|error| self.reading(error))?;
         let state = self.halves.state_db.disk_space().map_err(|error| self.reading(error))?;
         Ok(log + state)
+    }
+}
+
+/// The records as one batch of the log's engine.
+fn batch_of(halves: &Halves, records: &[LogRecord]) -> OwnedWriteBatch {
+    let mut batch = OwnedWriteBatch::with_capacity(halves.log_db.clone(), records.len());
+    for LogRecord { origin, seq, bytes } in records {
+        batch.insert(&halves.log.keyspace, log_key(*origin, *seq), &**bytes);
+    }
+    batch
+}
+
+/// What the engine's log holds, ascending by origin.
+fn extents(halves: &Halves) -> Result<Vec<LogExtent>, fjall::Error> {
+    let bad = |_| fjall::Error::Io(std::io::Error::other("a key of the log is malformed"));
+    let snapshot = halves.log_db.snapshot();
+    let mut extents = Vec::new();
+    let mut after = Bound::Unbounded;
+    loop {
+        // One look for the next origin and one for its end, however long its log is.
+        let mut rest = snapshot.range(&halves.log.keyspace, (after, Bound::<Vec<u8>>::Unbounded));
+        let Some(first) = rest.next() else { return Ok(extents) };
+        let (origin, first) = parse_log_key(&first.key()?).map_err(bad)?;
+        let end = log_key(origin, u64::MAX).to_vec();
+        let own = log_key(origin, first).to_vec()..=end.clone();
+        let last = match snapshot.range(&halves.log.keyspace, own).next_back() {
+            None => first,
+            Some(last) => parse_log_key(&last.key()?).map_err(bad)?.1,
+        };
+        extents.push(LogExtent { origin, first, last });
+        after = Bound::Excluded(end);
     }
 }
 

@@ -10,15 +10,16 @@
 //! * if it lay elsewhere, the journal is cut there, without a word, *and so is all that follows*:
 //!   after bit rot in an old batch, every acknowledged batch behind it would be gone.
 //!
-//! So the journals are read before fjall opens them, and the two are told apart by S2: the log
-//! syncs each batch before the next one is begun, so only its very last batch can be torn by a
-//! crash. A bad batch with a whole one behind it is damage, and is answered as such, with nothing
-//! changed.
+//! Neither database syncs its journal batch by batch: the state is written behind the log, and
+//! what the log's journal lacks of the last appends is in the commit ring (`ring.rs`), which is
+//! where they were made durable. So after a power cut any of the pages since the last sync may be
+//! missing, whole batches behind them or not, and all from the first bad batch on is cut. That no
+//! acknowledged byte goes that way is checked where it can be: the ring must join on to the log
+//! without a gap, and no checkpoint may be ahead of the log.
 //!
 //! J1  Only the newest journal is cut, and only behind its last whole batch.
-//! J2  In the log, a cut takes at most one batch, which was never acknowledged.
-//! J3  In the state, whose batches are synced in groups, a cut may take several; what is left is a
-//!     prefix, as S3 allows, and the log holds what was cut.
+//! J2  Of the log, the ring gives back what was cut, or the store does not open.
+//! J3  Of the state, what is left is a prefix, as S3 allows, and the log holds what was cut.
 //! J4  Sealed journals were synced before the next was begun; a bad batch in one is damage.
 //!
 //! The format read here is fjall's version 3; with any other version this file does nothing, and
@@ -31,22 +32,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How many batches a power cut may tear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Torn {
-    /// Each batch is synced before the next is written.
-    OneAtMost,
-    /// Batches are synced in groups.
-    Several,
-}
-
 const VERSION: &str = "version";
 const VERSION_3: &[u8] = b"FJL\x03";
 const LOCK: &str = "lock";
 const TRAILER: &[u8] = b"FJL\x03";
 
 /// Cuts the torn end off the journals of the database at `path`, if there is one.
-pub(super) fn mend(path: &Path, torn: Torn) -> Result<(), StoreError> {
+pub(super) fn mend(path: &Path) -> Result<(), StoreError> {
     let io = |source| StoreError::Io { path: path.display().to_string(), source };
     if !fs::read(path.join(VERSION)).is_ok_and(|version| version == VERSION_3) {
         return Ok(());
@@ -75,9 +67,6 @@ pub(super) fn mend(path: &Path, torn: Torn) -> Result<(), StoreError> {
     let rest = &bytes[whole..];
     if rest.iter().all(|byte| *byte == 0) {
         return Ok(());
-    }
-    if torn == Torn::OneAtMost && (1..rest.len()).any(|at| batch_length(&rest[at..]).is_some()) {
-        return Err(damage(&journal, whole));
     }
     tracing::warn!(
         journal = %journal.display(),

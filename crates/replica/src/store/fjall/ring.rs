@@ -20,7 +20,8 @@
 //!     frame with a later one behind it is damage, and answered as such, unless the engine has it.
 //! R3  Opening hands the engine every record it lacks, syncs it, and begins anew: afterwards ring
 //!     and engine agree, and the log has no gap (else bytes were lost: an error, never a guess).
-//! R4  With both halves in use, the engine holds at least what the older one's base says.
+//! R4  The engine holds at least what the base says with which the ring was begun anew, and, with
+//!     both halves in use, what the older one's base says.
 
 use crate::store::{LogRecord, StoreError};
 use orset::Origin;
@@ -36,7 +37,8 @@ use xxhash_rust::xxh3::xxh3_64;
 const ALIGN: usize = 4_096;
 const MAGIC: [u8; 4] = *b"PCR1";
 const HEAD: usize = 4 + 8 + 8 + 4 + 8;
-const NAME: &str = "commit";
+/// The ring's file, beside the two databases.
+pub(super) const NAME: &str = "commit";
 /// Smallest half; a larger append goes to the engine and its sync directly.
 pub(super) const HALF_MIN: u64 = 64 << 10;
 
@@ -61,7 +63,7 @@ pub(super) struct Ring {
     offset: u64,
     number: u64,
     floor: u64,
-    /// Where the log of each origin ends.
+    /// Where the log of each origin ends; one whose log is empty is not named.
     pub ends: Ends,
     /// The engine's journal folder, and its sync since the other half was left.
     journals: PathBuf,
@@ -132,16 +134,19 @@ impl Ring {
         halves.sort_by_key(|frames| frames[0].number);
         let floor = halves.iter().flatten().map(|frame| frame.floor).max().unwrap_or(0);
         let lost = |what: &str| StoreError::Corrupted(format!("{}: {what}", name.display()));
-        if let [older, newer] = &halves[..] {
-            let both = older[0].number >= floor && newer[0].number >= floor;
-            let last = older.last().map_or(0, |frame| frame.number);
-            if both && last + 1 != newer[0].number {
-                return Err(lost("frames are missing between its halves"));
-            }
-            let base = older[0].base.iter().flatten();
-            if both && base.clone().any(|(origin, end)| self.end(*origin) < *end) {
-                return Err(lost("the engine's log ends before where the ring begins"));
-            }
+        let of_now: Vec<_> = halves.iter().filter(|frames| frames[0].number >= floor).collect();
+        if let [older, newer] = &of_now[..]
+            && older.last().is_none_or(|last| last.number + 1 != newer[0].number)
+        {
+            return Err(lost("frames are missing between its halves"));
+        }
+        // R4: what a half began with is synced by the time that the next one begins, and before the
+        // first one does.
+        let synced = |first: &Frame| of_now.len() == 2 || first.number == first.floor;
+        if let Some(first) = of_now.first().map(|frames| &frames[0]).filter(|f| synced(f))
+            && first.base.iter().flatten().any(|(origin, end)| self.end(*origin) < *end)
+        {
+            return Err(lost("the engine's log ends before where the ring begins"));
         }
         // R2: a bad frame before later ones is no torn end, unless all of them are in the engine.
         let unknown = |record: &LogRecord| record.seq > self.end(record.origin);
@@ -250,6 +255,10 @@ impl Ring {
         let sum = checksum(&frame);
         frame[24..32].copy_from_slice(&sum.to_be_bytes());
         frame.resize(frame.len().next_multiple_of(ALIGN), 0);
+        if self.offset + frame.len() as u64 > self.half_bytes {
+            // Only a base can be so long: some 40 origins a KiB.
+            return Err(std::io::Error::other("too many origins for ring_bytes"));
+        }
         self.file.write_all_at(&frame, self.half * self.half_bytes + self.offset)?;
         self.file.sync_data()?;
         self.number += 1;
