@@ -3,8 +3,8 @@
 //! The proof is the crate in `purity/`, a program with its own panic handler that links orset;
 //! see its head for why it cannot build when anything below it uses std. This test runs the one
 //! command, so that whoever runs the tests runs it too. It was seen to fail (duplicate lang item
-//! `panic_impl`) with a clock read in orset, with `no_std` left out, with thiserror's feature `std`,
-//! and with our own feature `crdts`.
+//! `panic_impl`) with a clock read in orset, with `no_std` left out, with thiserror's feature
+//! `std`, and with our own feature `crdts`.
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 use std::path::Path;

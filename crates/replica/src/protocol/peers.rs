@@ -210,8 +210,8 @@ impl<B: Base> Protocol<B> {
                 let new = Lack { to, at: from, due, pull_us, asked: None, unanswered: false };
                 let lack = self.peers.lacks.entry(dot.origin).or_insert(new);
                 lack.to = lack.to.max(dot.seq);
-                // Whoever does not answer may be gone for good: any part of it that another has will
-                // do.
+                // Whoever does not answer may be gone for good: any part of it that another has
+                // will do.
                 if lack.unanswered || (lack.asked.is_none() && dot.seq >= lack.due) {
                     lack.at = from;
                 }

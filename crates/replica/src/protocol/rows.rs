@@ -10,7 +10,9 @@
 //! Rows changed since the last checkpoint are held in `live` (op memory apart: it is only ever
 //! looked up); at a checkpoint they become `frozen` until the store has them. A look-up asks live,
 //! frozen, store, in this order, so it always sees the newest; for an op id that is newer than all
-//! known of its session (`sessions.rs`) it asks nobody. Every put and delete of a hashed row moves the sum of its bucket by the
+//! known of its session (`sessions.rs`) it asks nobody.
+//!
+//! Every put and delete of a hashed row moves the sum of its bucket by the
 //! hashes of the old and new row: wrapping addition, so the order of changes does not matter
 //! and equal rows have equal sums (Bellare, Micciancio 1997: incremental hashing).
 

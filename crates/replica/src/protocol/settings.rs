@@ -33,8 +33,8 @@ pub struct ProtocolSettings {
     pub skew_ms: u64,
     /// Ops in one round at most.
     pub round_ops: usize,
-    /// Bytes of encoded ops at which a round is closed, and the bound of a single op: so a round has
-    /// less than twice as many.
+    /// Bytes of encoded ops at which a round is closed, and the bound of a single op: so a round
+    /// has less than twice as many.
     pub round_bytes: usize,
     /// Commands that may wait for this replica to catch up with their session.
     pub waiting_max: usize,
