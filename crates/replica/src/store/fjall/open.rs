@@ -60,8 +60,9 @@ pub struct FjallSettings {
     /// after a crash at full load with 64 MiB, and three times that with 512.
     pub journal_bytes: u64,
     /// Bytes of each half of the commit ring, at least 64 KiB: written and zeroed when the
-    /// directory is created, and fixed from then on. Larger: the engine's journal is synced less often, and a
-    /// larger append goes the short way. Smaller: less disk, a faster creation and opening.
+    /// directory is created, and fixed from then on. Larger: the engine's journal is synced less
+    /// often, and a larger append goes the short way. Smaller: less disk, a faster creation and
+    /// opening.
     pub ring_bytes: u64,
     /// Threads of each database that write and merge tables, at least 1. One keeps up with 200,000
     /// rows a second. With more, the first only writes tables and spins while the others merge,
