@@ -162,6 +162,29 @@ fn a_retried_decrement_counts_its_quantity_once() {
 
 /// ... and when the entry it counted on is removed, it counts on the other: the press still
 /// happened.
+/// Two lamps, two presses of "-". The second was sent again, with what its sender had been shown, at
+/// a replica that had heard of neither press: there it fell on the first lamp, which the first
+/// press had taken. Its one unit was spent there, and the second lamp stayed.
+#[test]
+fn a_retried_decrement_is_not_spent_on_what_another_had_emptied() {
+    let lamp = product("lamp");
+    let mut here = Cart::new();
+    here.apply(op("a"), &add("lamp", 1), dot(A, 1));
+    here.apply(op("b"), &add("lamp", 1), dot(A, 2));
+    let mut elsewhere = here.clone();
+    let mut first_shown = here.seen();
+    for (at, press) in ["d1", "d2"].into_iter().enumerate() {
+        first_shown = here.seen();
+        let effect = here.take_effect(&lamp, 1, Some(&first_shown));
+        here.apply(op(press), &effect, dot(A, 3 + at as u64));
+    }
+    assert_eq!(shown(&here), []);
+    let effect = elsewhere.take_effect(&lamp, 1, Some(&first_shown));
+    elsewhere.apply(op("d2"), &effect, dot(B, 1));
+    assert_eq!(shown(&here.clone().joined(&elsewhere)), []);
+    assert_eq!(shown(&elsewhere.joined(&here)), []);
+}
+
 #[test]
 fn a_decrement_outlives_one_of_the_entries_it_landed_on() {
     let mut play = Play::base(&[]);

@@ -175,21 +175,23 @@ fn left(line: &[(OpId, &Row)]) -> Vec<ShownEntry> {
         let totals = line.iter().filter_map(|(_, row)| row.takes.get(by));
         totals.map(|(_, total)| *total).max().unwrap_or(0)
     };
-    // A decrement counts from the lowest op id up, until its total is used up.
-    let counted = |by: &OpId, at: usize| {
-        let here = |row: &Row| row.takes.get(by).map_or(0, |(here, _)| *here);
-        let before: u64 = line[..at].iter().map(|(_, row)| here(row)).sum();
-        here(line[at].1).min(total_of(by).saturating_sub(before))
-    };
+    // A decrement counts from the lowest op id up, until its total is used up; nothing of it is
+    // used up on an entry that others have emptied.
+    let mut used: BTreeMap<OpId, u64> = BTreeMap::new();
     let stamps = line.iter().filter(|(_, row)| row.item.assigned);
     let latest = stamps.map(|(op, row)| (row.item.stamp.0, *op)).max();
     let mut shown = Vec::new();
-    for (at, (op, row)) in line.iter().enumerate() {
+    for (op, row) in line {
+        let mut quantity = u64::from(row.item.quantity);
+        for (by, (here, _)) in &row.takes {
+            let used = used.entry(*by).or_insert(0);
+            let taken = quantity.min(*here).min(total_of(by) - *used);
+            *used += taken;
+            quantity -= taken;
+        }
         if row.item.assigned && Some((row.item.stamp.0, *op)) != latest {
             continue;
         }
-        let taken: u64 = row.takes.keys().map(|by| counted(by, at)).sum();
-        let quantity = u64::from(row.item.quantity).saturating_sub(taken);
         if quantity > 0 {
             let attributes = row.item.attributes.clone();
             shown.push(ShownEntry { op: *op, quantity, attributes });

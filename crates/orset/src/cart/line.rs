@@ -1,15 +1,17 @@
 //! What a cart shows of one product, and what a decrement may take of it.
 //!
 //! ```text
-//! counted(d, e)  what decrement d takes of entry e: its takes, in ascending op id of the
-//!                entries, until its own total is used up
-//! left(e)        max(0, quantity - sum over d of counted(d, e))
+//! counted(d, e)  what decrement d takes of entry e: entries in ascending op id, in each the
+//!                decrements in ascending op id, each as far as its takes there, what is left of
+//!                its own total, and what is left of the entry go
+//! left(e)        quantity - sum over d of counted(d, e)
 //! shown          sum of left(e) over added entries
 //!                + left of the assigned entry with the highest (stamp, op id)
 //! ```
 //!
 //! The budget is what makes a retried decrement safe: run at two replicas it may have landed on
-//! different entries, and counting both would take its quantity twice.
+//! different entries, and counting both would take its quantity twice. And a unit of it that falls
+//! on an entry which has nothing left is not spent there: the other place it landed on counts.
 
 use super::entry::{Entry, EntryKind, Take};
 use crate::op_id::OpId;
@@ -48,9 +50,9 @@ fn left(entries: &[(OpId, Entry)]) -> Vec<(usize, u64)> {
         let mut quantity = u64::from(entry.content.quantity);
         for (decrement, take) in &entry.takes {
             let budget = budgets.entry(*decrement).or_insert(0);
-            let counted = u64::from(take.here).min(*budget);
+            let counted = u64::from(take.here).min(*budget).min(quantity);
             *budget -= counted;
-            quantity = quantity.saturating_sub(counted);
+            quantity -= counted;
         }
         let stamp = stamp_of(index);
         if stamp.is_none() || stamp == latest {
@@ -98,7 +100,7 @@ pub fn plan_takes(
     takes
 }
 
-/// Units that the decrement `op` counts for on this line.
+/// Units that the decrement `op` took on this line, as far as they are of its own quantity.
 pub fn counted(entries: &[(OpId, Entry)], op: OpId) -> u64 {
     let takes = entries.iter().filter_map(|(_, entry)| entry.takes.get(&op));
     let (here, total) = takes.fold((0_u64, 0_u64), |(here, total), take| {

@@ -203,20 +203,23 @@ pub fn left(line: &[(OpId, &Row)]) -> BTreeMap<OpId, u64> {
         let totals = line.iter().filter_map(|(_, row)| row.takes.get(&d));
         totals.map(|(_, total)| u64::from(*total)).max().unwrap_or(0)
     };
-    let here = |(_, row): &(OpId, &Row), d| row.takes.get(&d).map_or(0, |t| u64::from(t.0));
-    // A decrement counts from the lowest op id up until its total is used up.
-    let counted = |d, at: usize| {
-        let before: u64 = line[..at].iter().map(|entry| here(entry, d)).sum();
-        here(&line[at], d).min(total(d).saturating_sub(before))
-    };
+    // Units go in order, entries from the lowest op id up and in each the decrements likewise; one
+    // goes as long as it was taken there, is of the decrement's own quantity, and is there.
+    let mut spent: BTreeMap<OpId, u64> = BTreeMap::new();
     let assigned = line.iter().filter(|(_, row)| row.item.assigned);
     let latest = assigned.map(|(op, row)| (row.item.stamp.0, *op)).max();
     let mut left = BTreeMap::new();
-    for (at, (op, row)) in line.iter().enumerate() {
+    for (op, row) in line {
+        let mut quantity = u64::from(row.item.quantity);
+        for (decrement, (here, _)) in &row.takes {
+            let spent = spent.entry(*decrement).or_insert(0);
+            let go = u64::from(*here).min(total(*decrement) - *spent).min(quantity);
+            *spent += go;
+            quantity -= go;
+        }
         let masked = row.item.assigned && Some((row.item.stamp.0, *op)) != latest;
         if !masked {
-            let taken: u64 = row.takes.keys().map(|d| counted(*d, at)).sum();
-            left.insert(*op, u64::from(row.item.quantity).saturating_sub(taken));
+            left.insert(*op, quantity);
         }
     }
     left
