@@ -162,9 +162,9 @@ fn a_retried_decrement_counts_its_quantity_once() {
 
 /// ... and when the entry it counted on is removed, it counts on the other: the press still
 /// happened.
-/// Two lamps, two presses of "-". The second was sent again, with what its sender had been shown, at
-/// a replica that had heard of neither press: there it fell on the first lamp, which the first
-/// press had taken. Its one unit was spent there, and the second lamp stayed.
+/// Two lamps, two presses of "-". The second was sent again, with what its sender had been
+/// shown, at a replica that had heard of neither press: there it fell on the first lamp, which
+/// the first press had taken. Its one unit was spent there, and the second lamp stayed.
 #[test]
 fn a_retried_decrement_is_not_spent_on_what_another_had_emptied() {
     let lamp = product("lamp");

@@ -57,6 +57,7 @@ const KEYS: &[Key] = &[
     key("fjall.entries_memtable_bytes", 1, BYTES, |s, v| s.fjall.entries_memtable_bytes = v),
     key("fjall.ops_memtable_bytes", 1, BYTES, |s, v| s.fjall.ops_memtable_bytes = v),
     key("fjall.journal_bytes", 64 << 20, BYTES, |s, v| s.fjall.journal_bytes = v),
+    key("fjall.ring_bytes", 64 << 10, 1 << 28, |s, v| s.fjall.ring_bytes = v),
     key("fjall.workers", 1, 256, |s, v| s.fjall.workers = v as usize),
 ];
 
@@ -180,9 +181,10 @@ mod tests {
             entries_memtable_bytes: _,
             ops_memtable_bytes: _,
             journal_bytes: _,
+            ring_bytes: _,
             workers: _,
         } = fjall;
-        assert_eq!(KEYS.len(), 5 + 13 + 6);
+        assert_eq!(KEYS.len(), 5 + 13 + 7);
     }
 
     /// Each key sets something, nothing else, and takes both of its bounds and nothing beyond.

@@ -406,3 +406,25 @@ pub(super) fn decode_vector(bytes: &[u8]) -> Result<(orset::VersionVector, u64),
     from.finish()?;
     Ok((vector, time))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_as_a_row() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            if let Ok(memories) = decode_memory(bytes) {
+                let mut again = Vec::new();
+                encode_memory(&memories, &mut again);
+                assert_eq!(again, bytes);
+            }
+            if let Ok((vector, time)) = decode_vector(bytes) {
+                assert_eq!(encode_vector(&vector, time), bytes);
+            }
+            drop(counter_value(Some(bytes)));
+            let half = bytes.len() / 2;
+            drop(parse_entry(&(bytes[..half].to_vec(), bytes[half..].to_vec()), 0));
+        });
+    }
+}

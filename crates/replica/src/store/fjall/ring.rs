@@ -383,3 +383,23 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_as_half_a_ring() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            drop(frames_of(bytes));
+            // The same bytes as the payload of a frame whose head is right.
+            let mut frame = vec![0; HEAD];
+            frame[..4].copy_from_slice(&MAGIC);
+            frame[20..24].copy_from_slice(&(bytes.len() as u32).to_be_bytes());
+            frame.extend_from_slice(bytes);
+            let sum = checksum(&frame);
+            frame[24..32].copy_from_slice(&sum.to_be_bytes());
+            drop(frames_of(&frame));
+        });
+    }
+}
