@@ -142,6 +142,11 @@ pub struct Stats {
     pub pushes_resumed: u64,
 }
 
+/// Checkpoints' worth of changed rows at which the writer waits for the store. At full load a
+/// checkpoint is half a second behind now and then; fewer would pass that on to clients, more cost
+/// memory (a row is some 150 bytes).
+const BACKLOG: usize = 12;
+
 /// One replica. See the file's head.
 pub struct Protocol<B> {
     member: Member,
@@ -270,7 +275,7 @@ impl<B: Base> Protocol<B> {
 
     /// Whether rows changed faster than checkpoints were written: wait for `Checkpointed`.
     pub fn must_wait_for_checkpoint(&self) -> bool {
-        self.rows.is_frozen() && self.rows.live_rows() >= 4 * self.settings.checkpoint_rows
+        self.rows.is_frozen() && self.rows.live_rows() >= BACKLOG * self.settings.checkpoint_rows
     }
 
     /// Deltas that wait for their causes.
