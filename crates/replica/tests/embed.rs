@@ -225,7 +225,7 @@ fn close_finishes_what_was_taken_in() {
 }
 
 #[test]
-fn a_mesh_without_faults_sends_each_delta_once() {
+fn a_mesh_without_faults_sends_little_twice() {
     let (replicas, _mesh) = cluster(3);
     let session = Session::begin().unwrap();
     for turn in 0..600_usize {
