@@ -21,10 +21,13 @@
 //!     that ends only when its workers catch up; a worker that died leaves it there. We wait first,
 //!     at a lower mark, and watch: workers that failed are noticed at once, workers that make no
 //!     progress for `HALT_LIMIT` shut the store.
+//! F4  A scan sees of every batch all rows or none (`moment.rs`), which the engine alone does not
+//!     keep.
 //!
 //! Calls block and may take long (F3); they run on threads of their own.
 
 mod journal;
+mod moment;
 mod open;
 mod range;
 mod ring;
@@ -34,6 +37,7 @@ pub use open::FjallSettings;
 use super::checks::{self, Poison};
 use super::{ENTRIES, LogExtent, LogRecord, OPS, Row, StateBatch, Store, StoreError};
 use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, Readable, Snapshot};
+use moment::Moments;
 use open::{Halves, Tree};
 use orset::Origin;
 use range::{log_key, parse_log_key};
@@ -62,6 +66,7 @@ pub struct FjallStore {
     halves: Halves,
     /// Appends take their turn here: what makes them durable is written in their order.
     ring: Mutex<Ring>,
+    moments: Moments,
     poison: Poison,
 }
 
@@ -86,7 +91,7 @@ impl FjallStore {
         }
         halves.log_db.persist(PersistMode::SyncAll).map_err(|error| poison.shut(error))?;
         ring.begin(&found).map_err(|error| poison.shut(error))?;
-        Ok(Self { halves, ring: Mutex::new(ring), poison })
+        Ok(Self { halves, ring: Mutex::new(ring), moments: Moments::default(), poison })
     }
 
     fn keyspace(&self, key: &[u8]) -> &Keyspace {
@@ -273,6 +278,7 @@ impl Store for FjallStore {
                 None => batch.remove(keyspace, key.as_slice()),
             }
         }
+        let _in_progress = self.moments.begin(&self.halves.state_db);
         self.commit(batch, PersistMode::Buffer)
     }
 
@@ -298,7 +304,7 @@ impl Store for FjallStore {
     ) -> Result<Vec<Row>, StoreError> {
         self.poison.check()?;
         let mut rows = Vec::new();
-        let snapshot = self.halves.state_db.snapshot();
+        let snapshot = self.moments.snapshot(&self.halves.state_db);
         // The kinds lie in keyspaces of their own; a prefix shorter than the kind crosses them.
         let Halves { meta, entries, ops, .. } = &self.halves;
         let segments = [
