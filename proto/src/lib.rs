@@ -1,8 +1,17 @@
 //! What crosses a process boundary, in bytes that other versions read.
 //!
-//! Wire types are not the domain types: each format here has a version byte, golden bytes in its
-//! tests, and a decoder that takes bytes from strangers.
+//! Wire types are not the domain types: each format here has a version (a byte, or the package's
+//! name), golden bytes in its tests, and a decoder that takes bytes from strangers.
 
 mod token;
 
 pub use token::{TOKEN_MAX, Token, TokenError};
+
+/// The messages and services of the package `pannier.v1`, as generated from `proto/pannier/v1/`.
+#[allow(missing_docs, clippy::all, rust_2018_idioms, reason = "generated")]
+pub mod v1 {
+    tonic::include_proto!("pannier.v1");
+
+    /// The package's descriptors, for reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pannier.v1.bin"));
+}
