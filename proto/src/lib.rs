@@ -3,9 +3,11 @@
 //! Wire types are not the domain types: each format here has a version (a byte, or the package's
 //! name), golden bytes in its tests, and a decoder that takes bytes from strangers.
 
+pub mod errors;
+pub mod metadata;
 mod token;
 
-pub use token::{TOKEN_MAX, Token, TokenError};
+pub use token::{TOKEN_MAX, Token, TokenError, fingerprint};
 
 /// The messages and services of the package `pannier.v1`, as generated from `proto/pannier/v1/`.
 #[allow(missing_docs, clippy::all, rust_2018_idioms, reason = "generated")]

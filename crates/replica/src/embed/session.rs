@@ -40,7 +40,8 @@ impl Session {
     /// The session as opaque bytes that its client keeps; `home` is the member that served last.
     pub fn token(&self, home: Option<Member>) -> Vec<u8> {
         // Membership is static, and its number 0, as long as nothing changes it.
-        Token { number: 0, home, vector: VersionVector::clone(&self.vector()) }.encode()
+        let vector = VersionVector::clone(&self.vector());
+        Token { cluster: 0, number: 0, home, vector }.encode()
     }
 
     /// What it has seen and written.
