@@ -133,8 +133,11 @@ pub fn run(args: &CartArgs, progress: &dyn Fn(&str)) -> Result<Report, Failure> 
     Ok(report)
 }
 
-/// Runs the load of a child that its parent will kill; never returns without a failure.
+/// Runs what a child is for: the reads, or the load, whose parent kills it.
 pub fn run_child(args: &CartArgs, say: &dyn Fn(&str)) -> Result<(), Failure> {
     let dir = args.dir.clone().ok_or("--child needs --dir")?;
-    crash::child(args, &dir, say)
+    match args.only.as_slice() {
+        [Figure::Reads] => reads::child(args, &dir, say),
+        _ => crash::child(args, &dir, say),
+    }
 }
