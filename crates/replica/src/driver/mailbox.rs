@@ -12,6 +12,7 @@
 use super::Answer;
 use crate::protocol::{Command, Message};
 use crate::store::StoreError;
+use crate::transport::Delivery;
 use orset::{Member, ObjectKey};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -113,18 +114,22 @@ impl Mailbox {
     }
 
     /// Queues a message, or loses it.
-    pub fn message(&self, from: Member, message: Message) {
+    pub fn message(&self, from: Member, message: Message) -> Delivery {
         let mut queues = self.queues();
         let bytes = message.payload_bytes();
-        if !queues.closed
-            && queues.messages.len() < self.messages_max
-            && queues.message_bytes + bytes <= MESSAGE_BYTES_MAX
-        {
-            queues.message_bytes += bytes;
-            queues.messages.push_back((from, message));
-            drop(queues);
-            self.arrived.notify_one();
+        if queues.closed {
+            return Delivery::Gone;
         }
+        if queues.messages.len() >= self.messages_max
+            || queues.message_bytes + bytes > MESSAGE_BYTES_MAX
+        {
+            return Delivery::Full;
+        }
+        queues.message_bytes += bytes;
+        queues.messages.push_back((from, message));
+        drop(queues);
+        self.arrived.notify_one();
+        Delivery::Taken
     }
 
     /// Queues a notice. `false` when the writer has ended.

@@ -7,7 +7,7 @@ use crate::doors::chance::Dice;
 use crate::doors::clock::Clock;
 use crate::protocol::{Effect, Event, Refusal, Reply, Ticket};
 use crate::store::{StateBatch, Store, StoreError};
-use crate::transport::Transport;
+use crate::transport::Attached;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
@@ -19,7 +19,7 @@ struct Writer {
     dice: Dice,
     mailbox: Arc<Mailbox>,
     store: Arc<dyn Store>,
-    transport: Arc<dyn Transport>,
+    transport: Attached,
     observer: Arc<dyn Observer>,
     log: Option<SyncSender<Persist>>,
     checkpoints: Option<SyncSender<Arc<StateBatch>>>,
@@ -76,7 +76,7 @@ pub fn spawn(
     tick_us: u64,
     mailbox: Arc<Mailbox>,
     store: Arc<dyn Store>,
-    transport: Arc<dyn Transport>,
+    transport: Attached,
     observer: Arc<dyn Observer>,
 ) -> Result<Threads, StoreError> {
     let failed = |source| StoreError::Io { path: "a thread of the replica".into(), source };
@@ -207,7 +207,7 @@ impl Writer {
                     }
                 }
                 Effect::Reply(ticket, reply) => self.answers.give(ticket, reply),
-                Effect::Send(to, message) => self.transport.send(self.core.member(), to, message),
+                Effect::Send(to, message) => self.transport.send(to, message),
                 Effect::Checkpoint(batch) => {
                     self.checkpoints_in_flight += 1;
                     let sent = self.checkpoints.as_ref().map(|thread| thread.send(batch));

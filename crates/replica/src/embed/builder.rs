@@ -8,7 +8,7 @@ use crate::store::Store;
 use crate::store::directory::Directory;
 use crate::store::fjall::{FjallSettings, FjallStore};
 use crate::store::memory::MemoryDisk;
-use crate::transport::Mesh;
+use crate::transport::{Attached, Mesh, Transport};
 use orset::Member;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -61,7 +61,7 @@ pub struct Builder {
     engine: Option<Engine>,
     member: Option<Member>,
     members: Vec<Member>,
-    mesh: Option<Mesh>,
+    transport: Option<Arc<dyn Transport>>,
     settings: Settings,
 }
 
@@ -92,11 +92,12 @@ impl Builder {
         self
     }
 
-    /// All members of the cluster, this one included, and the network between them.
+    /// All members of the cluster, this one included, and the network between them: a `Mesh`
+    /// within one process, or `Links` between processes. Clones of a transport are the same one.
     #[must_use]
-    pub fn join(mut self, members: &[Member], mesh: &Mesh) -> Self {
+    pub fn join(mut self, members: &[Member], transport: &(impl Transport + Clone)) -> Self {
         self.members = members.to_vec();
-        self.mesh = Some(mesh.clone());
+        self.transport = Some(Arc::new(transport.clone()));
         self
     }
 
@@ -144,8 +145,10 @@ impl Builder {
             store.write_state(batch)
         })?;
         let mailbox = Arc::new(Mailbox::new(settings.commands_max, settings.messages_max));
-        let mesh = self.mesh.unwrap_or_default();
-        mesh.join(member, &mailbox);
+        let transport = self.transport.unwrap_or_else(|| Arc::new(Mesh::new()));
+        let members = &settings.protocol.members;
+        let attached = Attached::new(transport, member, members, &mailbox)
+            .map_err(|error| OpenError::Setting(error.to_string()))?;
         let listeners = Arc::new(Listeners::default());
         let clock = Clock::start();
         let tick_us = settings.tick.as_micros() as u64;
@@ -155,7 +158,7 @@ impl Builder {
             tick_us,
             mailbox.clone(),
             store.clone(),
-            Arc::new(mesh),
+            attached,
             listeners.clone(),
         )?;
         let inner = Inner {

@@ -118,6 +118,8 @@ pub struct Status {
     pub stats: Stats,
     /// Deltas that wait for their causes.
     pub buffered: usize,
+    /// Of each other member, how many own commits it has not acknowledged.
+    pub unacknowledged: BTreeMap<Member, u64>,
     /// Alarms since it was opened.
     pub alarms: Alarms,
 }
@@ -184,6 +186,7 @@ impl Replica {
             total: core.synced_total(),
             stats: *core.stats(),
             buffered: core.buffered(),
+            unacknowledged: core.unacknowledged().collect(),
             alarms,
         })
     }

@@ -181,6 +181,13 @@ impl<B: Base> Protocol<B> {
         0
     }
 
+    /// Each peer, and how many own synced commits it has not acknowledged.
+    pub fn unacknowledged(&self) -> impl Iterator<Item = (Member, u64)> + '_ {
+        let synced = self.synced.get(self.origin);
+        let left = move |peer: &Peer| synced.saturating_sub(peer.acked.get(self.origin));
+        self.peers.peers.iter().map(move |(member, peer)| (*member, left(peer)))
+    }
+
     fn heard(
         &mut self,
         from: Member,
