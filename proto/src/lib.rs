@@ -3,7 +3,9 @@
 //! Wire types are not the domain types: each format here has a version (a byte, or the package's
 //! name), golden bytes in its tests, and a decoder that takes bytes from strangers.
 
+pub mod convert;
 pub mod errors;
+pub mod limits;
 pub mod metadata;
 mod token;
 
