@@ -15,7 +15,7 @@ use crate::scenario::{Act, Doing};
 use crate::world::{What, World};
 use orset::cart::Seen;
 use orset::{Request, VersionVector};
-use pannier_replica::protocol::{Command, Read, Refusal, Reply, Value, Write};
+use pannier_replica::protocol::{Command, NO_LANE, Read, Refusal, Reply, Value, Write};
 use std::sync::Arc;
 
 /// Times a request is sent before its client gives up.
@@ -122,13 +122,12 @@ impl World<'_> {
         let attempt = &self.history.attempts[ticket as usize];
         let (after, deadline_us) = (attempt.after.clone(), mono_us + attempt.wait_us);
         match &attempt.asked {
-            Asked::Read(object) => {
-                Command::Read(Read { object: object.clone(), after, deadline_us })
-            }
+            Asked::Read(object) => Command::Read(Read::new(object.clone(), after, deadline_us)),
             Asked::Write(at) => {
                 let Intent { op, object, request, .. } = self.history.intents[*at].clone();
                 let seen = attempt.seen.clone();
-                Command::Write(Write { op, object, request, seen, after, deadline_us })
+                let lane = NO_LANE;
+                Command::Write(Write { op, object, request, seen, after, deadline_us, lane })
             }
         }
     }

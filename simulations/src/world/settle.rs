@@ -105,7 +105,7 @@ impl World<'_> {
                     fate: (0, 0),
                     seen: None,
                 });
-                let read = Read { object: object.clone(), after, deadline_us: u64::MAX };
+                let read = Read::new(object.clone(), after, u64::MAX);
                 self.feed(place, Event::Command(ticket, Command::Read(read)))?;
             }
         }

@@ -31,7 +31,7 @@ pub use watch::Watch;
 use crate::doors::chance;
 use crate::doors::clock::Clock;
 use crate::driver::{Asked, Core, Mailbox, NotTaken, Notice, Observer, Threads};
-use crate::protocol::{Alarm, Command, Read, Stats, Write, Written};
+use crate::protocol::{Alarm, Command, NO_LANE, Read, Stats, Write, Written};
 use crate::store::directory::Directory;
 use crate::store::{Store, StoreError};
 use orset::cart::Seen;
@@ -272,14 +272,14 @@ impl Replica {
         let after = self.seen_by(session.as_ref());
         let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
         let object = object.clone();
-        let write = Write { op, object, request, seen, after, deadline_us };
+        let write = Write { op, object, request, seen, after, deadline_us, lane: NO_LANE };
         self.ask(Command::Write(write), session)
     }
 
     fn read<T: FromReply>(&self, object: &ObjectKey, session: Option<Session>) -> Pending<T> {
         let after = self.seen_by(session.as_ref());
         let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
-        let read = Read { object: object.clone(), after, deadline_us };
+        let read = Read::new(object.clone(), after, deadline_us);
         self.ask(Command::Read(read), session)
     }
 

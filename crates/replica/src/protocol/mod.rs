@@ -28,6 +28,7 @@ mod command;
 pub mod delta;
 mod message;
 mod peers;
+mod read;
 mod receive;
 mod recover;
 mod round;
@@ -35,10 +36,15 @@ mod rows;
 mod sessions;
 mod settings;
 mod time;
+mod waiting;
+mod walk;
 mod writer;
 
 pub use canary::Canary;
-pub use command::{Alarm, Command, Read, Refusal, Reply, Shown, Ticket, Value, Write, Written};
+pub use command::{
+    Alarm, Command, Lane, List, Listed, NO_LANE, Page, Read, Refusal, Reply, Shown, Ticket, Value,
+    Write, Written,
+};
 pub use message::{Message, Range};
 pub use recover::Start;
 pub use rows::{BUCKETS, Base, object_hash, row_hash};
@@ -53,6 +59,7 @@ use round::{Open, Unsynced};
 use rows::Rows;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use waiting::Waiting;
 
 /// What happens to a replica.
 #[derive(Debug)]
@@ -170,7 +177,7 @@ pub struct Protocol<B> {
     freeze_after: Option<(u64, Arc<StateBatch>)>,
     inbox: Inbox,
     peers: Peers,
-    waiting: VecDeque<(Ticket, Command)>,
+    waiting: Waiting,
     watched: BTreeMap<ObjectKey, (u64, u32)>,
     skew_alarmed: bool,
     effects: VecDeque<Effect>,

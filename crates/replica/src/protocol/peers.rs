@@ -142,7 +142,7 @@ impl<B: Base> Protocol<B> {
 
     /// Gossip, pulls and deadlines.
     pub(super) fn tick(&mut self, chance: u64, now: Now) -> Result<(), StoreError> {
-        self.expire_waiting(now);
+        self.settle_waiting(now)?;
         if now.mono_us >= self.peers.gossip_us && !self.peers.peers.is_empty() {
             self.peers.gossip_us = now.mono_us + self.settings.gossip_us;
             let at = (chance % self.peers.peers.len() as u64) as usize;
