@@ -10,6 +10,8 @@
 //! A transport is made first and the replica's mailbox with the replica, so neither can be given
 //! to the other's constructor: `attach` is where they meet, once the replica knows its member.
 
+#[cfg(feature = "server")]
+pub mod grpc;
 mod mesh;
 
 pub use mesh::{Mesh, Verdict};
