@@ -154,6 +154,14 @@ pub struct Stats {
 /// memory (a row is some 150 bytes).
 const BACKLOG: usize = 12;
 
+/// Checkpoints' worth of changed rows from which on rounds are kept small. All that has changed is
+/// frozen at once, so the more there is, the slower the next checkpoint: many short waits in place
+/// of one long one.
+const PACED_FROM: usize = 3;
+
+/// Ops in the largest of those rounds; a full load closes rounds of some 450.
+const PACED_OPS: usize = 512;
+
 /// One replica. See the file's head.
 pub struct Protocol<B> {
     member: Member,
@@ -276,8 +284,19 @@ impl<B: Base> Protocol<B> {
 
     /// Whether the open round is full: commit before the next command.
     pub fn is_round_full(&self) -> bool {
-        self.open.ops >= self.settings.round_ops as u64
+        self.open.ops >= self.round_ops() as u64
             || self.open.bytes.len() + self.open.foreign_bytes >= self.settings.round_bytes
+    }
+
+    /// Ops that the open round may hold: fewer, the further checkpoints are behind.
+    fn round_ops(&self) -> usize {
+        let (rows, most) = (self.settings.checkpoint_rows, self.settings.round_ops);
+        let behind = self.rows.live_rows().saturating_sub(PACED_FROM * rows);
+        if !self.rows.is_frozen() || behind == 0 {
+            return most;
+        }
+        let span = (BACKLOG - PACED_FROM) * rows;
+        (PACED_OPS * span.saturating_sub(behind) / span).clamp(1, most)
     }
 
     /// Whether rows changed faster than checkpoints were written: wait for `Checkpointed`.
