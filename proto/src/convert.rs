@@ -7,8 +7,7 @@
 //!
 //! V1  there and back: `Asked` -> message -> `Asked` is the identity.
 //! V2  every refusal is a `Failure` of the table that names the field; nothing has changed.
-//! V3  a page that an answer gives leads on: pages follow each other without gap or overlap, and the
-//!     contexts (`seen`) of all pages are together the context of the whole.
+//! V3  a page token leads on in the object or listing that gave it, and nowhere else.
 //!
 //! ```text
 //! message -> Asked      ask.rs      Asked -> message     body.rs

@@ -24,12 +24,9 @@ pub const IDS_MAX: u32 = 1_000;
 /// Ids of a page of a listing when the request names no number.
 pub const IDS_DEFAULT: u32 = 100;
 
-/// Bytes of one page after which no further line is begun. A page of one line may be larger: a line
-/// takes at most some 2 MiB, its context included.
+/// Bytes of rows at which a page ends, whatever the number of lines. With a last line that is large
+/// itself, and its context, an answer stays below `MESSAGE_MAX`.
 pub const PAGE_BYTES: usize = 1 << 20;
-
-/// Entries that one line lists; a line of more says how many are left out.
-pub const ENTRIES_MAX: usize = 1_000;
 
 /// Most origins of one vector in a message between members.
 pub const ORIGINS_MAX: usize = 1 << 16;

@@ -18,7 +18,7 @@ use crate::errors::{Failure, Reason};
 use crate::limits::{IDS_DEFAULT, IDS_MAX, LINES_DEFAULT, LINES_MAX};
 use bytes::Bytes;
 use orset::codec::{Reader, put_bytes};
-use orset::{DecodeError, Kind, OBJECT_ID_MAX, ObjectKey, PRODUCT_MAX};
+use orset::{DecodeError, Kind, OBJECT_ID_MAX, ObjectKey, PRODUCT_MAX, Product};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The longest page token, in bytes.
@@ -32,7 +32,8 @@ const VERSION: u8 = 1;
 pub struct Page {
     /// Most lines, elements or ids, at least 1.
     pub size: u32,
-    /// Only those above this one, bytewise: 1 to 255 bytes. `None`: from the first.
+    /// Only those behind this one: 1 to 255 bytes. `None`: from the first. The order is that of
+    /// rows: shorter names first, names of one length bytewise.
     pub after: Option<Bytes>,
 }
 
@@ -44,6 +45,12 @@ impl Page {
 
     /// Of a counter, which has no parts.
     pub const WHOLE: Self = Self::first(1);
+
+    /// Behind which product or element, of a page of a cart or set.
+    pub fn product(&self) -> Option<Product> {
+        // Within a product's bounds, as every place that a token names.
+        self.after.as_ref().and_then(|after| Product::new(after).ok())
+    }
 
     /// The part of an object that a request asks for.
     pub(super) fn of(object: &ObjectKey, size: u32, token: &Bytes) -> Result<Self, Failure> {

@@ -165,7 +165,7 @@ fn written() -> Written {
 
 fn line() -> Line {
     let entries = vec![Entry { op_id: op(), quantity: 2, attributes: b("red") }];
-    Line { product: b("lamp"), quantity: 5, entries, entries_left_out: 1 }
+    Line { product: b("lamp"), quantity: 5, entries }
 }
 
 fn cart() -> Cart {
