@@ -104,7 +104,7 @@ fn what_was_ended_is_what_the_retry_carries() {
     let wire = convert::written(&remove, false, dot, &ended, 0);
     let seen = Seen::from_bytes(&wire.ended).unwrap();
     assert_eq!(cart.remove_effect(&product(1), Some(&seen)), CartEffect::End(ended.clone()));
-    assert_eq!(convert::dot_from(&wire.dot.unwrap()), Ok(dot.unwrap()));
+    assert_eq!(convert::dot_from(&wire.dot.unwrap()).ok(), dot);
 
     let mut all = ended.clone();
     all.join(&cart.line_entries(&product(2)).into_iter().map(|(op, _)| op).collect());

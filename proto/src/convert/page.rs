@@ -32,8 +32,7 @@ const VERSION: u8 = 1;
 pub struct Page {
     /// Most lines, elements or ids, at least 1.
     pub size: u32,
-    /// Only those behind this one: 1 to 255 bytes. `None`: from the first. The order is that of
-    /// rows: shorter names first, names of one length bytewise.
+    /// Only those above this one, bytewise: 1 to 255 bytes. `None`: from the first.
     pub after: Option<Bytes>,
 }
 
