@@ -1,0 +1,3 @@
+//! x
+pub mod core;
+pub mod error;
