@@ -18,5 +18,5 @@ pub mod transport;
 
 pub use embed::{
     Alarms, Builder, Cart, CartView, Counter, Error, FromReply, NextMove, OpenError, Pending,
-    Replica, Session, Set, SetView, Settings, StateChange, Status, Watch,
+    Replica, Session, Set, SetView, Settings, Snapshot, StateChange, Status, Watch,
 };

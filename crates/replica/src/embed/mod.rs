@@ -17,6 +17,7 @@
 mod builder;
 mod error;
 mod handles;
+mod histogram;
 mod pending;
 mod session;
 mod watch;
@@ -24,13 +25,15 @@ mod watch;
 pub use builder::{Builder, Settings};
 pub use error::{Error, NextMove, OpenError, StateChange};
 pub use handles::{Cart, Counter, Set};
+use histogram::Histogram;
+pub use histogram::Snapshot;
 pub use pending::{CartView, FromReply, Pending, SetView};
 pub use session::Session;
 pub use watch::Watch;
 
 use crate::doors::chance;
 use crate::doors::clock::Clock;
-use crate::driver::{Asked, Core, Mailbox, NotTaken, Notice, Observer, Threads};
+use crate::driver::{Answer, Asked, Core, Mailbox, NotTaken, Notice, Observer, Threads};
 use crate::protocol::{Alarm, Command, NO_LANE, Read, Stats, Write, Written};
 use crate::store::directory::Directory;
 use crate::store::{Store, StoreError};
@@ -73,6 +76,8 @@ struct Inner {
 struct Listeners {
     watchers: Watchers,
     alarms: Mutex<Alarms>,
+    /// How long appending and syncing a round took, in microseconds.
+    sync_us: Histogram,
 }
 
 /// Alarms since the replica was opened.
@@ -101,6 +106,10 @@ impl Observer for Listeners {
         }
         alarms.last.push(alarm.clone());
     }
+
+    fn synced(&self, took_us: u64) {
+        self.sync_us.note(took_us);
+    }
 }
 
 /// Where a replica stands.
@@ -120,6 +129,8 @@ pub struct Status {
     pub buffered: usize,
     /// Of each other member, how many own commits it has not acknowledged.
     pub unacknowledged: BTreeMap<Member, u64>,
+    /// How long appending and syncing a round took.
+    pub sync_times: Snapshot,
     /// Alarms since it was opened.
     pub alarms: Alarms,
 }
@@ -179,6 +190,7 @@ impl Replica {
     pub fn status(&self) -> Result<Status, Error> {
         let alarms =
             self.inner.watchers.alarms.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sync_times = self.inner.watchers.sync_us.snapshot();
         self.inspect(move |core| Status {
             member: core.member(),
             origin: core.origin(),
@@ -187,6 +199,7 @@ impl Replica {
             stats: *core.stats(),
             buffered: core.buffered(),
             unacknowledged: core.unacknowledged().collect(),
+            sync_times,
             alarms,
         })
     }
@@ -224,7 +237,7 @@ impl Replica {
 
     fn ask<T: FromReply>(&self, command: Command, session: Option<Session>) -> Pending<T> {
         let (answer, receive) = oneshot::channel();
-        match self.inner.mailbox.command(Asked { command, answer }) {
+        match self.inner.mailbox.command(Asked { command, answer: Answer::Once(answer) }) {
             Ok(()) => Pending::waiting(receive, session),
             Err(NotTaken::Busy) => Pending::failed(Error::Busy),
             Err(NotTaken::Closed) => Pending::failed(Error::Closed),

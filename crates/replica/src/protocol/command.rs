@@ -65,8 +65,7 @@ pub struct Read {
     pub lane: Lane,
 }
 
-/// Lines of a cart or elements of a set, in the order of their rows: shorter names first, names of
-/// one length bytewise.
+/// Lines of a cart or elements of a set, ascending bytewise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// Behind this product; `None`: from the first.
@@ -79,7 +78,7 @@ pub struct Page {
 }
 
 /// A question for the names of objects: those that show something, and every counter that was ever
-/// counted. In the order of their rows: shorter ids first, ids of one length bytewise.
+/// counted. Ascending bytewise.
 #[derive(Clone, Debug)]
 pub struct List {
     /// Of this kind.

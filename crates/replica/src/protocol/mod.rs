@@ -23,9 +23,11 @@
 //! driver drops the protocol, and recovery starts from the synced log.
 
 mod apply;
+mod by_name;
 mod canary;
 mod command;
 pub mod delta;
+mod listing;
 mod message;
 mod peers;
 mod read;
