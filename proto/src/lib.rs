@@ -2,6 +2,14 @@
 //!
 //! Wire types are not the domain types: each format here has a version (a byte, or the package's
 //! name), golden bytes in its tests, and a decoder that takes bytes from strangers.
+//!
+//! | question | file |
+//! | --- | --- |
+//! | what is said, in which bounds? | `proto/pannier/v1/`, `limits.rs` |
+//! | what does a message mean? | `convert.rs` |
+//! | what went wrong, and what now? | `errors/table.rs` |
+//! | what does a session carry along? | `token.rs`, `metadata.rs` |
+//! | how do I write a client? | `docs/client-protocol.md` |
 
 pub mod convert;
 pub mod errors;

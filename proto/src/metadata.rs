@@ -1,11 +1,12 @@
 //! Names and bounds of what travels in gRPC metadata, beside the messages.
 //!
-//! Routing must not decode bodies, so the two things that a gateway routes by are metadata. Both are
-//! binary: the names end in `-bin`, and gRPC carries them in base64.
+//! Routing must not decode bodies, so the two things that a gateway routes by are metadata. Both
+//! are binary: the names end in `-bin`, and gRPC carries them in base64.
 //!
 //! On a unary call the token is the session itself, in the request and in the response's initial
 //! metadata (of an error LOST: in its trailers). A watch and an Execute stream carry sessions in
-//! their messages; there the request's metadata only says where to route, and the response has none.
+//! their messages; there the request's metadata only says where to route, and the response has
+//! none.
 
 use crate::errors::{Failure, Reason};
 use crate::token::{TOKEN_MAX, Token};

@@ -11,8 +11,8 @@
 //! lines to skip would show a line twice, or never, when another comes or goes before it.
 //!
 //! P1  strict: what is taken in would be written again, byte by byte.
-//! P2  of another object, kind or namespace: refused. (The scope's hash finds mistakes, not forgery;
-//!     a forged token only names a place in what its holder may read anyway.)
+//! P2  of another object, kind or namespace: refused. (The scope's hash finds mistakes, not
+//!     forgery; a forged token only names a place in what its holder may read anyway.)
 
 use crate::errors::{Failure, Reason};
 use crate::limits::{IDS_DEFAULT, IDS_MAX, LINES_DEFAULT, LINES_MAX};

@@ -1,8 +1,8 @@
 //! Golden bytes: what clients and members of every version say to each other.
 //!
-//! A change here is a change of the wire. A field's number and type, an enum's number and a method's
-//! name may be added, never changed. `golden.txt` holds the bytes, one line a sample; `samples.rs`
-//! holds the values.
+//! A change here is a change of the wire. Fields, enum values and methods may be added; a number, a
+//! type or a method's name is never changed. `golden.txt` holds the bytes, one line a sample;
+//! `samples.rs` holds the values.
 //!
 //! G1  each sample has the bytes that are written down, and they read back as the same.
 //! G2  the samples are of every message of the package, and set every field of it.
