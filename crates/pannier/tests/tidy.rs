@@ -29,16 +29,24 @@ const BASES: [&str; 6] =
     ["", "crates/orset/src", "crates/replica/src", "crates/pannier/src", "simulations/src", "docs"];
 
 /// Which crates of the workspace a crate may name, and no others.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("orset", &[]),
     ("pannier-proto", &["orset"]),
     ("pannier-gateway", &["orset", "pannier-proto"]),
+    ("pannier-client", &["orset", "pannier-proto"]),
     ("pannier-replica", &["orset", "pannier-proto"]),
     ("pannier-simulations", &["orset", "pannier-proto", "pannier-gateway", "pannier-replica"]),
     ("pannier-benches", &["orset", "pannier-proto", "pannier-gateway", "pannier-replica"]),
     (
         "pannier",
-        &["orset", "pannier-proto", "pannier-gateway", "pannier-replica", "pannier-simulations"],
+        &[
+            "orset",
+            "pannier-proto",
+            "pannier-client",
+            "pannier-gateway",
+            "pannier-replica",
+            "pannier-simulations",
+        ],
     ),
 ];
 

@@ -6,11 +6,14 @@
 //! from the events alone, and `report` says how it went: none of these knows the store, a clock or
 //! a socket. `run` brings them together with three replicas; its head says what is where.
 
+mod checks;
 mod compare;
 mod day;
 mod dispatch;
+mod embedded;
 mod events;
 mod floor;
+mod options;
 mod oracle;
 mod plan;
 mod progress;
@@ -18,10 +21,12 @@ mod report;
 mod rows;
 mod run;
 mod sabotage;
+mod shop;
 mod shopper;
 mod splitmix;
 mod synthetic;
 mod tasks;
 mod world;
 
-pub use run::{Options, run};
+pub use options::Options;
+pub use run::run;

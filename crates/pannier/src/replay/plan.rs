@@ -41,7 +41,7 @@ impl Region {
 
     /// Its name, for people.
     pub fn name(self) -> &'static str {
-        ["paris", "oregon", "tokyo"][self.index()]
+        ["eu", "us", "ap"][self.index()]
     }
 
     /// The one replica that stands there.

@@ -2,11 +2,53 @@
 
 use super::ask::{Ask, Call};
 use crate::hex;
-use orset::OpId;
-use orset::cart::{Line, Seen};
-use pannier_replica::protocol::{Value, Written};
+use orset::cart::Seen;
+use orset::{OpId, Product};
+use pannier_proto::Token;
 use serde::Serialize;
 use std::fmt;
+
+/// What a change did, as the library says it.
+#[derive(Clone, Debug, Default)]
+pub struct Did {
+    /// The commit; none if the op was known already.
+    pub dot: Option<String>,
+    /// Units that a decrement took.
+    pub taken: u64,
+    /// What a retry must carry.
+    pub seen: Option<Seen>,
+}
+
+/// What an object shows, as the library says it.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Of a cart: product, quantity, attributes of what makes it up; and what was shown.
+    Cart(Vec<(Product, u64, Vec<Vec<u8>>)>, Seen),
+    /// Elements, and what was shown.
+    Set(Vec<Product>, Seen),
+    /// A sum.
+    Counter(i128),
+}
+
+/// The session after an answer.
+#[derive(Clone, Debug)]
+pub struct After {
+    /// As it goes on.
+    pub token: Vec<u8>,
+    /// Whether a file keeps it: then nobody has to copy it.
+    pub is_kept: bool,
+}
+
+impl After {
+    fn hex(&self) -> String {
+        hex::encode(&self.token)
+    }
+
+    /// Who served, for people.
+    fn home(&self) -> Option<String> {
+        Some(Token::decode(&self.token).ok()?.home?.to_string())
+    }
+}
 
 /// Bytes as text: what is no text is replaced.
 fn text(bytes: &[u8]) -> String {
@@ -40,33 +82,55 @@ pub struct Done {
     /// What a retry must carry as `--seen`.
     #[serde(skip_serializing_if = "Option::is_none")]
     seen: Option<String>,
-    /// The session from here on.
-    session: String,
+    #[serde(flatten)]
+    session: Session,
 }
 
-impl Done {
-    /// From the library's answer.
-    pub fn new(
-        call: &Call,
-        op: OpId,
-        written: &Written,
-        seen: Option<Seen>,
-        session: String,
-    ) -> Self {
-        let taken = matches!(call.ask, Ask::Decrement(..)).then_some(written.taken);
-        Self {
-            did: did(call, written.taken),
-            op_id: op.to_string(),
-            known: written.dot.is_none(),
-            dot: written.dot.map(|dot| dot.to_string()),
-            taken,
-            seen: seen.map(|seen| hex::encode(&seen.to_bytes())),
-            session,
+/// The session's part of an answer.
+#[derive(Debug, Serialize)]
+pub struct Session {
+    /// The member that served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    served_by: Option<String>,
+    /// The session from here on.
+    session: String,
+    #[serde(skip)]
+    is_kept: bool,
+}
+
+impl From<After> for Session {
+    fn from(after: After) -> Self {
+        Self { served_by: after.home(), session: after.hex(), is_kept: after.is_kept }
+    }
+}
+
+impl fmt::Display for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.served_by, self.is_kept) {
+            (Some(member), true) => writeln!(f, "  served by {member}"),
+            (None, true) => Ok(()),
+            (_, false) => writeln!(f, "  session  {}", self.session),
         }
     }
 }
 
-fn did(call: &Call, taken: u64) -> String {
+impl Done {
+    /// From the library's answer.
+    pub fn new(call: &Call, op: OpId, did: Did, after: After) -> Self {
+        let Did { dot, taken, seen } = did;
+        Self {
+            did: words(call, taken),
+            op_id: op.to_string(),
+            known: dot.is_none(),
+            dot,
+            taken: matches!(call.ask, Ask::Decrement(..)).then_some(taken),
+            seen: seen.map(|seen| hex::encode(&seen.to_bytes())),
+            session: after.into(),
+        }
+    }
+}
+
+fn words(call: &Call, taken: u64) -> String {
     let id = printable(&text(&call.id));
     let name = |bytes: &[u8]| printable(&text(bytes));
     match &call.ask {
@@ -92,11 +156,11 @@ impl fmt::Display for Done {
         if let Some(seen) = &self.seen {
             writeln!(f, "  seen     {seen}")?;
         }
-        writeln!(f, "  session  {}", self.session)
+        fmt::Display::fmt(&self.session, f)
     }
 }
 
-/// What an object shows.
+/// What an object shows, in words.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Show {
@@ -109,7 +173,8 @@ pub enum Show {
         /// What the next op on the whole cart gives back.
         seen: String,
         /// The session from here on.
-        session: String,
+        #[serde(flatten)]
+        session: Session,
     },
     /// A set.
     Set {
@@ -120,7 +185,8 @@ pub enum Show {
         /// What the next op on the set gives back.
         seen: String,
         /// The session from here on.
-        session: String,
+        #[serde(flatten)]
+        session: Session,
     },
     /// A counter.
     Counter {
@@ -129,7 +195,8 @@ pub enum Show {
         /// Its value.
         value: i128,
         /// The session from here on.
-        session: String,
+        #[serde(flatten)]
+        session: Session,
     },
 }
 
@@ -142,35 +209,33 @@ pub struct ShownLine {
     seen: String,
 }
 
-impl ShownLine {
-    fn new(line: &Line) -> Self {
-        let mut seen = Seen::new();
-        seen.add_line(line.product.clone(), line.seen.clone());
-        let attributes = line.entries.iter().map(|entry| &entry.attributes);
-        Self {
-            product: text(line.product.as_bytes()),
-            quantity: line.quantity,
-            attributes: attributes.filter(|it| !it.is_empty()).map(|it| text(it)).collect(),
-            seen: hex::encode(&seen.to_bytes()),
-        }
-    }
-}
-
 impl Show {
     /// From the library's answer.
-    pub fn new(call: &Call, value: Value, session: String) -> Self {
-        let id = text(&call.id);
+    pub fn new(call: &Call, value: Value, after: After) -> Self {
+        let (id, session) = (text(&call.id), after.into());
+        let shown = |seen: &Seen| hex::encode(&seen.to_bytes());
         match value {
-            Value::Cart(lines, seen) => Self::Cart {
-                cart: id,
-                lines: lines.iter().map(ShownLine::new).collect(),
-                seen: hex::encode(&seen.to_bytes()),
-                session,
-            },
+            Value::Cart(lines, seen) => {
+                let line = |(product, quantity, attributes): (Product, u64, Vec<Vec<u8>>)| {
+                    let mut own = Seen::new();
+                    if let Some(ids) = seen.line(&product) {
+                        own.add_line(product.clone(), ids.clone());
+                    }
+                    let attributes = attributes.iter().filter(|it| !it.is_empty());
+                    ShownLine {
+                        product: text(product.as_bytes()),
+                        quantity,
+                        attributes: attributes.map(|it| text(it)).collect(),
+                        seen: shown(&own),
+                    }
+                };
+                let lines = lines.into_iter().map(line).collect();
+                Self::Cart { cart: id, lines, seen: shown(&seen), session }
+            }
             Value::Set(elements, seen) => Self::Set {
                 set: id,
                 elements: elements.iter().map(|element| text(element.as_bytes())).collect(),
-                seen: hex::encode(&seen.to_bytes()),
+                seen: shown(&seen),
                 session,
             },
             Value::Counter(value) => Self::Counter { counter: id, value, session },
@@ -180,6 +245,7 @@ impl Show {
 
 impl fmt::Display for Show {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What was shown is long, and who keeps the session in a file reads it from the JSON.
         match self {
             Self::Cart { cart, lines, seen, session } => {
                 let units: u64 = lines.iter().map(|line| line.quantity).sum();
@@ -188,19 +254,28 @@ impl fmt::Display for Show {
                     let attributes = line.attributes.join(", ");
                     let words = format!("{} {attributes}", line.product);
                     writeln!(f, "  {:>6}  {}", line.quantity, printable(words.trim_end()))?;
-                    writeln!(f, "          seen {}", line.seen)?;
+                    if !session.is_kept {
+                        writeln!(f, "          seen {}", line.seen)?;
+                    }
                 }
-                writeln!(f, "  seen     {seen}\n  session  {session}")
+                if !session.is_kept {
+                    writeln!(f, "  seen     {seen}")?;
+                }
+                fmt::Display::fmt(session, f)
             }
             Self::Set { set, elements, seen, session } => {
                 writeln!(f, "{}: {} elements", printable(set), elements.len())?;
                 for element in elements {
                     writeln!(f, "  {}", printable(element))?;
                 }
-                writeln!(f, "  seen     {seen}\n  session  {session}")
+                if !session.is_kept {
+                    writeln!(f, "  seen     {seen}")?;
+                }
+                fmt::Display::fmt(session, f)
             }
             Self::Counter { counter, value, session } => {
-                writeln!(f, "{}: {value}\n  session  {session}", printable(counter))
+                writeln!(f, "{}: {value}", printable(counter))?;
+                fmt::Display::fmt(session, f)
             }
         }
     }
