@@ -65,7 +65,9 @@ mod tests {
             watchers_max: _,
             catch_up: _,
             tick: _,
+            engine: _,
             fjall,
+            sled: _,
         } = Settings::default();
         let ProtocolSettings {
             members: _,

@@ -4,10 +4,10 @@ use super::{Inner, Listeners, OpenError, Replica};
 use crate::doors::{chance, clock::Clock};
 use crate::driver::{Mailbox, spawn};
 use crate::protocol::{Protocol, ProtocolSettings, Start};
-use crate::store::Store;
 use crate::store::directory::Directory;
-use crate::store::fjall::{FjallSettings, FjallStore};
+use crate::store::fjall::FjallSettings;
 use crate::store::memory::MemoryDisk;
+use crate::store::{self, EngineKind, SledSettings, Store};
 use crate::transport::{Attached, Mesh, Transport};
 use orset::Member;
 use std::path::{Path, PathBuf};
@@ -29,8 +29,13 @@ pub struct Settings {
     pub catch_up: Duration,
     /// Time between two ticks: the grain of gossip, pulls and deadlines.
     pub tick: Duration,
+    /// Which engine is to keep the directory. None: the one that it remembers, or fjall when it is
+    /// new. A directory that another engine keeps is refused.
+    pub engine: Option<EngineKind>,
     /// The engine's own, when the engine is fjall.
     pub fjall: FjallSettings,
+    /// The engine's own, when the engine is sled.
+    pub sled: SledSettings,
 }
 
 impl Default for Settings {
@@ -42,15 +47,17 @@ impl Default for Settings {
             watchers_max: 65_536,
             catch_up: Duration::from_secs(1),
             tick: Duration::from_millis(10),
+            engine: None,
             fjall: FjallSettings::default(),
+            sled: SledSettings::default(),
         }
     }
 }
 
 /// Where the bytes go.
-enum Engine {
+enum Place {
     /// On disk, below this directory.
-    Fjall(PathBuf),
+    Directory(PathBuf),
     /// In memory, for tests: the "disk" outlives the replica and nothing else.
     Memory(MemoryDisk),
 }
@@ -58,7 +65,7 @@ enum Engine {
 /// Puts a replica together.
 #[derive(Default)]
 pub struct Builder {
-    engine: Option<Engine>,
+    place: Option<Place>,
     member: Option<Member>,
     members: Vec<Member>,
     transport: Option<Arc<dyn Transport>>,
@@ -73,14 +80,14 @@ impl Builder {
     /// On disk, in this directory: made if it is not there.
     #[must_use]
     pub fn directory(mut self, path: impl AsRef<Path>) -> Self {
-        self.engine = Some(Engine::Fjall(path.as_ref().to_owned()));
+        self.place = Some(Place::Directory(path.as_ref().to_owned()));
         self
     }
 
     /// In memory, on this disk.
     #[must_use]
     pub fn memory(mut self, disk: &MemoryDisk) -> Self {
-        self.engine = Some(Engine::Memory(disk.clone()));
+        self.place = Some(Place::Memory(disk.clone()));
         self
     }
 
@@ -111,7 +118,7 @@ impl Builder {
     /// Opens it: recovers what is on disk and takes a new origin.
     pub fn open(self) -> Result<Replica, OpenError> {
         let mut settings = self.settings;
-        let engine = self.engine.ok_or_else(|| {
+        let place = self.place.ok_or_else(|| {
             OpenError::Setting("a replica needs a directory (or a memory disk)".into())
         })?;
         for (name, value) in [
@@ -124,13 +131,14 @@ impl Builder {
             }
         }
         let fresh = chance::member()?;
-        let (member, directory, store): (Member, Option<Directory>, Arc<dyn Store>) = match engine {
-            Engine::Fjall(path) => {
-                let directory = Directory::open(&path, self.member, fresh, "fjall")?;
-                let store = FjallStore::open(directory.path(), &settings.fjall)?;
-                (directory.member(), Some(directory), Arc::new(store))
+        let (member, directory, store): (Member, Option<Directory>, Arc<dyn Store>) = match place {
+            Place::Directory(path) => {
+                let directory = Directory::open(&path, self.member, fresh, settings.engine)?;
+                let (engine, path) = (directory.engine(), directory.path());
+                let store = store::open(engine, path, &settings.fjall, &settings.sled)?;
+                (directory.member(), Some(directory), store)
             }
-            Engine::Memory(disk) => (self.member.unwrap_or(fresh), None, Arc::new(disk.open()?)),
+            Place::Memory(disk) => (self.member.unwrap_or(fresh), None, Arc::new(disk.open()?)),
         };
         settings.protocol.members =
             if self.members.is_empty() { vec![member] } else { self.members };

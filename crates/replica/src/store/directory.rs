@@ -24,7 +24,7 @@
 //! L3  A format newer than ours is refused as such, before its checksum is looked at: how a newer
 //!     one computes it is not for us to know.
 
-use super::StoreError;
+use super::{EngineKind, StoreError};
 use orset::Member;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -46,6 +46,7 @@ const IDENTITY_BYTES_MAX: u64 = 4096;
 pub struct Directory {
     path: PathBuf,
     member: Member,
+    engine: EngineKind,
     _lock: File,
 }
 
@@ -53,22 +54,22 @@ impl Directory {
     /// Locks the directory at `path` and learns whose it is.
     ///
     /// A path that does not exist, or is empty, becomes the directory of `member`, or of `fresh`
-    /// when no member is named. One that exists must be that of `member`, when one is named, and
-    /// of `engine` (a word of letters, digits, `-` and `.`).
+    /// when no member is named, kept by `engine`, or by the default one when none is named. One
+    /// that exists must be that of `member` and of `engine`, where they are named.
     ///
     /// # Errors
     ///
-    /// `InUse`; `Format` for a directory that is not ours, is newer, or belongs to another member
-    /// or engine; `Corrupted` for an identity file that was damaged; `Io`. Nothing was changed.
+    /// `InUse`; `Format` for a directory that is not ours, is newer, or belongs to another member;
+    /// `OtherEngine`, `EngineNotBuilt`; `Corrupted` for an identity file that was damaged; `Io`.
+    /// Nothing was changed.
     pub fn open(
         path: &Path,
         member: Option<Member>,
         fresh: Member,
-        engine: &str,
+        engine: Option<EngineKind>,
     ) -> Result<Self, StoreError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-        if engine.is_empty() || !engine.chars().all(plain) {
-            return Err(StoreError::Refused(format!("{engine:?} is no name for an engine")));
+        if let Some(engine) = engine.filter(|engine| !engine.is_built()) {
+            return Err(StoreError::EngineNotBuilt(engine));
         }
         // Looked at before anything is created: a directory that is not ours gets no lock file.
         if !is_ours_or_empty(path)? {
@@ -84,30 +85,35 @@ impl Directory {
             Some(text) => Some(parse(path, &text)?),
             None => None,
         };
-        let member = match found {
+        let (member, engine) = match found {
             None => {
-                let member = member.unwrap_or(fresh);
+                let (member, engine) = (member.unwrap_or(fresh), engine.unwrap_or_default());
                 write(path, &text_of(member, engine))
                     .map_err(|source| io_error(&identity, source))?;
-                member
+                (member, engine)
             }
             Some((found, _)) if member.is_some_and(|member| member != found) => {
                 return Err(format_error(path, format!("it belongs to member {found}")));
             }
-            Some((_, other)) if other != engine => {
-                return Err(format_error(
-                    path,
-                    format!("it was written by engine {other}, and {engine} cannot read it"),
-                ));
-            }
-            Some((found, _)) => found,
+            Some((found, kept_by)) => match engine {
+                Some(asked) if asked != kept_by => {
+                    let path = path.display().to_string();
+                    return Err(StoreError::OtherEngine { path, kept_by, asked });
+                }
+                _ => (found, kept_by),
+            },
         };
-        Ok(Self { path: path.to_owned(), member, _lock: lock })
+        Ok(Self { path: path.to_owned(), member, engine, _lock: lock })
     }
 
     /// Whose directory it is.
     pub fn member(&self) -> Member {
         self.member
+    }
+
+    /// What keeps it.
+    pub fn engine(&self) -> EngineKind {
+        self.engine
     }
 
     /// Where it is; the engine's files go here.
@@ -186,7 +192,7 @@ fn read(identity: &Path) -> Result<Option<String>, StoreError> {
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<(Member, String), StoreError> {
+fn parse(path: &Path, text: &str) -> Result<(Member, EngineKind), StoreError> {
     let identity = path.join(IDENTITY);
     let mut lines = text.lines();
     let mut field = |name: &str| {
@@ -214,7 +220,7 @@ fn parse(path: &Path, text: &str) -> Result<(Member, String), StoreError> {
         _ => return Err(damaged(&identity, "its format is no number that we know")),
     }
     let member = field("member")?;
-    let engine = field("engine")?.to_owned();
+    let engine = field("engine")?;
     let check = field("check")?;
     let covered = text.len().checked_sub("check ".len() + check.len() + 1);
     let sum = covered.and_then(|length| text.get(..length)).map(check_of);
@@ -222,10 +228,14 @@ fn parse(path: &Path, text: &str) -> Result<(Member, String), StoreError> {
         return Err(damaged(&identity, "its checksum does not match"));
     }
     let member = Uuid::parse_str(member).map_err(|_| damaged(&identity, "no member in it"))?;
+    // Whole, and yet unknown: written by a build that has an engine more.
+    let engine = engine.parse().map_err(|_| {
+        format_error(path, format!("it is kept by engine {engine}, which this build does not know"))
+    })?;
     Ok((Member::from(member), engine))
 }
 
-fn text_of(member: Member, engine: &str) -> String {
+fn text_of(member: Member, engine: EngineKind) -> String {
     let mut text = format!("{TITLE}\nformat {FORMAT}\nmember {member}\nengine {engine}\n");
     let check = check_of(&text);
     text.push_str(&format!("check {check}\n"));

@@ -1,4 +1,4 @@
-//! Keys of the log, and the arithmetic of key ranges.
+//! Keys of the log, and the arithmetic of key ranges, for every engine that orders its keys.
 //!
 //! A log key is the origin's 16 bytes and the seq as 8 bytes, big-endian, so that the order of the
 //! bytes is the order of `(origin, seq)` and one origin's deltas are one range. Little-endian would
@@ -8,7 +8,7 @@
 //! 0xff, an `after` outside the prefix, an empty range, which the engine answers with a panic) are
 //! what a scan gets wrong, and they can be tested without a disk.
 
-use super::super::StoreError;
+use super::StoreError;
 use orset::Origin;
 use std::ops::Bound;
 
