@@ -73,9 +73,6 @@ pub enum Error {
         /// As for `TimedOut`.
         state: StateChange,
     },
-    /// This session has made 2^32 op ids.
-    #[error("the session has no op ids left; begin another")]
-    OpIdsExhausted,
     /// The system gave no random bits, without which there are no op ids.
     #[error("no random bits: {0}")]
     NoChance(String),
@@ -94,7 +91,6 @@ impl Error {
             | Self::Setting(_)
             | Self::Unreachable { .. }
             | Self::TooMany { .. }
-            | Self::OpIdsExhausted
             | Self::NoChance(_) => StateChange::None,
         }
     }
@@ -108,7 +104,7 @@ impl Error {
             Self::Bounds(_) | Self::Other { .. } | Self::BadAnswer(_) => NextMove::MendRequest,
             Self::TooMany { .. } => NextMove::MendRequest,
             Self::Setting(_) | Self::Closed { .. } => NextMove::MendSettings,
-            Self::Token(_) | Self::OpIdsExhausted => NextMove::NewSession,
+            Self::Token(_) => NextMove::NewSession,
         }
     }
 
@@ -131,17 +127,23 @@ impl Error {
             | Self::BadAnswer(_)
             | Self::TooMany { .. }
             | Self::Closed { .. }
-            | Self::OpIdsExhausted
             | Self::NoChance(_) => None,
         }
     }
 }
 
-/// Whether a code alone says that trying again may help.
+/// Whether a code alone says that trying again may help. (Networks, proxies and gRPC libraries say
+/// CANCELLED, INTERNAL and UNKNOWN of a connection that broke.)
 pub const fn is_temporary(code: Code) -> bool {
     matches!(
         code,
-        Code::Unavailable | Code::ResourceExhausted | Code::Aborted | Code::DeadlineExceeded
+        Code::Unavailable
+            | Code::ResourceExhausted
+            | Code::Aborted
+            | Code::DeadlineExceeded
+            | Code::Cancelled
+            | Code::Internal
+            | Code::Unknown
     )
 }
 

@@ -28,6 +28,7 @@ mod body;
 mod kept;
 mod known;
 mod recover;
+mod resume;
 mod session;
 mod settings;
 mod slab;
@@ -38,6 +39,7 @@ mod verdict;
 
 pub use backoff::{Backoff, Dice};
 pub use body::{Body, Class};
+pub use resume::{Next, Resume};
 pub use settings::{CoreSettings, KEPT_COST, Mode, STREAMS_MAX};
 pub use stream::Phase;
 pub use verdict::{Judged, Verdict, judge, judge_error};
@@ -168,6 +170,7 @@ pub struct Core<D> {
     tag: u32,
     wake_us: u64,
     freed: u32,
+    closed: bool,
 }
 
 impl<D> Core<D> {
@@ -188,6 +191,7 @@ impl<D> Core<D> {
             tag: 0,
             wake_us: u64::MAX,
             freed: 0,
+            closed: false,
             streams,
             settings,
         };

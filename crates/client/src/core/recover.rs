@@ -39,27 +39,45 @@ impl<D> Core<D> {
             }
             return;
         }
-        let was_read = session.known.floor().get(origin) > have;
-        match (was_read, session.mode) {
-            (true, Mode::Causal) => {
-                self.hold(number, after_us, now_us);
-                self.move_on(number);
-                return;
-            }
-            (true, Mode::OwnWrites) => {
-                session.known.cut(origin, have);
-                session.regressed = true;
-                session.regressions += 1;
-            }
-            (false, _) => {}
+        if !self.give_way(number, origin, have, now_us) {
+            self.hold(number, after_us, now_us);
+            self.move_on(number);
+            return;
         }
-        let again_and_again = session.failures > 0;
-        self.write_again(number, |place| place.is_beyond(origin, have), now_us);
-        if again_and_again {
+        let Some(session) = self.sessions.get_mut(number) else { return };
+        if session.failures > 0 {
             self.hold(number, 0, now_us);
-        } else if let Some(session) = self.sessions.get_mut(number) {
+        } else {
             session.failures = 1;
         }
+    }
+
+    /// Whether some of the session's writes are being sent again and not answered yet.
+    pub fn is_writing_again(&self, number: u32) -> bool {
+        let Some(session) = self.sessions.get(number) else { return false };
+        let again = |number| self.kept.get(number).is_some_and(|op| op.again);
+        session.kept.numbers().any(again)
+    }
+
+    /// A replica has no more of `origin` than `have`: does the session go on without the rest? What
+    /// it wrote is then sent again. `false`: it has read more than that, and waits.
+    pub fn give_way(&mut self, number: u32, origin: Origin, have: u64, now_us: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(number) else { return false };
+        if session.known.needs(origin) <= have {
+            return true;
+        }
+        if session.known.floor().get(origin) > have {
+            match session.mode {
+                Mode::Causal => return false,
+                Mode::OwnWrites => {
+                    session.known.cut(origin, have);
+                    session.regressed = true;
+                    session.regressions += 1;
+                }
+            }
+        }
+        self.write_again(number, |place| place.is_beyond(origin, have), now_us);
+        true
     }
 
     /// A command sent with `sent` was answered LOST, with what is left of its token.
@@ -73,9 +91,27 @@ impl<D> Core<D> {
     ) {
         let Some(number) = self.calls.get(at).map(|call| call.session) else { return };
         let Some(session) = self.sessions.get_mut(number) else { return };
-        let (Ok(left), Ok(asked)) = (Token::decode(token), Token::decode(sent)) else {
-            return self.finish(at, error);
-        };
+        let told = session.known.token() != *sent;
+        match self.cut_to(number, token, sent, now_us) {
+            Some(true) => self.finish(at, error),
+            Some(false) => self.requeue(at),
+            // Another call of the session has been told already. If not, the server is confused.
+            None if told => self.requeue(at),
+            None => self.finish(at, error),
+        }
+    }
+
+    /// Of what was asked for with `sent`, only `token` is left anywhere. Returns whether the caller
+    /// must be told: it has read some of it. `None`: nothing of it is asked for any more.
+    pub fn cut_to(
+        &mut self,
+        number: u32,
+        token: &Bytes,
+        sent: &Bytes,
+        now_us: u64,
+    ) -> Option<bool> {
+        let session = self.sessions.get_mut(number)?;
+        let (left, asked) = (Token::decode(token).ok()?, Token::decode(sent).ok()?);
         let mut gone = Vec::new();
         let mut was_read = false;
         for dot in asked.vector.iter() {
@@ -86,9 +122,7 @@ impl<D> Core<D> {
             }
         }
         if gone.is_empty() {
-            // Another call of the session has been told already. If not, the server is confused.
-            let told = session.known.token() != *sent;
-            return if told { self.requeue(at) } else { self.finish(at, error) };
+            return None;
         }
         let tell = was_read && session.mode == Mode::Causal;
         if was_read && !tell {
@@ -97,7 +131,7 @@ impl<D> Core<D> {
         }
         let missing = |place: &Place| gone.iter().any(|(origin, to)| place.is_beyond(*origin, *to));
         self.write_again(number, missing, now_us);
-        if tell { self.finish(at, error) } else { self.requeue(at) }
+        Some(tell)
     }
 
     /// Sends the session's kept writes again, from the first that `missing` names on (R1); if it
@@ -115,7 +149,7 @@ impl<D> Core<D> {
         let stay = stay.iter().filter_map(|number| self.kept.get(*number));
         // Where one stood that is being sent again already is no longer asked for.
         session.known.lower_to(stay.filter(|op| !op.again).map(|op| &op.place));
-        for number in again.to_vec() {
+        for &number in again {
             if self.kept.get(number).is_some_and(|op| !op.again) {
                 self.submit_kept(number, now_us);
             }

@@ -1,10 +1,11 @@
 //! From the service to the wire: sessions, calls, and what leaves in one message.
 
-use super::kept::KeptOp;
+use super::kept::{Kept, KeptOp};
 use super::known::Known;
 use super::session::{Call, Session};
 use super::settings::Mode;
-use super::stream::{Phase, place};
+use super::slab::Slab;
+use super::stream::{Phase, Stream, place};
 use super::{Ask, Core, Effect, Envelope};
 use crate::error::Error;
 use bytes::Bytes;
@@ -17,6 +18,9 @@ const FRAME: usize = 32;
 impl<D> Core<D> {
     /// A session, new (`token` is empty) or gone on with.
     pub fn begin(&mut self, token: &[u8], mode: Mode) -> Result<u32, Error> {
+        if self.closed {
+            return Err(Error::Closed { state: StateChange::None });
+        }
         let max = self.settings.sessions_max;
         if self.sessions.len() >= max {
             return Err(Error::TooMany { what: "sessions", max });
@@ -30,6 +34,29 @@ impl<D> Core<D> {
             it.ended = true;
             self.free_if_over(session);
         }
+    }
+
+    /// The client is over: every call is done, `Closed`, and nothing more goes out.
+    pub fn close(&mut self) {
+        let calls: Vec<u32> = self.calls.iter().map(|(at, _)| at).collect();
+        for at in calls {
+            let Some(call) = self.calls.remove(at) else { continue };
+            self.freed += call.slots;
+            let unsure = call.body.is_write() && (call.unsure || call.sent.is_some());
+            let state = if unsure { StateChange::Unknown } else { StateChange::None };
+            if let Some(done) = call.done {
+                self.effects.push_back(Effect::Done(done, Err(Error::Closed { state })));
+            }
+        }
+        for stream in &mut self.streams {
+            *stream = Stream::new();
+        }
+        self.closed = true;
+        self.sessions = Slab::new();
+        self.kept = Kept::default();
+        self.held.clear();
+        self.nobodys.fill(None);
+        self.wake_us = u64::MAX;
     }
 
     pub(super) fn free_if_over(&mut self, number: u32) {
@@ -54,6 +81,12 @@ impl<D> Core<D> {
         self.sessions.get_mut(session).map(|session| session.known.token()).unwrap_or_default()
     }
 
+    /// Whether the session had to give something up since its last answer; asking clears it.
+    pub fn take_regressed(&mut self, session: u32) -> bool {
+        let session = self.sessions.get_mut(session);
+        session.is_some_and(|session| std::mem::take(&mut session.regressed))
+    }
+
     /// Takes note of what another session, or a watch of this one, has seen.
     pub fn learn(&mut self, session: u32, token: &Bytes) -> Result<(), TokenError> {
         self.sessions.get_mut(session).map_or(Ok(()), |session| session.known.learn(token))
@@ -68,6 +101,7 @@ impl<D> Core<D> {
     pub fn submit(&mut self, ask: Ask<D>, now_us: u64) {
         let session = match ask.session {
             Some(session) => session,
+            None if self.closed => u32::MAX,
             None => self.nobody(),
         };
         if self.sessions.get(session).is_none() {

@@ -172,7 +172,8 @@ mod tests {
             (Code::Unavailable, Some(true)),
             (Code::ResourceExhausted, Some(false)),
             (Code::InvalidArgument, None),
-            (Code::Unknown, None),
+            (Code::Unknown, Some(false)),
+            (Code::Unimplemented, None),
         ];
         for (code, again) in cases {
             let wire = v1::Failure {

@@ -6,6 +6,8 @@
 //! and nothing is shared with the client.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod world;
+
 use bytes::Bytes;
 use orset::{Dot, Lattice, Member, Origin, VersionVector};
 use pannier_proto::Token;
