@@ -42,7 +42,7 @@ pub async fn serve<S, R>(
     match tokio::time::timeout(hello, greet(&mut stream)).await {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => {
-            let _ = tokio::time::timeout(hello, stream.write_all(NOT_HTTP2)).await;
+            let _ = tokio::time::timeout(hello, refuse(stream)).await;
             return;
         }
         Ok(Err(_)) | Err(_) => return,
@@ -71,6 +71,15 @@ pub async fn serve<S, R>(
     if let Err(error) = ended {
         tracing::debug!(%error, "a client's connection broke");
     }
+}
+
+/// Says that it is HTTP/2 that is spoken here. To close with bytes unread would reset the connection,
+/// and take the answer along; so a little of what comes is read.
+async fn refuse(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(NOT_HTTP2).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(64 << 10), &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 /// Whether it speaks HTTP/2. Reads its preface, and nothing after it.

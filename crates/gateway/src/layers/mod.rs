@@ -19,6 +19,8 @@ mod dispatch;
 mod errors;
 mod limits;
 mod methods;
+#[cfg(test)]
+mod tests;
 mod token;
 
 pub use deadline::DeadlineLayer;
