@@ -7,7 +7,8 @@
 //! E1  a reason has one row; its string, code and promise about the state never change.
 //! E2  a reader that does not know a reason goes by the gRPC code and takes the state as unknown.
 //! E3  what is sent again is sent with the same op id; then UNKNOWN is as good as NONE.
-//! E4  messages and metadata are clipped: a status travels in HTTP/2 headers, which are small.
+//! E4  messages and metadata are clipped: a status travels in HTTP/2 headers, of which some clients
+//!     take 8 KiB and no more.
 
 mod failure;
 mod table;

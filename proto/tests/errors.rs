@@ -92,6 +92,8 @@ proptest! {
     fn as_a_status_there_and_back(failure in failure()) {
         let mut headers = http::HeaderMap::new();
         failure.to_status().add_header(&mut headers).unwrap();
+        let bytes: usize = headers.iter().map(|(k, v)| k.as_str().len() + v.len() + 32).sum();
+        prop_assert!(bytes < 8 << 10, "{bytes} bytes of headers");
         let came = Status::from_header_map(&headers).unwrap();
         prop_assert_eq!(came.code(), failure.reason.code());
         prop_assert_eq!(Failure::from_status(&came), Some(failure));

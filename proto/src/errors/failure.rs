@@ -17,7 +17,7 @@ pub const DOMAIN: &str = "pannier";
 pub const MESSAGE_MAX: usize = 512;
 
 /// Most metadata entries; what is more is left out.
-pub const METADATA_MAX: usize = 16;
+pub const METADATA_MAX: usize = 8;
 
 /// Longest key or value of the metadata, in bytes.
 const VALUE_MAX: usize = 128;
