@@ -25,7 +25,8 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const NOT_HTTP2: &[u8] =
     b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Serves one connection until it ends, or until `drained` and then until what is under way is done.
+/// Serves one connection until it ends, or until `drained` and then until what is under way is
+/// done.
 pub async fn serve<S, R>(
     settings: &GatewaySettings,
     stack: S,
@@ -73,8 +74,8 @@ pub async fn serve<S, R>(
     }
 }
 
-/// Says that it is HTTP/2 that is spoken here. To close with bytes unread would reset the connection,
-/// and take the answer along; so a little of what comes is read.
+/// Says that it is HTTP/2 that is spoken here. To close with bytes unread would reset the
+/// connection, and take the answer along; so a little of what comes is read.
 async fn refuse(mut stream: TcpStream) -> io::Result<()> {
     stream.write_all(NOT_HTTP2).await?;
     stream.shutdown().await?;

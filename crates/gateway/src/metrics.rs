@@ -1,7 +1,7 @@
 //! What a gateway counts, and how it says it: the text format of Prometheus.
 //!
-//! Counters are single relaxed atomics: nothing is decided by them, and their order among each other
-//! means nothing. Names are stable; docs/operations.md says what to do about each.
+//! Counters are single relaxed atomics: nothing is decided by them, and their order among each
+//! other means nothing. Names are stable; docs/operations.md says what to do about each.
 
 use crate::decide::{Outcome, Standing};
 use std::fmt::Write;

@@ -34,8 +34,8 @@ pub struct GatewaySettings {
     /// Whether the listeners may be on an address that others can reach. There is no TLS yet.
     pub allow_remote: bool,
 
-    /// How long a unary call may take when its client does not say. Smaller gives up while a replica
-    /// is catching up; larger lets a client hang.
+    /// How long a unary call may take when its client does not say. Smaller gives up while a
+    /// replica is catching up; larger lets a client hang.
     pub deadline_ms: u64,
     /// The longest that a unary call may take, whatever its client says.
     pub deadline_most_ms: u64,

@@ -132,11 +132,6 @@ async fn half_open_connections_are_closed() {
         // Its end, be it a close or a reset; that it comes at all is the point.
         let _ = within(stream.read_to_end(&mut heard)).await;
     }
-    let mut idle = gateway.client().await;
-    tokio::time::timeout(std::time::Duration::from_millis(300), std::future::pending::<()>())
-        .await
-        .unwrap_err();
-    assert!(idle.add(add(1)).await.is_ok(), "who answers pings stays");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,5 @@
-//! The decisions as a whole, driven as the layers and the simulator drive them: no socket, no clock.
+//! The decisions as a whole, driven as the layers and the simulator drive them: no socket, no
+//! clock.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 

@@ -1,4 +1,5 @@
-//! Keeps a body that is one message, up to a limit; beyond it, gives back what was read and the rest.
+//! Keeps a body that is one message, up to a limit; beyond it, gives back what was read and the
+//! rest.
 //!
 //! The gRPC frame of a message says its length in its first five bytes. They are all that is looked
 //! at: a message that is over the limit is refused before it has been sent in whole.

@@ -1,9 +1,9 @@
 //! The retry budget: how much of the traffic may be second tries.
 //!
 //! A retry is cheap for one request and dear for a system in trouble: when every replica is slow,
-//! three tries each make it three times slower. So retries are paid for. Each request puts a part of
-//! a retry into a bucket, time puts a few in, and each retry takes one out; the bucket's size is the
-//! burst that the death of a replica may cost, when all that was under way there moves at once.
+//! three tries each make it three times slower. So retries are paid for. Each request puts a part
+//! of a retry into a bucket, time puts a few in, and each retry takes one out; the bucket's size is
+//! the burst that the death of a replica may cost, when all that was under way there moves at once.
 //!
 //! B1  over any span of time, retries <= burst + requests x `per_mille` / 1000 + seconds x
 //!     `per_second`;
@@ -18,8 +18,8 @@ pub struct BudgetSettings {
     /// Retries that a second pays for, whatever the traffic: without it a gateway with few requests
     /// could never retry one.
     pub per_second: u32,
-    /// Retries that may be saved up. At least the requests that are under way at one replica, or its
-    /// death is seen by some of their clients.
+    /// Retries that may be saved up. At least the requests that are under way at one replica, or
+    /// its death is seen by some of their clients.
     pub burst: u32,
 }
 

@@ -24,9 +24,9 @@ use super::health::{Health, Heard, Standing};
 use super::outcome::Outcome;
 use super::route::{Candidate, route};
 use super::session::Session;
+use core::time::Duration;
 use orset::Member;
 use pannier_proto::errors::{Failure, Reason};
-use std::time::Duration;
 
 /// Replicas of one gateway at most: those tried are a bit each.
 pub const REPLICAS_MAX: usize = 64;

@@ -2,8 +2,9 @@
 //!
 //! Two witnesses. The *lanes* (connections, each with a probe on a timer) say whether it can be
 //! reached and wants requests; they notice a death while nobody asks. The *breaker* says whether
-//! requests end well; it notices a replica that lives and cannot serve. Neither overrules the other:
-//! a replica whose probes are fine and whose disk is not would else be taken back at each probe.
+//! requests end well; it notices a replica that lives and cannot serve. Neither overrules the
+//! other: a replica whose probes are fine and whose disk is not would else be taken back at each
+//! probe.
 //!
 //! | lanes | breaker lets through | standing |
 //! | --- | --- | --- |
@@ -14,8 +15,8 @@
 //! | - | no | ejected |
 //!
 //! *Suspect* is for a probe that was not answered in time: perhaps the replica is cut off, perhaps
-//! it, or this gateway, only had no processor for a moment. It is asked when nobody is well. Were it
-//! away, one slow second of one gateway would refuse every request of every session.
+//! it, or this gateway, only had no processor for a moment. It is asked when nobody is well. Were
+//! it away, one slow second of one gateway would refuse every request of every session.
 
 use super::breaker::{Breaker, BreakerSettings, Pass, Verdict};
 

@@ -13,9 +13,9 @@
 //! | abandoned by its client | yes | no | - | nothing |
 //!
 //! A mutation that was sent and got no answer may have been done. It is sent to another replica all
-//! the same, as a read is: its op id names one intent, and two replicas that take in one op id count
-//! it once. (A remove, set or decrement that came without `seen` means what the replica that takes
-//! it has; done at two, it ends what either had. A client that minds sends `seen`.)
+//! the same, as a read is: its op id names one intent, and two replicas that take in one op id
+//! count it once. (A remove, set or decrement that came without `seen` means what the replica that
+//! takes it has; done at two, it ends what either had. A client that minds sends `seen`.)
 //!
 //! What was never sent costs nobody anything, so it is not paid for, and it says nothing new of a
 //! replica whose connections have said it already. Nothing is sent again once the client has been
@@ -57,9 +57,9 @@ impl Outcome {
                 Some(Reason::Draining | Reason::Closed) => Self::Leaving,
                 _ => Self::Unavailable,
             },
-            // It was told how long it had; the gateway may have more. CANCELLED is how tonic's server
-            // says it: the client, whose word that would be, has cancelled nothing, or nobody would
-            // be here to ask.
+            // It was told how long it had; the gateway may have more. CANCELLED is how tonic's
+            // server says it: the client, whose word that would be, has cancelled nothing, or
+            // nobody would be here to ask.
             Code::DeadlineExceeded | Code::Cancelled => Self::TimedOut,
             _ => Self::Answered,
         }
@@ -75,7 +75,8 @@ impl Outcome {
         matches!(self, Self::Reset | Self::TimedOut | Self::Unavailable)
     }
 
-    /// Whether another replica may be tried. `replayable`: the gateway still has all of the request.
+    /// Whether another replica may be tried. `replayable`: the gateway still has all of the
+    /// request.
     pub const fn may_go_elsewhere(self, replayable: bool) -> bool {
         match self {
             Self::Answered | Self::Abandoned => false,

@@ -2,8 +2,8 @@
 //!
 //! It is worked out once, here, where the request comes in; what is passed on to a replica is what
 //! is left of it then (`dispatch.rs`). A unary call always has a deadline: a client that sets none
-//! would hold a place for as long as a replica hangs. A stream has the one that its client sets, and
-//! none otherwise; only its beginning is limited.
+//! would hold a place for as long as a replica hangs. A stream has the one that its client sets,
+//! and none otherwise; only its beginning is limited.
 
 use super::{Call, Early, Refused, Shared};
 use crate::body::Reply;

@@ -1,9 +1,9 @@
 //! Connections to replicas.
 //!
-//! Each replica has a few *lanes*: HTTP/2 connections that are kept open, probed, and made anew when
-//! they are lost (`lane.rs`). A request takes the lane with the fewest streams on it. HTTP/2 shares
-//! one lock and one socket between all streams of a connection, so one lane is too few; each lane
-//! more means smaller writes, so many are too many.
+//! Each replica has a few *lanes*: HTTP/2 connections that are kept open, probed, and made anew
+//! when they are lost (`lane.rs`). A request takes the lane with the fewest streams on it. HTTP/2
+//! shares one lock and one socket between all streams of a connection, so one lane is too few; each
+//! lane more means smaller writes, so many are too many.
 //!
 //! U1  nothing waits here: a request goes out at once, or comes back untouched;
 //! U2  a lane carries at most as many streams as both ends allow, so none queues unseen;
