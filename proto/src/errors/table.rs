@@ -144,7 +144,7 @@ reasons! {
     Lost "LOST" DataLoss None GoOn NEVER,
         "`count` commits of `origin` that the session saw are gone; the token is cut.";
     Resume "RESUME" Aborted None Resume ms(1),
-        "The watch fell too far behind, or its server is leaving.";
+        "The reader of a watch took nothing for too long.";
     Overloaded "OVERLOADED" ResourceExhausted None Retry ms(100),
         "Too much waits here already.";
     Draining "DRAINING" Unavailable None Retry ms(1),
