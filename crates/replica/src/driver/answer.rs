@@ -64,9 +64,10 @@ impl Slot {
         Self { sink: Some(sink.clone()), number }
     }
 
-    /// The command was never queued: there is nothing to answer.
-    pub fn give_up(mut self) {
+    /// The command was never queued: there is nothing to answer. Gives its number back.
+    pub fn give_up(mut self) -> u64 {
         self.sink = None;
+        self.number
     }
 }
 

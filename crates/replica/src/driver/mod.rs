@@ -22,7 +22,7 @@ pub use mailbox::{Asked, Mailbox, NotTaken, Notice};
 pub use writer::spawn;
 
 use crate::protocol::{Alarm, Protocol, Refusal};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use orset::ObjectKey;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -50,9 +50,11 @@ pub trait Observer: Send + Sync + 'static {
     fn alarm(&self, alarm: &Alarm);
     /// A round is on disk; appending and syncing it took so many microseconds.
     fn synced(&self, took_us: u64);
+    /// The writer has ended: closed, or with this error. Commands are no longer taken.
+    fn ended(&self, error: Option<&StoreError>);
 }
 
 /// The threads of a running replica.
 pub struct Threads {
-    pub(crate) writer: JoinHandle<Result<(), crate::store::StoreError>>,
+    pub(crate) writer: JoinHandle<Result<(), StoreError>>,
 }

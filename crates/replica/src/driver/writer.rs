@@ -121,6 +121,7 @@ impl Writer {
     fn run(mut self) -> Result<(), StoreError> {
         let result = self.work();
         self.mailbox.close();
+        self.observer.ended(result.as_ref().err());
         if let Err(error) = &result {
             self.answers.fail_all(&error.to_string());
         }

@@ -4,7 +4,7 @@ use super::{Inner, Listeners, OpenError, Replica};
 use crate::doors::{chance, clock::Clock};
 use crate::driver::{Mailbox, spawn};
 use crate::protocol::{Protocol, ProtocolSettings, Start};
-use crate::store::directory::Directory;
+use crate::store::directory::{CLUSTER_MAX, Directory, is_cluster_name};
 use crate::store::fjall::FjallSettings;
 use crate::store::memory::MemoryDisk;
 use crate::store::{self, EngineKind, SledSettings, Store};
@@ -69,6 +69,7 @@ pub struct Builder {
     member: Option<Member>,
     members: Vec<Member>,
     transport: Option<Arc<dyn Transport>>,
+    cluster: Option<String>,
     settings: Settings,
 }
 
@@ -108,6 +109,15 @@ impl Builder {
         self
     }
 
+    /// Which cluster it belongs to: a name of 1 to 64 bytes without control characters. A directory
+    /// remembers it, and is refused as one of another. Session tokens of other clusters are refused,
+    /// too; without a name, all are taken.
+    #[must_use]
+    pub fn cluster(mut self, name: impl Into<String>) -> Self {
+        self.cluster = Some(name.into());
+        self
+    }
+
     /// Other settings than the defaults.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
@@ -130,12 +140,23 @@ impl Builder {
                 return Err(OpenError::Setting(format!("{name} must be at least 1")));
             }
         }
+        if let Some(name) = self.cluster.as_deref().filter(|name| !is_cluster_name(name)) {
+            let problem = format!("cluster {name:?} is not 1 to {CLUSTER_MAX} plain bytes");
+            return Err(OpenError::Setting(problem));
+        }
+        let mut cluster = self.cluster;
+        let mut engine = "memory";
         let fresh = chance::member()?;
         let (member, directory, store): (Member, Option<Directory>, Arc<dyn Store>) = match place {
             Place::Directory(path) => {
-                let directory = Directory::open(&path, self.member, fresh, settings.engine)?;
-                let (engine, path) = (directory.engine(), directory.path());
-                let store = store::open(engine, path, &settings.fjall, &settings.sled)?;
+                let mut directory = Directory::open(&path, self.member, fresh, settings.engine)?;
+                if let Some(name) = &cluster {
+                    directory.join(name)?;
+                }
+                cluster = directory.cluster().map(str::to_owned);
+                let (kind, path) = (directory.engine(), directory.path());
+                engine = kind.name();
+                let store = store::open(kind, path, &settings.fjall, &settings.sled)?;
                 (directory.member(), Some(directory), store)
             }
             Place::Memory(disk) => (self.member.unwrap_or(fresh), None, Arc::new(disk.open()?)),
@@ -178,6 +199,9 @@ impl Builder {
             nothing: Arc::default(),
             member,
             origin,
+            fingerprint: cluster.as_deref().map_or(0, pannier_proto::fingerprint),
+            cluster: cluster.map(Into::into),
+            engine,
             store: Mutex::new(Some(store)),
             threads: Mutex::new(Some(threads)),
             directory: Mutex::new(directory),

@@ -12,8 +12,12 @@
 //! format 1
 //! member 0190b5a8-3c6e-7d52-9b1f-2f1c7f0a4e11
 //! engine fjall
+//! cluster shop-eu
 //! check 8d3c51f2a0b97e46
 //! ```
+//!
+//! (The line `cluster` is there once a replica was opened as one of a cluster: a directory without it
+//! takes it on, one with another is refused.)
 //!
 //! and an empty one, `lock`, whose lock the process holds: the system gives it back when the
 //! process dies, however it dies. A file that holds a process number would have to be believed.
@@ -47,7 +51,23 @@ pub struct Directory {
     path: PathBuf,
     member: Member,
     engine: EngineKind,
+    cluster: Option<String>,
     _lock: File,
+}
+
+/// What the identity file says.
+struct Identity {
+    member: Member,
+    engine: EngineKind,
+    cluster: Option<String>,
+}
+
+/// Longest name of a cluster, in bytes; the shortest is 1.
+pub const CLUSTER_MAX: usize = 64;
+
+/// Whether a cluster may be called that: it stands on a line of its own.
+pub fn is_cluster_name(name: &str) -> bool {
+    (1..=CLUSTER_MAX).contains(&name.len()) && !name.contains(char::is_control)
 }
 
 impl Directory {
@@ -85,25 +105,55 @@ impl Directory {
             Some(text) => Some(parse(path, &text)?),
             None => None,
         };
-        let (member, engine) = match found {
+        let Identity { member, engine, cluster } = match found {
             None => {
                 let (member, engine) = (member.unwrap_or(fresh), engine.unwrap_or_default());
-                write(path, &text_of(member, engine))
-                    .map_err(|source| io_error(&identity, source))?;
-                (member, engine)
+                let made = Identity { member, engine, cluster: None };
+                write(path, &text_of(&made)).map_err(|source| io_error(&identity, source))?;
+                made
             }
-            Some((found, _)) if member.is_some_and(|member| member != found) => {
-                return Err(format_error(path, format!("it belongs to member {found}")));
+            Some(found) if member.is_some_and(|member| member != found.member) => {
+                return Err(format_error(path, format!("it belongs to member {}", found.member)));
             }
-            Some((found, kept_by)) => match engine {
-                Some(asked) if asked != kept_by => {
-                    let path = path.display().to_string();
+            Some(found) => match engine {
+                Some(asked) if asked != found.engine => {
+                    let (path, kept_by) = (path.display().to_string(), found.engine);
                     return Err(StoreError::OtherEngine { path, kept_by, asked });
                 }
-                _ => (found, kept_by),
+                _ => found,
             },
         };
-        Ok(Self { path: path.to_owned(), member, engine, _lock: lock })
+        Ok(Self { path: path.to_owned(), member, engine, cluster, _lock: lock })
+    }
+
+    /// Says that it is of `cluster`, which it remembers from then on.
+    ///
+    /// # Errors
+    ///
+    /// `OtherCluster` when it is of another; `Refused` for what is no name; `Io`. Nothing was
+    /// changed.
+    pub fn join(&mut self, cluster: &str) -> Result<(), StoreError> {
+        if !is_cluster_name(cluster) {
+            let problem = format!(
+                "{cluster:?} is no name for a cluster: 1 to {CLUSTER_MAX} bytes, no control characters"
+            );
+            return Err(StoreError::Refused(problem));
+        }
+        match &self.cluster {
+            Some(of) if of == cluster => Ok(()),
+            Some(of) => {
+                let (path, of) = (self.path.display().to_string(), of.clone());
+                Err(StoreError::OtherCluster { path, of, asked: cluster.to_owned() })
+            }
+            None => {
+                let cluster = Some(cluster.to_owned());
+                let joined = Identity { member: self.member, engine: self.engine, cluster };
+                write(&self.path, &text_of(&joined))
+                    .map_err(|source| io_error(&self.path.join(IDENTITY), source))?;
+                self.cluster = joined.cluster;
+                Ok(())
+            }
+        }
     }
 
     /// Whose directory it is.
@@ -114,6 +164,11 @@ impl Directory {
     /// What keeps it.
     pub fn engine(&self) -> EngineKind {
         self.engine
+    }
+
+    /// The cluster that it was opened in, if it was.
+    pub fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref()
     }
 
     /// Where it is; the engine's files go here.
@@ -192,9 +247,10 @@ fn read(identity: &Path) -> Result<Option<String>, StoreError> {
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<(Member, EngineKind), StoreError> {
+fn parse(path: &Path, text: &str) -> Result<Identity, StoreError> {
     let identity = path.join(IDENTITY);
     let mut lines = text.lines();
+    let has_cluster = text.lines().nth(4).is_some_and(|line| line.starts_with("cluster "));
     let mut field = |name: &str| {
         lines
             .next()
@@ -221,6 +277,7 @@ fn parse(path: &Path, text: &str) -> Result<(Member, EngineKind), StoreError> {
     }
     let member = field("member")?;
     let engine = field("engine")?;
+    let cluster = if has_cluster { Some(field("cluster")?) } else { None };
     let check = field("check")?;
     let covered = text.len().checked_sub("check ".len() + check.len() + 1);
     let sum = covered.and_then(|length| text.get(..length)).map(check_of);
@@ -232,11 +289,18 @@ fn parse(path: &Path, text: &str) -> Result<(Member, EngineKind), StoreError> {
     let engine = engine.parse().map_err(|_| {
         format_error(path, format!("it is kept by engine {engine}, which this build does not know"))
     })?;
-    Ok((Member::from(member), engine))
+    if cluster.is_some_and(|name| !is_cluster_name(name)) {
+        return Err(damaged(&identity, "its cluster has no name"));
+    }
+    Ok(Identity { member: Member::from(member), engine, cluster: cluster.map(str::to_owned) })
 }
 
-fn text_of(member: Member, engine: EngineKind) -> String {
+fn text_of(identity: &Identity) -> String {
+    let Identity { member, engine, cluster } = identity;
     let mut text = format!("{TITLE}\nformat {FORMAT}\nmember {member}\nengine {engine}\n");
+    if let Some(cluster) = cluster {
+        text.push_str(&format!("cluster {cluster}\n"));
+    }
     let check = check_of(&text);
     text.push_str(&format!("check {check}\n"));
     text

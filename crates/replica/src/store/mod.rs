@@ -125,6 +125,17 @@ pub enum StoreError {
         /// What was asked for.
         asked: EngineKind,
     },
+    /// The directory is of another cluster. Nothing changed. Name the right directory, or the right
+    /// cluster.
+    #[error("directory {path} is of cluster {of:?}, not of {asked:?}")]
+    OtherCluster {
+        /// Which directory.
+        path: String,
+        /// What it remembers.
+        of: String,
+        /// What was asked for.
+        asked: String,
+    },
     /// This build cannot open the engine. Nothing changed. Use a build that has it.
     #[error("this build has no engine {0}: build it with the feature `{0}`")]
     EngineNotBuilt(EngineKind),
