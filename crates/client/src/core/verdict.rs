@@ -8,7 +8,6 @@ use crate::error::{Error, is_temporary};
 use orset::Origin;
 use pannier_proto::errors::{Failure, NextMove, Reason, StateChange};
 use pannier_proto::v1;
-use std::time::Duration;
 use tonic::Code;
 
 /// What to do.
@@ -55,7 +54,7 @@ pub fn judge(wire: &v1::Failure) -> Judged {
             let code = Code::from_i32(wire.code);
             let error =
                 Error::Other { code, reason: wire.reason.clone(), message: wire.message.clone() };
-            judge_code(code, Duration::from_millis(wire.retry_ms.into()), error)
+            judge_code(code, u64::from(wire.retry_ms) * 1_000, error)
         }
     }
 }
@@ -64,7 +63,7 @@ pub fn judge(wire: &v1::Failure) -> Judged {
 pub fn judge_error(error: Error) -> Judged {
     match error {
         Error::Refused { failure, .. } => judge_failure(*failure),
-        Error::Other { code, .. } => judge_code(code, Duration::ZERO, error),
+        Error::Other { code, .. } => judge_code(code, 0, error),
         other => Judged { verdict: Verdict::Final, unsure: true, error: other },
     }
 }
@@ -95,8 +94,7 @@ fn judge_failure(failure: Failure) -> Judged {
     Judged { verdict, unsure, error: failure.into() }
 }
 
-fn judge_code(code: Code, after: Duration, error: Error) -> Judged {
-    let after_us = after.as_micros() as u64;
+fn judge_code(code: Code, after_us: u64, error: Error) -> Judged {
     let verdict = if is_temporary(code) {
         Verdict::Again { after_us, leaving: code == Code::Unavailable }
     } else {
