@@ -26,7 +26,7 @@ mod run;
 mod simulate;
 mod wire;
 
-use call::{Call, CartVerb, CounterVerb, Place, SetVerb, Target};
+use call::{Call, CartVerb, CounterVerb, Place, SetVerb, Target, WatchArgs};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use fail::Fail;
 use orset::Kind;
@@ -52,6 +52,8 @@ struct Line {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run a cluster's bad day: kill a replica, cut a region off, and check everything
+    Demo(demo::DemoArgs),
     /// Play a shopping log against three regions, and check what is left
     Replay(Replay),
     /// Change or read a cart
@@ -75,6 +77,17 @@ enum Command {
         #[command(subcommand)]
         verb: CounterVerb,
     },
+    /// Print an object, and again whenever it has changed
+    Watch {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        what: WatchArgs,
+    },
+    /// Run a whole small cluster in this process, to try things
+    Dev(run::DevArgs),
+    /// Run a replica
+    Replica(run::ReplicaArgs),
     /// Run a gateway
     Gateway(run::GatewayArgs),
     /// Ask a cluster how it stands
@@ -100,6 +113,8 @@ enum Command {
 struct Replay {
     #[command(flatten)]
     options: replay::Options,
+    #[command(flatten)]
+    through: replay::Through,
     /// A settings file (TOML) for the three replicas
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -109,6 +124,8 @@ struct Replay {
 enum BenchVerb {
     /// What carts cost on this machine
     Cart(bench::CartArgs),
+    /// What the network costs on this machine
+    Wire(bench::WireArgs),
 }
 
 fn main() -> ExitCode {
@@ -118,8 +135,7 @@ fn main() -> ExitCode {
     };
     let form = if line.json { Form::Json } else { Form::Text };
     match run(form, line.command) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => ExitCode::from(code),
         Err(fail) => {
             form.complain(&fail);
             ExitCode::from(fail.exit_code())
@@ -139,12 +155,23 @@ fn misused(error: &clap::Error) -> ExitCode {
     ExitCode::from(error.exit_code() as u8)
 }
 
+/// The exit code.
+fn run(form: Form, command: Command) -> Result<u8, Fail> {
+    if let Command::Dev(args) = command {
+        return args.run(form);
+    }
+    judged(form, command).map(|is_well| u8::from(!is_well))
+}
+
 /// Whether all is well.
-fn run(form: Form, command: Command) -> Result<bool, Fail> {
+fn judged(form: Form, command: Command) -> Result<bool, Fail> {
     match command {
-        Command::Replay(Replay { options, config }) => {
-            let settings = config::limits(config.as_deref())?;
-            let summary = replay::run(&options, &settings)?;
+        Command::Demo(args) => args.run(form),
+        Command::Replay(Replay { options, through, config }) => {
+            let summary = match through.wanted() {
+                Some((gateway, inner)) => replay::through(&options, gateway, inner)?,
+                None => replay::run(&options, &config::limits(config.as_deref())?)?,
+            };
             form.write(&match form {
                 Form::Text => summary.to_string(),
                 Form::Json => summary.to_json().map_err(|error| Fail::Usage(error.to_string()))?,
@@ -160,11 +187,18 @@ fn run(form: Form, command: Command) -> Result<bool, Fail> {
         Command::Counter { place, verb } => {
             object(form, &place, Kind::Counter, &verb.call()?).map(|()| true)
         }
+        Command::Watch { place, what } => {
+            let (kind, call) = what.call()?;
+            object(form, &place, kind, &call).map(|()| true)
+        }
+        Command::Dev(args) => args.run(form).map(|code| code == 0),
+        Command::Replica(args) => args.run(form).map(|()| true),
         Command::Gateway(args) => args.run(form).map(|()| true),
         Command::Status(args) => run::runtime()?.block_on(args.run(form)),
         Command::Completion { shell } => completion(form, shell),
         Command::Sim { verb } => simulate::run(form, &verb),
         Command::Bench { what: BenchVerb::Cart(args) } => bench_cart(form, &args),
+        Command::Bench { what: BenchVerb::Wire(args) } => args.run(form, &out::progress),
     }
 }
 
@@ -172,7 +206,7 @@ fn run(form: Form, command: Command) -> Result<bool, Fail> {
 fn object(form: Form, place: &Place, kind: Kind, call: &Call) -> Result<(), Fail> {
     match place.target()? {
         Target::Directory(directory) => local::run(form, place, &directory, kind, call),
-        Target::Gateway(address) => Err(Fail::Away(address)),
+        Target::Gateway(address) => wire::run(form, place, &address, kind, call),
     }
 }
 

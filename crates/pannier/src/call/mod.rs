@@ -20,6 +20,6 @@ mod verbs;
 
 pub use answer::{After, Did, Done, Show, Value};
 pub use ask::{Ask, Call};
-pub use place::{Kept, Place, Target, gateway};
+pub use place::{GATEWAY, Kept, Place, Target};
 pub use session_file::SessionFile;
-pub use verbs::{CartVerb, CounterVerb, SetVerb};
+pub use verbs::{CartVerb, CounterVerb, SetVerb, WatchArgs};

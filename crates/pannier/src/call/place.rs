@@ -5,6 +5,7 @@ use crate::hex;
 use orset::{NAMESPACE_MAX, check_name};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What names the gateway when `--gateway` does not.
 pub const GATEWAY: &str = "PANNIER_GATEWAY";
@@ -34,6 +35,10 @@ pub struct Place {
     /// The session to go on with, as an earlier answer gave it
     #[arg(long, global = true, value_name = "HEX")]
     token: Option<String>,
+    /// How many milliseconds the call may take over the wire, everything included
+    #[arg(long, global = true, value_name = "MS", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    within: u64,
 }
 
 /// Where a call goes.
@@ -63,6 +68,11 @@ impl Place {
         check_name("", namespace, NAMESPACE_MAX)
             .map_err(|error| super::ask::names("--namespace", error))?;
         Ok(namespace)
+    }
+
+    /// How long it may take.
+    pub const fn within(&self) -> Duration {
+        Duration::from_millis(self.within)
     }
 
     /// Where the call goes.

@@ -2,7 +2,7 @@
 
 use super::ask::{Ask, Call, name, op_id, seen};
 use crate::fail::Fail;
-use orset::{AMOUNT_MAX, ATTRIBUTES_MAX, OBJECT_ID_MAX, PRODUCT_MAX, QUANTITY_MAX};
+use orset::{AMOUNT_MAX, ATTRIBUTES_MAX, Kind, OBJECT_ID_MAX, PRODUCT_MAX, QUANTITY_MAX};
 use std::ffi::{OsStr, OsString};
 
 /// What makes a call repeatable.
@@ -201,6 +201,42 @@ pub enum CounterVerb {
         #[arg(long, value_name = "VALUES")]
         count: Option<u64>,
     },
+}
+
+/// Which kind of object.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum KindWord {
+    /// A cart.
+    Cart,
+    /// A set.
+    Set,
+    /// A counter.
+    Counter,
+}
+
+/// What one watches.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WatchArgs {
+    /// What it is
+    #[arg(value_enum)]
+    kind: KindWord,
+    /// Its id
+    id: OsString,
+    /// End after so many values
+    #[arg(long, value_name = "VALUES")]
+    count: Option<u64>,
+}
+
+impl WatchArgs {
+    /// The same as the `watch` of that kind.
+    pub fn call(&self) -> Result<(Kind, Call), Fail> {
+        let kind = match self.kind {
+            KindWord::Cart => Kind::Cart,
+            KindWord::Set => Kind::Set,
+            KindWord::Counter => Kind::Counter,
+        };
+        Ok((kind, call(("ID", &self.id), Ask::Watch(self.count), None, None)?))
+    }
 }
 
 fn call(

@@ -1,7 +1,8 @@
 //! One key: its name, what it takes, and what it sets.
 //!
 //! A value reaches a key as TOML (from a file) or as text (from a flag or a variable). Both become
-//! the same [`Value`] before the key judges it, so that a setting means the same wherever it stands.
+//! the same [`Value`] before the key judges it, so that a setting means the same wherever it
+//! stands.
 
 use std::fmt;
 
@@ -14,7 +15,8 @@ pub enum Takes {
     Flag,
     /// Text.
     Text,
-    /// Several texts: a list in a file; in a flag or variable one text, parted by commas, or `none`.
+    /// Several texts: a list in a file; in a flag or variable one text, parted by commas, or
+    /// `none`.
     List,
 }
 
@@ -172,6 +174,22 @@ impl<T: 'static> Key<T> {
 /// The variable of a key: `protocol.gossip_us` is set by `PANNIER_PROTOCOL_GOSSIP_US`.
 pub fn variable(key: &str) -> String {
     format!("PANNIER_{}", key.replace('.', "_").to_uppercase())
+}
+
+/// Each number sets something, and no two the same.
+#[cfg(test)]
+pub fn each_sets_its_own<T: Default + fmt::Debug + 'static>(keys: Vec<Key<T>>) {
+    let defaults = format!("{:?}", T::default());
+    let mut all = std::collections::BTreeSet::new();
+    for key in keys {
+        let Takes::Number(least, most) = key.takes else { continue };
+        assert!(least < most, "{}", key.name);
+        let mut settings = T::default();
+        key.set(&mut settings, &Value::Number((least + (most - least) / 3) | 1)).unwrap();
+        let set = format!("{settings:?}");
+        assert_ne!(set, defaults, "{}", key.name);
+        assert!(all.insert(set), "{}", key.name);
+    }
 }
 
 #[cfg(test)]

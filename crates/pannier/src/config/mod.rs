@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `key.rs` | one key: its name, what it takes, what it sets |
 //! | `sources.rs` | file, environment, flags, in this order; the later one wins |
-//! | `limits.rs` | the knobs of the library |
+//! | `limits.rs`, `served.rs` | the knobs of the library, of listeners and links |
 //! | `replica.rs`, `gateway.rs` | all keys of a process, and what must hold between them |
 //! | `address.rs` | addresses, members, names |
 //!
@@ -16,11 +16,12 @@ mod key;
 mod limits;
 mod nearest;
 mod replica;
+mod served;
 mod sources;
 
-pub use address::{Peer, remote as remote_address};
+pub use address::{Peer, local as local_address, remote as remote_address};
 pub use gateway::{Gateway, GatewayFlags};
-pub use replica::{Engine, Replica, ReplicaFlags};
+pub use replica::{Replica, ReplicaFlags};
 pub use sources::Problem;
 
 use crate::fail::Fail;
@@ -108,5 +109,42 @@ impl fmt::Display for Checked {
             writeln!(f, "{key:<name$} = {it:<value$}  # {from}")?;
         }
         writeln!(f, "the settings are good; keys that are not listed have their defaults")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The first cells of the table below a heading.
+    fn listed(document: &str, heading: &str) -> Vec<String> {
+        let section = document.split(heading).nth(1).unwrap_or_default();
+        let rows = section.lines().skip_while(|line| !line.starts_with('|'));
+        let rows = rows.take_while(|line| line.starts_with('|')).skip(2);
+        rows.filter_map(|row| Some(row.split('`').nth(1)?.to_owned())).collect()
+    }
+
+    fn compare(heading: &str, keys: BTreeSet<&str>) {
+        let listed = listed(include_str!("../../../../docs/operations.md"), heading);
+        let once: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
+        assert_eq!(listed.len(), once.len(), "a key is listed twice under {heading}");
+        assert_eq!(once, keys, "docs/operations.md, {heading}");
+    }
+
+    #[test]
+    fn every_key_is_in_the_document_and_no_other() {
+        compare("\n### Keys of a replica\n", replica::keys().iter().map(|it| it.name).collect());
+        compare("\n### Keys of a gateway\n", gateway::keys().iter().map(|it| it.name).collect());
+    }
+
+    #[test]
+    fn no_two_keys_share_a_variable() {
+        let replica: Vec<String> = replica::keys().iter().map(key::Key::variable).collect();
+        let gateway: Vec<String> = gateway::keys().iter().map(key::Key::variable).collect();
+        for variables in [replica, gateway] {
+            let once: BTreeSet<&String> = variables.iter().collect();
+            assert_eq!(once.len(), variables.len());
+        }
     }
 }

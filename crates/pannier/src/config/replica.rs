@@ -3,61 +3,46 @@
 use super::address::{self, Peer};
 use super::key::{Key, Takes};
 use super::sources::{Given, Loaded, Place, Problem, Sources, load};
-use super::{Checked, agree, limits};
+use super::{Checked, agree, limits, served};
 use orset::Member;
 use pannier_replica::Settings;
+use pannier_replica::server::ServerSettings;
+use pannier_replica::transport::grpc::LinkSettings;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-
-/// What holds the data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Engine {
-    /// The default.
-    #[default]
-    Fjall,
-    /// The other one; `docs/operations.md` says what it does not promise.
-    Sled,
-}
 
 /// A replica's settings, good each and together.
 #[derive(Clone, Debug)]
 pub struct Replica {
-    /// Which cluster it belongs to.
-    pub cluster: String,
+    /// Which cluster it belongs to; the directory knows when this does not say.
+    pub cluster: Option<String>,
     /// Which member it is; the directory knows when this does not say.
     pub member: Option<Member>,
     /// Where its data lie.
     pub directory: PathBuf,
-    /// What holds them.
-    pub engine: Engine,
-    /// For clients and gateways.
-    pub listen: SocketAddr,
-    /// For peers and operators.
-    pub inner_listen: SocketAddr,
-    /// Whether it may listen where other machines can reach it.
-    pub allow_remote: bool,
     /// The other members.
     pub peers: Vec<Peer>,
     /// Where it stands, for people and gateways.
     pub zone: String,
     /// The library's knobs.
     pub limits: Settings,
+    /// Its listeners.
+    pub server: ServerSettings,
+    /// Its links to the peers.
+    pub links: LinkSettings,
 }
 
 impl Default for Replica {
     fn default() -> Self {
         Self {
-            cluster: "pannier".into(),
+            cluster: None,
             member: None,
             directory: PathBuf::new(),
-            engine: Engine::Fjall,
-            listen: (Ipv4Addr::LOCALHOST, 7410).into(),
-            inner_listen: (Ipv4Addr::LOCALHOST, 7411).into(),
-            allow_remote: false,
             peers: Vec::new(),
             zone: String::new(),
             limits: Settings::default(),
+            server: ServerSettings::default(),
+            links: LinkSettings::default(),
         }
     }
 }
@@ -107,7 +92,7 @@ pub struct ReplicaFlags {
 pub fn keys() -> Vec<Key<Replica>> {
     let mut keys: Vec<Key<Replica>> = vec![
         Key::new("cluster", Takes::Text, |it: &mut Replica, value| {
-            it.cluster = address::name(value.text())?;
+            it.cluster = Some(address::name(value.text())?);
             Ok(())
         }),
         Key::new("member", Takes::Text, |it: &mut Replica, value| {
@@ -118,24 +103,16 @@ pub fn keys() -> Vec<Key<Replica>> {
             it.directory = value.text().into();
             if value.text().is_empty() { Err("it is empty".into()) } else { Ok(()) }
         }),
-        Key::new("engine", Takes::Text, |it: &mut Replica, value| {
-            it.engine = match value.text() {
-                "fjall" => Engine::Fjall,
-                "sled" => Engine::Sled,
-                other => return Err(format!("{other:?} is no engine; it is fjall or sled")),
-            };
-            Ok(())
-        }),
         Key::new("listen", Takes::Text, |it: &mut Replica, value| {
-            it.listen = address::local(value.text())?;
+            it.server.listen = address::local(value.text())?;
             Ok(())
         }),
         Key::new("inner_listen", Takes::Text, |it: &mut Replica, value| {
-            it.inner_listen = address::local(value.text())?;
+            it.server.inner_listen = address::local(value.text())?;
             Ok(())
         }),
         Key::new("allow_remote", Takes::Flag, |it: &mut Replica, value| {
-            it.allow_remote = value.flag();
+            it.server.allow_remote = value.flag();
             Ok(())
         }),
         Key::new("peers", Takes::List, |it: &mut Replica, value| {
@@ -151,6 +128,10 @@ pub fn keys() -> Vec<Key<Replica>> {
     keys.extend(
         limits::keys().into_iter().map(|key| key.within(|it: &mut Replica| &mut it.limits)),
     );
+    let links = served::links().into_iter();
+    keys.extend(links.map(|key| key.within(|it: &mut Replica| &mut it.links)));
+    let server = served::server().into_iter();
+    keys.extend(server.map(|key| key.within(|it: &mut Replica| &mut it.server)));
     keys
 }
 
@@ -207,10 +188,23 @@ fn judge(loaded: &mut Loaded<Replica>) {
         // A replica that forgot its peers looks well, and shares nothing with anybody.
         loaded.problem("peers", "name the other members as MEMBER=HOST:PORT, or `none`");
     }
-    super::remote(loaded, "listen", it.listen, it.allow_remote);
-    super::remote(loaded, "inner_listen", it.inner_listen, it.allow_remote);
-    if it.listen == it.inner_listen && it.listen.port() != 0 {
-        loaded.problem("inner_listen", format!("{} is what listen has already", it.listen));
+    let ServerSettings { listen, inner_listen, allow_remote, .. } = it.server;
+    super::remote(loaded, "listen", listen, allow_remote);
+    super::remote(loaded, "inner_listen", inner_listen, allow_remote);
+    if listen == inner_listen && listen.port() != 0 {
+        loaded.problem("inner_listen", format!("{listen} is what listen has already"));
+    }
+    if let Err(what) = it.links.validate() {
+        loaded.problem("links", what);
+    }
+    // What is wrong with the addresses is said above, with the keys that mend it.
+    let elsewhere = ServerSettings {
+        listen: ServerSettings::default().listen,
+        inner_listen: ServerSettings::default().inner_listen,
+        ..it.server.clone()
+    };
+    if let Err(error) = elsewhere.validate() {
+        loaded.problem("server", error.to_string());
     }
     if it.peers.is_empty() {
         return;
@@ -259,7 +253,10 @@ mod tests {
     #[test]
     fn one_that_is_alone_needs_a_directory_and_says_so() {
         let (it, problems) = of(&[("directory", "data"), ("peers", "none")]);
-        assert_eq!((problems.len(), it.peers.len(), it.listen.ip().is_loopback()), (0, 0, true));
+        assert_eq!(
+            (problems.len(), it.peers.len(), it.server.listen.ip().is_loopback()),
+            (0, 0, true)
+        );
         let (_, problems) = of(&[]);
         assert_eq!(
             problems,
@@ -295,6 +292,10 @@ mod tests {
             let problems = with(&more);
             assert!(problems.len() == 1 && problems[0].contains(says), "{more:?}: {problems:?}");
         }
+        let both = [("peers", &*two), ("links.redial_max_ms", "1")];
+        assert!(with(&both)[0].starts_with("links"), "{:?}", with(&both));
+        let both = [("peers", &*two), ("server.deadline_ms", "40000")];
+        assert!(with(&both)[0].contains("deadline_most_ms"), "{:?}", with(&both));
         let remote = [("peers", &*two), ("listen", "0.0.0.0:1"), ("allow_remote", "true")];
         assert_eq!(with(&remote), [""; 0]);
         let problems = of(&[("directory", "d"), ("peers", &two)]).1;
@@ -305,6 +306,6 @@ mod tests {
     fn a_value_that_is_wrong_is_not_also_missing() {
         let problems = of(&[("directory", ""), ("peers", "x"), ("engine", "rocks")]).1;
         assert_eq!(problems.len(), 3, "{problems:?}");
-        assert!(problems[2].contains("fjall or sled"), "{problems:?}");
+        assert!(problems[2].contains("fjall and sled"), "{problems:?}");
     }
 }

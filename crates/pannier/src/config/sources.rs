@@ -1,7 +1,8 @@
 //! Where settings come from: a file, the environment, flags; the later one wins.
 //!
-//! The obvious loader stops at the first mistake, so a file with five takes five starts to mend; and
-//! it skips what it does not know, so the knob that its author meant silently keeps its default. So:
+//! The obvious loader stops at the first mistake, so a file with five takes five starts to mend;
+//! and it skips what it does not know, so the knob that its author meant silently keeps its
+//! default. So:
 //!
 //! C1  all sources are read whole, and every problem is told at once, with its key and its place;
 //! C2  an unknown key is a problem, and so is an unknown variable that begins with `PANNIER_`;
@@ -100,8 +101,8 @@ impl Sources {
     }
 }
 
-/// What variables say that are no keys: `PANNIER_GATEWAY` and `PANNIER_SESSION` what the commands of
-/// a client talk to, `PANNIER_CONFIG` and `PANNIER_LOG` the flags of the same names.
+/// What variables say that are no keys: `PANNIER_GATEWAY` and `PANNIER_SESSION` what the commands
+/// of a client talk to, `PANNIER_CONFIG` and `PANNIER_LOG` the flags of the same names.
 const NO_KEYS: [&str; 4] = ["gateway", "session", "config", "log"];
 
 /// What all sources together say.

@@ -2,8 +2,8 @@
 //!
 //! A region is cut off by what cuts regions off: the network between them. So in a demo no replica
 //! dials another directly; each dials a proxy of its own for each peer, and a cut ends what passes
-//! there and takes in nothing until it is healed. Clients and gateway do not pass here: a region that
-//! is cut off goes on serving, which is the point.
+//! there and takes in nothing until it is healed. Clients and gateway do not pass here: a region
+//! that is cut off goes on serving, which is the point.
 //!
 //! It also gives each member addresses of its peers before any of them has started.
 

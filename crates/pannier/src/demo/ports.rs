@@ -1,9 +1,9 @@
 //! Ports that a replica can have again after it was killed.
 //!
-//! A gateway knows replicas by address, so one that comes back must be where it was. A port that the
-//! system chooses lies among those that it also gives to outgoing connections: while its owner is
-//! dead, somebody else may get it, or dial itself. So ports are taken from below that range, each
-//! looked at before it is used.
+//! A gateway knows replicas by address, so one that comes back must be where it was. A port that
+//! the system chooses lies among those that it also gives to outgoing connections: while its owner
+//! is dead, somebody else may get it, or dial itself. So ports are taken from below that range,
+//! each looked at before it is used.
 
 use crate::fail::Fail;
 use pannier_replica::doors::chance;

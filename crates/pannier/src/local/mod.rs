@@ -1,8 +1,9 @@
 //! `cart`, `set` and `counter` in a replica's directory: one op, without a server.
 //!
-//! Each call opens the directory as a cluster of one, does one thing and closes it again. All of the
-//! call is judged before the directory is opened, so a bad call changes nothing, not even a directory
-//! that is not there yet. A directory that a replica has open is refused: ask the replica.
+//! Each call opens the directory as a cluster of one, does one thing and closes it again. All of
+//! the call is judged before the directory is opened, so a bad call changes nothing, not even a
+//! directory that is not there yet. A directory that a replica has open is refused: ask the
+//! replica.
 
 use crate::call::{After, Ask, Call, Did, Done, Kept, Place, SessionFile, Show, Value};
 use crate::config;

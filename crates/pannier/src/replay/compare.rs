@@ -121,9 +121,8 @@ async fn answered<T, F: Future<Output = Result<T, Trouble>>>(
             Ok(answer) => return Ok(answer),
             Err(Trouble::Busy) => step_aside().await,
             Err(Trouble::Fatal(fail)) => return Err(fail),
-            Err(Trouble::Behind(why) | Trouble::Away(why) | Trouble::Refused(why)) => {
-                return Err(Fail::Usage(why));
-            }
+            Err(Trouble::Behind(why) | Trouble::Away(why)) => return Err(Fail::Away(why)),
+            Err(Trouble::Refused(why)) => return Err(Fail::Usage(why)),
         }
     }
 }

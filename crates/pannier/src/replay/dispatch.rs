@@ -1,9 +1,9 @@
 //! Handing out rows, retries and troubles.
 //!
 //! Rows go out in the order of the file, to a window of users at once; a user's rows wait for each
-//! other. Progress through the rows is the run's clock: regions go and come back by it, late retries
-//! are due by it. So a run is the same story on a slow machine, only longer. A small day gets a
-//! small window, or it would all be under way before the cut begins.
+//! other. Progress through the rows is the run's clock: regions go and come back by it, late
+//! retries are due by it. So a run is the same story on a slow machine, only longer. A small day
+//! gets a small window, or it would all be under way before the cut begins.
 
 use super::floor::{Floor, Resend};
 use super::plan::{Cut, Region};
@@ -45,6 +45,12 @@ impl Script {
     /// Acts, ascending by share; each that begins something is followed by the one that ends it.
     pub fn new(acts: impl IntoIterator<Item = (f64, Act)>) -> Self {
         Self { acts: acts.into_iter().collect(), since: Vec::new(), troubles: Vec::new() }
+    }
+
+    /// The acts to come.
+    #[cfg(test)]
+    pub fn acts(&self) -> Vec<Act> {
+        self.acts.iter().map(|(_, act)| *act).collect()
     }
 
     /// The cut of a plan, and nothing else.
@@ -143,7 +149,7 @@ pub fn play<S: Shop>(
         let sent = floor.sent.get();
         script.at(answered as f64 / total as f64, floor)?;
         progress.at(answered);
-        if let Some(fail) = floor.fatal.take() {
+        if let Some(fail) = floor.fatal.take().or_else(|| floor.shop.failure()) {
             return Err(fail);
         }
         for (due, resend) in floor.later.take() {

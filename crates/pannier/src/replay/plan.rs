@@ -29,6 +29,9 @@ const LATER_SCALES: Range<u64> = 5..13;
 pub struct Region(u8);
 
 impl Region {
+    /// How many there are.
+    pub const COUNT: usize = REGIONS as usize;
+
     /// All of them.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
         (0..REGIONS).map(Self)

@@ -49,6 +49,12 @@ pub struct Summary {
     pub went_back: u64,
     /// The regions that were away.
     pub troubles: Vec<Away>,
+    /// How often a session was served by another replica than before, where replicas die.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_moved: Option<u64>,
+    /// The longest that one waited for the answer that moved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slowest_move_us: Option<u64>,
     /// From the first op sent to the last one answered.
     pub elapsed_us: u64,
     /// From the last answer, all regions connected, until all replicas were equal; none if they
@@ -261,6 +267,10 @@ impl fmt::Display for Summary {
             grouped(self.duplicates_merged)
         );
         line("retries", grouped(self.retries_sent), known)?;
+        if let Some((moved, slowest_us)) = self.sessions_moved.zip(self.slowest_move_us) {
+            let note = format!("the slowest waited {}", span(slowest_us));
+            line("sessions moved", grouped(moved), note)?;
+        }
         for Away { region, how, duration_us } in &self.troubles {
             line(region, span(*duration_us), (*how).to_owned())?;
         }
@@ -301,7 +311,7 @@ impl fmt::Display for Summary {
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -314,7 +324,7 @@ fn grouped(number: u64) -> String {
 }
 
 /// Microseconds in the unit that needs the fewest digits: three are enough for a person.
-fn span(us: u64) -> String {
+pub fn span(us: u64) -> String {
     let (number, unit) = match us {
         0..1_000 => return format!("{us} µs"),
         1_000..1_000_000 => (us as f64 / 1e3, "ms"),

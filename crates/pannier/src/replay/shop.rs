@@ -1,8 +1,8 @@
 //! What a shopper needs of the world, so that one and the same day can be played anywhere.
 //!
-//! In one process the regions are three embedded replicas (`world.rs`); over the wire they are three
-//! clients of a gateway (`../wire/`). Shoppers, plan, oracle and checks are the same programs in
-//! both: what they find wrong is then wrong in the store, not in a second copy of the shopper.
+//! In one process the regions are three embedded replicas (`world.rs`); over the wire they are
+//! three clients of a gateway (`../wire/`). Shoppers, plan, oracle and checks are the same programs
+//! in both: what they find wrong is then wrong in the store, not in a second copy of the shopper.
 
 use super::events::Kind;
 use super::plan::Region;
@@ -122,6 +122,11 @@ pub trait Shop {
 
     /// Whether all regions are up and connected: who is behind then will not be for long.
     fn whole(&self) -> bool;
+
+    /// Why the run cannot go on, if it cannot.
+    fn failure(&self) -> Option<Fail> {
+        None
+    }
 }
 
 /// Where everything is read once the day is over: at each replica, whoever asks.

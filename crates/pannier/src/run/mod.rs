@@ -10,18 +10,25 @@
 //! A process says where it listens as soon as it does, on stdout, once: whoever starts it waits for
 //! that line instead of guessing.
 
+mod cluster;
+mod dev;
 mod gateway;
 mod log;
+mod replica;
 mod stop;
 
+pub use dev::DevArgs;
 pub use gateway::GatewayArgs;
 pub use log::{Level, LogFlag};
+pub use replica::ReplicaArgs;
 pub use stop::Stop;
 
 use crate::fail::Fail;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 /// A process serves now.
@@ -53,6 +60,31 @@ impl fmt::Display for Ready {
         writeln!(f, "  clients  {listen}")?;
         writeln!(f, "  inner    {inner_listen}  (status; /metrics, /healthz, /readyz)")
     }
+}
+
+/// A place for the data of several replicas: `given`, in which none of `names` may be there yet, or
+/// a temporary one, which goes with the second value.
+pub fn directory(
+    flag: &str,
+    given: Option<&Path>,
+    names: &[&str],
+) -> Result<(PathBuf, Option<TempDir>), Fail> {
+    let Some(given) = given else {
+        let temporary = tempfile::tempdir().map_err(|error| {
+            Fail::Storage(format!("no temporary directory: {error}; name one with {flag}"))
+        })?;
+        return Ok((temporary.path().to_owned(), Some(temporary)));
+    };
+    if let Some(taken) = names.iter().map(|name| given.join(name)).find(|path| path.exists()) {
+        let problem = format!("{} is there already; this begins with nothing", taken.display());
+        return Err(Fail::of(flag, problem));
+    }
+    Ok((given.to_owned(), None))
+}
+
+/// This program as its user types it.
+pub fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "pannier".to_owned())
 }
 
 /// The runtime of this process.

@@ -1,8 +1,9 @@
 //! `pannier status`: how a cluster stands, as its members say.
 //!
-//! One replica is enough to ask: it names the inner addresses of the others, and each is asked about
-//! itself. A member that does not answer is a line like any other, with the reason. A gateway's inner
-//! address is told apart by what answers there, and shows how the gateway sees its replicas.
+//! One replica is enough to ask: it names the inner addresses of the others, and each is asked
+//! about itself. A member that does not answer is a line like any other, with the reason. A
+//! gateway's inner address is told apart by what answers there, and shows how the gateway sees its
+//! replicas.
 
 use super::http;
 use crate::admin::{self, Inner};
@@ -87,8 +88,8 @@ struct Gateway {
     replicas: BTreeMap<String, String>,
 }
 
-/// What a gateway says; nothing if none answers there.
-async fn gateway(address: &str) -> Option<Gateway> {
+/// How the gateway at this inner address sees each replica, by member; nothing if none answers.
+pub async fn standing(address: &str) -> Option<BTreeMap<String, String>> {
     let metrics = http::get(address, "/metrics").await.ok()?;
     let samples = metrics.lines().filter_map(|line| {
         line.strip_prefix("pannier_gateway_replica{member=\"")?.strip_suffix("\"} 1")
@@ -96,9 +97,12 @@ async fn gateway(address: &str) -> Option<Gateway> {
     let standing = samples.filter_map(|sample| sample.split_once("\",standing=\""));
     let replicas: BTreeMap<String, String> =
         standing.map(|(member, how)| (member.to_owned(), how.to_owned())).collect();
-    if replicas.is_empty() {
-        return None;
-    }
+    (!replicas.is_empty()).then_some(replicas)
+}
+
+/// What a gateway says; nothing if none answers there.
+async fn gateway(address: &str) -> Option<Gateway> {
+    let replicas = standing(address).await?;
     let ready = http::get(address, "/readyz").await.is_ok_and(|text| text.trim() == "ready");
     Some(Gateway { address: address.to_owned(), ready, replicas })
 }

@@ -25,6 +25,8 @@ fn summary() -> Summary {
         away: 0,
         went_back: 20,
         troubles: vec![Away { region: "eu-2".into(), how: "cut off", duration_us: 3_100_000 }],
+        sessions_moved: None,
+        slowest_move_us: None,
         elapsed_us: 10_000_000,
         convergence_us: Some(120_000),
         payload_ratio: Some(1.25),
