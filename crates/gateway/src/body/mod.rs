@@ -10,7 +10,7 @@ mod reply;
 
 pub use gather::{Gathered, Limits, Whole, gather, gather_reply};
 pub use hoard::{Hoard, Kept};
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, Tied};
 pub use reply::{Cut, Passing, Reply, trailers};
 
 /// What a body may fail with; only its being an error counts here.

@@ -15,7 +15,7 @@
 //! What was under way inside a message is cut off with it; the trailers say that the call failed,
 //! and half a message is none.
 
-use super::{BoxError, Whole};
+use super::{BoxError, Tied, Whole};
 use crate::layers::Permit;
 use crate::metrics::Metrics;
 use bytes::Bytes;
@@ -34,6 +34,7 @@ pub type Cut = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct Reply<R> {
     what: What<R>,
     permit: Option<Permit>,
+    tied: Option<Tied>,
 }
 
 #[derive(Debug)]
@@ -72,22 +73,27 @@ impl<R> Passing<R> {
 impl<R> Reply<R> {
     /// No body.
     pub fn empty() -> Self {
-        Self { what: What::Empty, permit: None }
+        Self { what: What::Empty, permit: None, tied: None }
     }
 
     /// A message that was kept.
     pub fn whole(whole: Whole) -> Self {
-        Self { what: What::Whole(whole), permit: None }
+        Self { what: What::Whole(whole), permit: None, tied: None }
     }
 
     /// A stream.
     pub fn passing(passing: Passing<R>) -> Self {
-        Self { what: What::Passing(passing), permit: None }
+        Self { what: What::Passing(passing), permit: None, tied: None }
     }
 
     /// The gateway's own.
     pub fn own(body: Passing<tonic::body::Body>) -> Self {
-        Self { what: What::Own(body), permit: None }
+        Self { what: What::Own(body), permit: None, tied: None }
+    }
+
+    /// Lets the rest of the request come until the client has it all.
+    pub fn tie(&mut self, tied: Tied) {
+        self.tied = Some(tied);
     }
 
     /// Keeps a place until the client has it all.

@@ -12,7 +12,7 @@
 
 use super::deadline::GRPC_TIMEOUT;
 use super::{Call, Shared};
-use crate::body::{Gathered, Limits, Outgoing, Passing, Reply, Whole, gather, gather_reply};
+use crate::body::{Gathered, Limits, Outgoing, Passing, Reply, Tied, Whole, gather, gather_reply};
 use crate::decide::{self, Outcome, Shape, Step, Try, deadline};
 use crate::upstream::{Ask, Unsent};
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use pannier_proto::errors::{Failure, Reason};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::sync::oneshot;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tower::Service;
@@ -66,19 +67,33 @@ where
 /// Where the body of each try comes from.
 enum Source<B> {
     Kept(Whole),
-    Once(Option<Outgoing<B>>),
+    Once(Option<Outgoing<B>>, Option<Tied>),
 }
 
 impl<B> Source<B> {
+    /// From the client, after what was read already.
+    fn once(head: Bytes, rest: B) -> Self {
+        let (tied, tie) = oneshot::channel();
+        Self::Once(Some(Outgoing::Rest(head, rest, tie)), Some(tied))
+    }
+
     fn next(&mut self) -> Option<Outgoing<B>> {
         match self {
             Self::Kept(whole) => Some(Outgoing::Kept(whole.bytes.clone())),
-            Self::Once(body) => body.take(),
+            Self::Once(body, _) => body.take(),
+        }
+    }
+
+    /// What the response that the client gets must hold.
+    fn tied(&mut self) -> Option<Tied> {
+        match self {
+            Self::Kept(_) => None,
+            Self::Once(_, tied) => tied.take(),
         }
     }
 
     fn give_back(&mut self, body: Outgoing<B>) {
-        if let Self::Once(place) = self {
+        if let Self::Once(place, _) = self {
             *place = Some(body);
         }
     }
@@ -167,7 +182,10 @@ impl<A> Dispatch<A> {
                     let said = matches!(outcome, Outcome::Answered | Outcome::Behind);
                     let own = earlier == 0 && outcome != Outcome::TimedOut;
                     return match response {
-                        Some(response) if said || own => Ok(response),
+                        Some(mut response) if said || own => {
+                            source.tied().into_iter().for_each(|it| response.body_mut().tie(it));
+                            Ok(response)
+                        }
                         _ => Err(outcome.failure(plan.unanswered()).with("tries", plan.tries())),
                     };
                 }
@@ -181,7 +199,7 @@ impl<A> Dispatch<A> {
         B: Body<Data = Bytes> + Unpin,
     {
         if !shape.replayable() {
-            return Ok(Source::Once(Some(Outgoing::Rest(Bytes::new(), body))));
+            return Ok(Source::once(Bytes::new(), body));
         }
         let settings = &self.shared.settings;
         let limits = Limits { message: settings.message_bytes, replay: settings.replay_bytes };
@@ -194,7 +212,7 @@ impl<A> Dispatch<A> {
             Some(Some(Ok(Gathered::Whole(whole)))) => Ok(Source::Kept(whole)),
             Some(Some(Ok(Gathered::Part(head, rest)))) => {
                 self.shared.metrics.unkept.add(1);
-                Ok(Source::Once(Some(Outgoing::Rest(head, rest))))
+                Ok(Source::once(head, rest))
             }
         }
     }
