@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".")
         .btree_map(".")
         .build_transport(false)
+        .codec_path("crate::codec::CountedCodec")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -6,11 +6,13 @@
 //! | question | file |
 //! | --- | --- |
 //! | what is said, in which bounds? | `proto/pannier/v1/`, `limits.rs` |
+//! | how much may a message hold? | `codec.rs`, `limits.rs` |
 //! | what does a message mean? | `convert.rs` |
 //! | what went wrong, and what now? | `errors/table.rs` |
 //! | what does a session carry along? | `token.rs`, `metadata.rs` |
 //! | how do I write a client? | `docs/client-protocol.md` |
 
+pub mod codec;
 pub mod convert;
 pub mod errors;
 pub mod limits;
