@@ -176,6 +176,6 @@ impl From<NotAnOpId> for Failure {
 
 impl From<TokenError> for Failure {
     fn from(error: TokenError) -> Self {
-        Self::new(Reason::TokenMalformed, error.to_string())
+        Self::new(Reason::TokenMalformed, format!("the session token: {error}"))
     }
 }
