@@ -28,8 +28,9 @@ pub struct CoreSettings {
     pub batch_commands: usize,
     /// Bytes of one message. A command that is larger goes alone.
     pub batch_bytes: usize,
-    /// How long a replica may wait to catch up with a session before it says BEHIND. Short: then
-    /// the session moves on, or sends its own writes again.
+    /// How long a replica may wait to catch up with a session before it says BEHIND. While it waits,
+    /// all that comes later on the same stream waits too: so this is short, and a session that was
+    /// told BEHIND asks again now and then, without a wait.
     pub catch_up_us: u64,
     /// A stream that owes answers and says nothing for so long counts as lost.
     pub stall_us: u64,
@@ -56,7 +57,7 @@ impl CoreSettings {
             sessions_max: 65_536,
             batch_commands: 1_024,
             batch_bytes: 1 << 20,
-            catch_up_us: 250_000,
+            catch_up_us: 100_000,
             stall_us: 5_000_000,
             open_us: 2_000_000,
             backoff: Backoff { min_us: 20_000, max_us: 1_000_000 },

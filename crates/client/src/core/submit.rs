@@ -272,7 +272,9 @@ impl<D> Core<D> {
             self.tag = self.tag.wrapping_add(1);
             call.tag = self.tag;
             call.sent = Some(token.clone());
-            let wait_us = self.settings.catch_up_us.min(call.deadline_us - now_us);
+            // Who was told BEHIND just now must not hold up the others on the stream once more.
+            let wait_us = if session.failures > 0 { 1 } else { self.settings.catch_up_us };
+            let wait_us = wait_us.min(call.deadline_us - now_us);
             let timeout_ms = u32::try_from(wait_us.div_ceil(1_000)).unwrap_or(u32::MAX);
             let (request_id, body) = (call.request_id(at), call.body.bytes.clone());
             batch.push(Envelope { request_id, token, timeout_ms, body });
