@@ -185,8 +185,8 @@ fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Looks into the databases of a store that is closed: sled made no file of its own for a value, and
-/// every piece belongs to a row that has that many.
+/// Looks into the databases of a store that is closed: sled made no file of its own for a value,
+/// and every piece belongs to a row that has that many.
 pub fn no_piece_is_left_over(path: &Path) {
     for (half, rows) in [("log", "records"), ("state", "rows")] {
         let folder = path.join("sled").join(half);

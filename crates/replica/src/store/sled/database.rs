@@ -15,8 +15,8 @@
 //! the beginning of the segment that its last header names, which is then no later than where the
 //! unsynced bytes begin.
 //!
-//! E1  Between two syncs no more rows and bytes are written than, with what sled adds to them (a page
-//!     rewritten for every tenth row, pages split, one page moved for each page rewritten), stay
+//! E1  Between two syncs no more rows and bytes are written than, with what sled adds to them (a
+//!     page rewritten for every tenth row, pages split, a page moved for each page rewritten), stay
 //!     below a segment: a row for each `ROW_SHARE` bytes of it, and a byte for each `BYTE_SHARE`.
 //! E2  Reads write nothing. sled splits and merges a page when it is next visited, be it by a
 //!     reader, whose writes nobody would sync. So each key is visited again as soon as it has been

@@ -13,8 +13,9 @@
 //!            pruning: the same, once
 //! ```
 //!
-//! M1  Row 0 is written after the others and before what it speaks of; removing it is the last write
-//!     of the call. Writes survive in order, so that it is found if and only if the call was cut.
+//! M1  Row 0 is written after the others and before what it speaks of; removing it is the last
+//!     write of the call. Writes survive in order, so that it is found if and only if the call was
+//!     cut.
 //! M2  An append that was cut is removed, a pruning that was cut is finished. Both remove ranges of
 //!     keys, rows and pieces, and may themselves be cut and done again.
 

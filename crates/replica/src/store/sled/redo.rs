@@ -9,8 +9,8 @@
 //! ```text
 //! file     empty, or one batch
 //! batch    magic `PSR1`, length of the payload (8), checksum (8), payload
-//! payload  count (4), then of each row: length of the key (2), key, 0 (deleted) or 1, length of the
-//!          value (4), value
+//! payload  count (4), then of each row: length of the key (2), key, 0 (deleted) or 1, length of
+//!          the value (4), value
 //! checksum xxh3-64 of the payload, xor that of the 12 bytes before
 //! ```
 //!
