@@ -13,6 +13,8 @@
 //! reads        a million carts of five lines: memory, read latency, disk against encoded rows
 //! lag          acknowledged at one replica to visible at another, and bytes sent to bytes missing
 //! ```
+//!
+//! `pannier bench wire` is in `wire/mod.rs`.
 
 mod bare;
 mod crash;
@@ -20,7 +22,10 @@ mod lag;
 mod load;
 mod process;
 mod reads;
+mod wire;
 mod words;
+
+pub use wire::WireArgs;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
