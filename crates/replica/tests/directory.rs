@@ -108,6 +108,27 @@ fn an_engine_of_another_build_is_named_as_such() {
 }
 
 #[test]
+fn it_takes_on_a_cluster_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = open(dir.path()).unwrap();
+    assert_eq!(first.cluster(), None);
+    first.join("shop eu-1").unwrap();
+    first.join("shop eu-1").unwrap();
+    drop(first);
+    let text = fs::read_to_string(dir.path().join("pannier")).unwrap();
+    assert!(text.contains("\nengine fjall\ncluster shop eu-1\ncheck "), "{text}");
+    let before = contents(dir.path());
+    let mut again = open(dir.path()).unwrap();
+    assert_eq!(again.cluster(), Some("shop eu-1"));
+    let other = again.join("shop us-1").unwrap_err();
+    assert!(matches!(other, StoreError::OtherCluster { .. }), "{other}");
+    for bad in ["", "two\nlines", "\u{7f}", &"x".repeat(65)] {
+        assert!(matches!(again.join(bad), Err(StoreError::Refused(_))), "{bad:?}");
+    }
+    assert_eq!(contents(dir.path()), before);
+}
+
+#[test]
 fn a_directory_of_someone_else_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("letter.txt"), "dear").unwrap();
@@ -133,7 +154,7 @@ fn a_newer_format_is_named_as_such() {
 #[test]
 fn every_torn_or_garbled_identity_is_refused_and_kept() {
     let dir = tempfile::tempdir().unwrap();
-    drop(open(dir.path()).unwrap());
+    open(dir.path()).unwrap().join("shop").unwrap();
     let identity = dir.path().join("pannier");
     let whole = fs::read(&identity).unwrap();
     let mut damaged: Vec<Vec<u8>> = (0..whole.len()).map(|end| whole[..end].to_vec()).collect();

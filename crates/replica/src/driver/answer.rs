@@ -5,9 +5,10 @@
 //! answers go into one *sink*, under the number that the stream gave the command, and its task is
 //! woken once for all that the writer answers in one go.
 //!
-//! A1  every command that was queued is answered exactly once, also when the writer ends or dies: an
-//!     answer that is dropped says that the outcome is unknown.
-//! A2  a sink holds no more answers than its stream has commands under way, which the stream bounds.
+//! A1  every command that was queued is answered exactly once, also when the writer ends or dies:
+//!     an answer that is dropped says that the outcome is unknown.
+//! A2  a sink holds no more answers than its stream has commands under way, which the stream
+//!     bounds.
 
 use super::NoReply;
 use crate::protocol::Reply;
@@ -73,9 +74,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(sink) = self.sink.take()
-            && sink.put(self.number, Err(NoReply::Failed(ENDED.into())))
-        {
+        if let Some(sink) = self.sink.take() {
+            sink.put(self.number, Err(NoReply::Failed(ENDED.into())));
+            // Also when it is not the first: whoever was to wake the task may be gone.
             sink.wake();
         }
     }

@@ -5,8 +5,8 @@
 //! because that is the next round. A channel crate's `select` takes one item a time.
 //!
 //! Bounds: `commands_max` commands (then `Busy`: nothing changed, try again; a stream is woken when
-//! there is room); `messages_max` messages and `MESSAGE_BYTES_MAX` bytes of deltas in them (then the
-//! newest is lost: gossip makes up for it); notices of the disk threads, as many as rounds in
+//! there is room); `messages_max` messages and `MESSAGE_BYTES_MAX` bytes of deltas in them (then
+//! the newest is lost: gossip makes up for it); notices of the disk threads, as many as rounds in
 //! flight; notices of watchers and inspections, one for each that is under way, which their callers
 //! bound.
 

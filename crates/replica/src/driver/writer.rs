@@ -122,6 +122,7 @@ impl Writer {
         let result = self.work();
         self.mailbox.close();
         self.observer.ended(result.as_ref().err());
+        self.answers.wake();
         if let Err(error) = &result {
             self.answers.fail_all(&error.to_string());
         }

@@ -110,8 +110,8 @@ impl Builder {
     }
 
     /// Which cluster it belongs to: a name of 1 to 64 bytes without control characters. A directory
-    /// remembers it, and is refused as one of another. Session tokens of other clusters are refused,
-    /// too; without a name, all are taken.
+    /// remembers it, and is refused as one of another. Session tokens of other clusters are
+    /// refused, too; without a name, all are taken.
     #[must_use]
     pub fn cluster(mut self, name: impl Into<String>) -> Self {
         self.cluster = Some(name.into());

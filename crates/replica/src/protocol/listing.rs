@@ -1,8 +1,8 @@
 //! The names of a namespace's objects, in pages.
 //!
 //! Objects are not written down anywhere apart from their rows, so a list finds them by skipping:
-//! from the first row of each that shows something to the first row behind it. It rests on every row
-//! of its namespace, so it waits for any round that is not synced.
+//! from the first row of each that shows something to the first row behind it. It rests on every
+//! row of its namespace, so it waits for any round that is not synced.
 
 use super::Protocol;
 use super::apply::corrupted;

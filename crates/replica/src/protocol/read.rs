@@ -9,8 +9,8 @@
 //! R2  a value and its vector: everything up to the vector is in the value, but for what its own
 //!     round brought after the read.
 //! R3  pages follow each other without gap or overlap, bytewise by product. Lines that show nothing
-//!     still have entries and belong to a context: they are of the page in whose range they fall, so
-//!     clearing page by page ends what clearing the whole would.
+//!     still have entries and belong to a context: they are of the page in whose range they fall,
+//!     so clearing page by page ends what clearing the whole would.
 
 use super::apply::{corrupted, value};
 use super::by_name::{ByName, Length};

@@ -1,8 +1,8 @@
 //! The Execute stream: commands in, answers out, hundreds of thousands a second.
 //!
 //! One state machine, polled by the connection: no task and no queue of its own. It is polled only
-//! when the client takes answers, and it reads only when it may take commands; so a client that does
-//! not read is not served, and one that sends too much waits, by the flow control of HTTP/2.
+//! when the client takes answers, and it reads only when it may take commands; so a client that
+//! does not read is not served, and one that sends too much waits, by the flow control of HTTP/2.
 //!
 //! ```text
 //! messages ──> pending ──> ready ──> mailbox ──> writer
@@ -229,8 +229,7 @@ impl Execution {
                 Poll::Ready(None) => self.ended = Some(Ok(())),
                 Poll::Ready(Some(Err(status))) => {
                     // What we do not know is the connection's: then nobody reads what we say.
-                    let gone = || Failure::new(Reason::ReplicaLost, status.message());
-                    self.ended = Some(Err(status::unreadable(&status).unwrap_or_else(gone)));
+                    self.ended = Some(status::unreadable(&status).map_or(Ok(()), Err));
                 }
                 Poll::Ready(Some(Ok(message))) => self.receive(message),
             }

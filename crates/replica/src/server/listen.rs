@@ -4,8 +4,8 @@
 //! keep-alive begins only after them: so whoever has not said 24 bytes (the length of HTTP/2's
 //! greeting; no request of HTTP/1 is shorter) in time is cut off. Later, pings find the dead.
 //!
-//! When all places are taken, no more are accepted: they wait in the system's queue, which is bounded
-//! too, and cost nothing here.
+//! When all places are taken, no more are accepted: they wait in the system's queue, which is
+//! bounded too, and cost nothing here.
 
 use super::ServeError;
 use super::counts::Room;

@@ -14,8 +14,8 @@
 //! its reply becomes an answer; nothing here decides what a command does. What a client can do to a
 //! server is bounded by `settings.rs`; what it is told is in one table (`status.rs`).
 //!
-//! Two listeners, so that what only peers and operators may reach can be kept from everybody else by
-//! address alone. Both stay on this machine unless `allow_remote` says otherwise.
+//! Two listeners, so that what only peers and operators may reach can be kept from everybody else
+//! by address alone. Both stay on this machine unless `allow_remote` says otherwise.
 //!
 //! V1  an answer says only what is synced here (the protocol's P1).
 //! V2  whatever arrives, a typed error, and nothing changed; no panic.
@@ -206,8 +206,8 @@ impl Drop for Tasks {
 /// How a drain went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that were cut off because what was under way on them took longer than `drain_ms`;
-    /// what was not answered there may or may not be done.
+    /// Connections that were cut off because what was under way on them took longer than
+    /// `drain_ms`; what was not answered there may or may not be done.
     pub cut: usize,
 }
 
@@ -238,10 +238,10 @@ impl Server {
         self.shared.replica.failed()
     }
 
-    /// Ends: is ready no more, takes nothing new, answers what is under way, ends streams and watches
-    /// with DRAINING, and then closes the replica. Peers are served until then. At most `drain_ms`
-    /// goes to what is under way, and as much again to the replica's own last writes and the peers'
-    /// connections.
+    /// Ends: is ready no more, takes nothing new, answers what is under way, ends streams and
+    /// watches with DRAINING, and then closes the replica. Peers are served until then. At most
+    /// `drain_ms` goes to what is under way, and as much again to the replica's own last writes and
+    /// the peers' connections.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Which service answers a request, by the path alone.
 //!
-//! A router for any path is not needed: a gRPC path is a service and a method, services are seven at
-//! most, and what is left are three pages for operators.
+//! A router for any path is not needed: a gRPC path is a service and a method, services are seven
+//! at most, and what is left are three pages for operators.
 
 use super::admin::not_ready_because;
 use super::shared::Shared;

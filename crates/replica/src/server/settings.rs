@@ -1,7 +1,7 @@
 //! The knobs of a server, with what smaller and larger values cost.
 //!
-//! Plain data; `validate` names the knob that is out of bounds. What bounds memory is said with each:
-//! a client that is slow, silent or hostile may hold that much and no more.
+//! Plain data; `validate` names the knob that is out of bounds. What bounds memory is said with
+//! each: a client that is slow, silent or hostile may hold that much and no more.
 
 use super::ServeError;
 use pannier_proto::limits::MESSAGE_MAX;

@@ -120,8 +120,8 @@ impl Shared {
         self.lanes.fetch_add(1, Relaxed) + 1
     }
 
-    /// The moment by which a session must be caught up with that may wait so long (0: as long as the
-    /// setting says).
+    /// The moment by which a session must be caught up with that may wait so long (0: as long as
+    /// the setting says).
     pub fn catch_up_by(&self, now_us: u64, wait_ms: u64) -> u64 {
         let ServerSettings { catch_up_ms, deadline_most_ms, .. } = self.settings;
         let wait_ms = if wait_ms == 0 { catch_up_ms } else { wait_ms.min(deadline_most_ms) };

@@ -50,10 +50,13 @@ pub(super) fn not_taken(why: NotTaken) -> Failure {
 /// What the library below says of a message that it could not read, in words of the table. It knows
 /// nothing of the table, and a client should not have to know the library.
 pub(super) fn unreadable(status: &Status) -> Option<Failure> {
+    if let Some(failure) = Failure::from_status(status) {
+        return Some(failure);
+    }
     let message = status.message();
     match status.code() {
         Code::OutOfRange => Some(Failure::new(Reason::TooLarge, message)),
-        Code::Internal if !message.is_empty() && status.details().is_empty() => {
+        Code::Internal if !message.is_empty() => {
             let message = format!("the message cannot be read: {message}");
             Some(Failure::new(Reason::CommandUnknown, message))
         }

@@ -1,7 +1,7 @@
 //! The unary services: carts, sets and counters, one command or read a call.
 //!
-//! For convenience: the same commands go some thirty times cheaper over an Execute stream. A call is
-//! a place in the room, a session from the metadata, a command, and a session back.
+//! For convenience: the same commands go some thirty times cheaper over an Execute stream. A call
+//! is a place in the room, a session from the metadata, a command, and a session back.
 
 use super::shared::Shared;
 use orset::{Kind, Lattice, VersionVector};

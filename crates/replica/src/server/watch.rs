@@ -1,9 +1,9 @@
 //! Watches over the wire: the value first, then again whenever it has changed.
 //!
-//! A watch is a flag that goes up; the value is read when its reader is ready to take it, so changes
-//! that come faster than they are read are one change, and a slow reader costs two pages, not a
-//! queue. A reader that does not take what was sent although there is news is cut off after a while,
-//! with RESUME: it watches again, with the last event's token, and misses nothing.
+//! A watch is a flag that goes up; the value is read when its reader is ready to take it, so
+//! changes that come faster than they are read are one change, and a slow reader costs two pages,
+//! not a queue. A reader that does not take what was sent although there is news is cut off after a
+//! while, with RESUME: it watches again, with the last event's token, and misses nothing.
 
 use super::ask::{self, Terms};
 use super::counts::Place;

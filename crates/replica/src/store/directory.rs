@@ -16,8 +16,8 @@
 //! check 8d3c51f2a0b97e46
 //! ```
 //!
-//! (The line `cluster` is there once a replica was opened as one of a cluster: a directory without it
-//! takes it on, one with another is refused.)
+//! (The line `cluster` is there once a replica was opened as one of a cluster: a directory without
+//! it takes it on, one with another is refused.)
 //!
 //! and an empty one, `lock`, whose lock the process holds: the system gives it back when the
 //! process dies, however it dies. A file that holds a process number would have to be believed.

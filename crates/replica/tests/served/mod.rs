@@ -1,6 +1,8 @@
 //! A replica that is served on this machine, and clients that talk to it.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod raw;
+
 use orset::{OpIdSession, VersionVector};
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::v1::carts_client::CartsClient;
