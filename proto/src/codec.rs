@@ -1,5 +1,4 @@
 //! Messages of the services: protobuf, with a look at the frame before room is made for it.
-//! it.
 //!
 //! A limit on a message's bytes alone does not bound memory: an empty command is two bytes on the
 //! wire and some two hundred in memory, so four megabytes of them would become five hundred. So a
