@@ -80,7 +80,7 @@ impl SessionFile {
         let token = joined(token, self.read()?.as_deref());
         let fresh = beside(".new");
         let mut file = File::create(&fresh).map_err(failed)?;
-        write!(file, "{HEAD}{}\n", hex::encode(&token)).map_err(failed)?;
+        writeln!(file, "{HEAD}{}", hex::encode(&token)).map_err(failed)?;
         fs::rename(&fresh, &self.path).map_err(failed)
     }
 }

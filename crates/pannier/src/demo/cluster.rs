@@ -68,7 +68,6 @@ pub struct Cluster {
     links: Vec<(Region, Region, Link)>,
     told: Arc<Mutex<Told>>,
     gateway: SocketAddr,
-    gateway_inner: SocketAddr,
     serving: Mutex<Option<Serving>>,
 }
 
@@ -117,26 +116,21 @@ impl Cluster {
         // In the end nobody is left who could ask anything.
         settings.drain_ms = 500;
         let any = || SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
-        let (listener, inner) =
-            (run::listen("listen", any()).await?, run::listen("inner_listen", any()).await?);
-        let (gateway, gateway_inner) = (run::address(&listener)?, run::address(&inner)?);
+        let listener = run::listen("listen", any()).await?;
+        let inner = run::listen("inner_listen", any()).await?;
+        let gateway = run::address(&listener)?;
         let (stop_gateway, stopped) = oneshot::channel::<()>();
         let serving = Gateway::builder(settings).inner(inner).serve(listener, async {
             // Told to, or nobody is left to tell.
             let _ = stopped.await;
         });
         let serving = Mutex::new(Some((stop_gateway, tokio::spawn(serving))));
-        Ok(Self { places, links, told: Arc::default(), gateway, gateway_inner, serving })
+        Ok(Self { places, links, told: Arc::default(), gateway, serving })
     }
 
     /// Where clients go.
     pub const fn gateway(&self) -> SocketAddr {
         self.gateway
-    }
-
-    /// Where operators go.
-    pub const fn gateway_inner(&self) -> SocketAddr {
-        self.gateway_inner
     }
 
     /// Where a region's replica serves clients.

@@ -15,15 +15,15 @@ mod board;
 mod cluster;
 mod link;
 mod node;
-pub(crate) mod ports;
+pub mod ports;
 mod story;
 
 use crate::admin::{self, Inner};
 use crate::fail::Fail;
 use crate::out::Form;
 use crate::replay::{
-    Day, Floor, Pace, Phases, Plan, PlanSettings, Prepared, Progress, Region, Remote, Side,
-    Summary, Tally, pinned, play, settle,
+    Day, Floor, Pace, Phases, Plan, PlanSettings, Prepared, Progress, Region, Remote, Sabotage,
+    Side, Summary, Tally, pinned, play, settle,
 };
 use crate::run::{self, Stop};
 use board::{Board, Lags};
@@ -68,13 +68,30 @@ pub struct DemoArgs {
     /// Keep the replicas' data here instead of in a temporary directory
     #[arg(long, value_name = "PATH")]
     directory: Option<PathBuf>,
+    /// Break a promise on purpose: the checks must then fail
+    #[arg(long, value_name = "KIND", value_parser = sabotage)]
+    sabotage: Option<Sabotage>,
+}
+
+/// What can be broken from outside, by a client.
+fn sabotage(word: &str) -> Result<Sabotage, String> {
+    match word {
+        "double-count" => Ok(Sabotage::DoubleCount),
+        "skip-token" => Ok(Sabotage::SkipToken),
+        _ => Err("it is double-count or skip-token".into()),
+    }
 }
 
 impl DemoArgs {
     /// Plays it; whether all checks passed.
     pub fn run(&self, form: Form) -> Result<bool, Fail> {
         let mut phases = Phases::begin();
-        let plan = PlanSettings { seed: self.seed, cut: 0.0, ..PlanSettings::default() };
+        let mut plan = PlanSettings { seed: self.seed, ..PlanSettings::default() };
+        if let Some(sabotage) = self.sabotage {
+            sabotage.spoil(&mut plan);
+        }
+        // The story has a cut of its own.
+        plan.cut = 0.0;
         let plan = Plan::new(plan).map_err(|error| Fail::Usage(error.to_string()))?;
         let day = Day::synthetic(self.events, self.seed, &plan)?;
         let prepared = Prepared::new(day, plan);
@@ -143,7 +160,8 @@ impl DemoArgs {
             stop,
         );
         let shop = Remote::new("shop".into(), sides, shelves, Arc::clone(&tally), story);
-        let floor = Floor::new(&shop, day, plan, self.seed, None, (CHECK_EVERY, PATIENCE))?;
+        let floor =
+            Floor::new(&shop, day, plan, self.seed, self.sabotage, (CHECK_EVERY, PATIENCE))?;
         let pace = Pace { in_flight: self.in_flight, at_least_us: self.seconds * 1_000_000 };
         let played = play(&floor, story::script(self.seed), pace, &*board)?;
         phases.end("shopping");

@@ -66,11 +66,11 @@ impl Recipe {
         let failed = |what: String| Fail::Storage(format!("replica {}: {what}", self.zone));
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         // Settings of whoever runs the demo are not meant for its replicas.
-        let ours = std::env::vars_os()
-            .map(|(name, _)| name)
-            .filter(|name| name.to_string_lossy().starts_with("PANNIER_"));
+        let names = std::env::vars_os().map(|(name, _)| name);
         let mut command = Command::new(program);
-        ours.for_each(|name| drop(command.env_remove(name)));
+        for name in names.filter(|name| name.to_string_lossy().starts_with("PANNIER_")) {
+            command.env_remove(name);
+        }
         let mut child = command
             .args(self.arguments())
             .stdin(Stdio::piped())

@@ -44,6 +44,7 @@ pub use progress::Progress;
 pub use remote::{Fate, Remote, Side, pinned};
 pub use report::{Summary, grouped};
 pub use run::run;
+pub use sabotage::Sabotage;
 pub use settle::settle;
 pub use shop::Act;
 pub use tally::Tally;

@@ -116,13 +116,6 @@ pub struct Cut {
     pub until: f64,
 }
 
-impl Cut {
-    /// Whether the region is cut off when this share of the run is done.
-    pub fn holds(&self, done: f64) -> bool {
-        (self.from..self.until).contains(&done)
-    }
-}
-
 /// Where a user's session runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserPlan {
@@ -355,7 +348,6 @@ mod tests {
                     assert!(share > 0.0);
                     assert!(0.0 <= cut.from && cut.from < cut.until && cut.until <= 1.0);
                     assert!((cut.until - cut.from - share).abs() < 1e-9);
-                    assert!(cut.holds(cut.from) && !cut.holds(cut.until));
                 }
             }
         });

@@ -136,11 +136,6 @@ impl<F: Fate> Remote<F> {
         Self { clock: Clock::start(), namespace, sides, shelves, tally, fate }
     }
 
-    /// What happens to the regions.
-    pub const fn fate(&self) -> &F {
-        &self.fate
-    }
-
     fn region(&self, member: Option<Member>) -> Option<Region> {
         Region::all().find(|region| Some(self.sides[region.index()].member) == member)
     }
@@ -222,9 +217,8 @@ macro_rules! handle {
 }
 
 fn trouble(error: &Error) -> Trouble {
-    match error.reason() {
-        Some(Reason::Behind) => return Trouble::Behind(error.to_string()),
-        Some(_) | None => {}
+    if error.reason() == Some(Reason::Behind) {
+        return Trouble::Behind(error.to_string());
     }
     match error {
         Error::Closed { .. } | Error::NoChance(_) => Trouble::Fatal(fatal(error)),

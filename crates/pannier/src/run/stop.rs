@@ -33,12 +33,6 @@ impl Stop {
         Ok(Self(wished))
     }
 
-    /// One that never comes, for tests.
-    #[cfg(test)]
-    pub fn never() -> Self {
-        Self(watch::channel(false).1)
-    }
-
     /// Completes when somebody wants it.
     pub async fn wanted(&mut self) {
         if self.0.wait_for(|wanted| *wanted).await.is_err() {

@@ -12,7 +12,7 @@ use crate::run::runtime;
 use orset::cart::Seen;
 use orset::{Kind, OpId};
 use pannier_client::{
-    CartView, Client, ClientSettings, Error, Reason, Session, SetView, Shown, Written,
+    CartView, Client, ClientSettings, Error, NextMove, Reason, Session, SetView, Shown, Written,
 };
 
 /// Does what was asked of a kind of object, through the gateway (or at the replica) at `address`.
@@ -87,7 +87,13 @@ impl<'a> Wire<'a> {
             }
             other => other,
         }
-        .map_err(|error| self.told(&error, op))?
+        .map_err(|error| {
+            if error.next_move() == NextMove::GoOn {
+                // What is lost for good was told once; the session goes on without it.
+                drop(self.after());
+            }
+            self.told(&error, op)
+        })?
     }
 
     /// The inner error is one of printing or keeping.

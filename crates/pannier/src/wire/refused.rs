@@ -22,13 +22,14 @@ pub fn refused(error: &Error, token: &str) -> Fail {
         "" => format!("{error}{again}"),
         flag => format!("{flag}: {error}{again}"),
     };
-    match error.next_move() {
-        NextMove::MendRequest | NextMove::NewSession => Fail::Usage(words),
-        NextMove::MendSettings | NextMove::Retry => Fail::Away(words),
-        // A later version of the library may know others.
-        #[allow(unreachable_patterns)]
-        _ => Fail::Away(words),
-    }
+    let to_be_mended = match error.next_move() {
+        NextMove::MendRequest | NextMove::NewOpId | NextMove::MendClock => true,
+        NextMove::NewSession | NextMove::StartOver => true,
+        // Of a token: it is the caller's. Of an address: the network's.
+        NextMove::MendSettings => flag == token,
+        NextMove::Retry | NextMove::Resume | NextMove::GoOn => false,
+    };
+    if to_be_mended { Fail::Usage(words) } else { Fail::Away(words) }
 }
 
 #[cfg(test)]
