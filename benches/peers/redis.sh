@@ -107,7 +107,7 @@ mix_redis() {
   # Loops that end tell their latencies; so many requests that all three take about as long.
   local each
   read -ra each <<<"$(awk -v a="$adds" -v m="$removes" -v r="$reads" -v e="$elapsed" \
-    -v s="$seconds" 'BEGIN { print int(a / e * s * 1.3), int(m / e * s * 1.3), int(r / e * s * 1.3) }')"
+    -v s="$seconds" 'BEGIN { f = s / e * 1.3; print int(a * f), int(m * f), int(r * f) }')"
   loops "$pipeline" "${each[@]}"
   sleep 1
   count "$seconds"

@@ -8,10 +8,10 @@
 
 use super::children::{Recipe, Server};
 use super::load::NAMESPACE;
+use super::meter::microseconds;
 use super::{WireArgs, away, storage};
 use crate::bench::load::{cart_of, product_of};
 use crate::fail::Fail;
-use hdrhistogram::Histogram;
 use pannier_client::doors::clock::Clock;
 use pannier_client::{Call, Client, ClientSettings, Counter, Shown, Watch, Written};
 use serde::Serialize;
@@ -136,7 +136,7 @@ async fn follow(mut watch: Watch, clock: Clock, mut seen: Times) -> Result<Times
 
 /// From each acknowledgement to the first time that as much was shown.
 fn spread(acks: &Times, seen: &Times) -> Result<Spread, Fail> {
-    let mut spread: Histogram<u64> = Histogram::new(3).map_err(storage)?;
+    let mut spread = microseconds()?;
     for &(number, acked_us) in acks {
         let first = seen.partition_point(|(value, _)| *value < number);
         let &(_, shown_us) = seen.get(first).ok_or_else(|| away("one was never shown"))?;

@@ -34,6 +34,11 @@ pub struct Figures {
     pub ops_per_server_core_second: f64,
 }
 
+/// For times from a microsecond to an hour; what is longer counts as an hour.
+pub fn microseconds() -> Result<Histogram<u64>, Fail> {
+    Histogram::new_with_bounds(1, 3_600_000_000, 3).map_err(storage)
+}
+
 /// Counts.
 pub struct Meter {
     clock: Clock,
@@ -61,7 +66,7 @@ impl Meter {
         Ok(Self {
             clock,
             servers: servers.iter().map(|server| server.pid()).collect(),
-            latencies: Histogram::new(3).map_err(storage)?,
+            latencies: microseconds()?,
             elapsed_us: 0,
             stall_us: 0,
             server_cpu: vec![0.0; servers.len()],

@@ -71,10 +71,10 @@ async fn fill(shop: &mut Shop, carts: u64, meter: &mut Meter) -> Result<(), Fail
     let (mut next, all) = (0, carts * LINES);
     let lines = || {
         let i = next;
-        next += 1;
         if i == all {
             return Ok(None);
         }
+        next += 1;
         let cart = shop.cart(i, &cart_name(i / LINES))?;
         Ok(Some(Op::Write(cart.add(product_name(i % LINES), 1))))
     };

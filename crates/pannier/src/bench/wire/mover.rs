@@ -7,6 +7,7 @@
 
 use super::away;
 use super::load::NAMESPACE;
+use super::meter::microseconds;
 use crate::fail::Fail;
 use hdrhistogram::Histogram;
 use orset::{BoundsError, Member};
@@ -64,7 +65,7 @@ impl Board {
     /// For so many shoppers.
     pub fn new(clock: Clock, shoppers: usize) -> Result<Arc<Self>, Fail> {
         let counts = Counts {
-            first_answers: Histogram::new(3).map_err(away)?,
+            first_answers: microseconds()?,
             adds: 0,
             reads: 0,
             stale: 0,
