@@ -26,18 +26,27 @@ async fn press_minus(client: &Client, cookie: Cookie, product: &str) -> Result<C
 }
 
 /// Two requests and a watch.
-#[tokio::main]
-pub async fn main() -> Result<(), Error> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7400".into());
+pub async fn shop(address: String) -> Result<[u64; 2], Error> {
     let client = Client::connect(ClientSettings::new([address])).await?;
     let cookie = press_add(&client, Cookie(Vec::new()), "lamp").await?;
     let session = client.resume(&cookie.0)?;
     let mut watch = session.cart("shop", "ada")?.watch()?;
-    let Shown::Cart(before) = watch.next().await? else { return Ok(()) };
-    println!("the watch shows {} lamp", before.quantity("lamp"));
+    let mut shown = [0; 2];
+    if let Shown::Cart(view) = watch.next().await? {
+        shown[0] = view.quantity("lamp");
+    }
     press_minus(&client, cookie, "lamp").await?;
-    let Shown::Cart(after) = watch.next().await? else { return Ok(()) };
-    println!("the watch shows {} lamp", after.quantity("lamp"));
+    if let Shown::Cart(view) = watch.next().await? {
+        shown[1] = view.quantity("lamp");
+    }
+    println!("the watch showed {} lamp, then {}", shown[0], shown[1]);
     client.close().await; // answers what is under way
-    Ok(())
+    Ok(shown)
+}
+
+/// Takes an address.
+#[tokio::main]
+pub async fn main() -> Result<(), Error> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7400".into());
+    shop(address).await.map(|_| ())
 }

@@ -78,7 +78,8 @@ impl Client {
         Ok(Self { inner: Arc::new(Inner { shared, ids: Ids::new()?, watching, tasks }) })
     }
 
-    /// Waits until every call is answered or at its deadline, then closes. Later calls are `Closed`.
+    /// Waits until every call is answered or at its deadline, then closes. Later calls are
+    /// `Closed`.
     pub async fn close(self) {
         let shared = &self.inner.shared;
         let all = u32::try_from(shared.settings.calls_max).unwrap_or(u32::MAX);

@@ -107,8 +107,8 @@ impl Watch {
     }
 
     /// The value at first, then the next one: waits for a change, through breaks. An error when
-    /// there was no coming back for as long as a call may take, or when it is of no use; ask again to
-    /// go on trying. May be dropped while it waits; nothing is lost by that.
+    /// there was no coming back for as long as a call may take, or when it is of no use; ask again
+    /// to go on trying. May be dropped while it waits; nothing is lost by that.
     pub async fn next(&mut self) -> Result<Shown, Error> {
         loop {
             match self.event().await {

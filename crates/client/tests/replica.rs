@@ -2,6 +2,9 @@
 //! of the replica that alone had a session's writes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../../../examples/wire.rs"]
+mod wire;
+
 use orset::{Kind, Member};
 use pannier_client::{
     Client, ClientSettings, Mode, NextMove, Page, Reason, Session, Shown, StateChange,
@@ -275,4 +278,11 @@ async fn a_drain_is_not_noticed() {
     for task in shoppers {
         assert!(task.await.unwrap() > 0);
     }
+}
+
+#[tokio::test]
+async fn the_example_does_what_it_says() {
+    let server = serve(in_memory(), None);
+    let shown = wire::shop(server.public_address().to_string()).await.unwrap();
+    assert_eq!(shown, [1, 0]);
 }

@@ -36,7 +36,10 @@ const ARROWS: [(&str, &[&str]); 8] = [
     // Its tests hold it against a real replica.
     ("pannier-client", &["orset", "pannier-proto", "pannier-replica"]),
     ("pannier-replica", &["orset", "pannier-proto"]),
-    ("pannier-simulations", &["orset", "pannier-proto", "pannier-gateway", "pannier-replica"]),
+    (
+        "pannier-simulations",
+        &["orset", "pannier-proto", "pannier-client", "pannier-gateway", "pannier-replica"],
+    ),
     ("pannier-benches", &["orset", "pannier-proto", "pannier-gateway", "pannier-replica"]),
     (
         "pannier",

@@ -307,7 +307,7 @@ async fn a_reader_that_takes_nothing_is_cut_with_resume_and_misses_nothing() {
 async fn connections_that_say_nothing_are_cut_and_others_served() {
     let replica = in_memory().open().unwrap();
     let server = serve(replica, |settings| {
-        settings.hello_ms = 200;
+        settings.hello_ms = 1_000;
         settings.connections = 8;
         settings.inner_connections = 8;
     });

@@ -1,8 +1,9 @@
 //! A command's body, encoded once: what is sent, sent again, and kept are the same bytes.
 //!
 //! A call may cross the wire several times and its op may be kept for an hour. Holding it as a tree
-//! of messages would mean to clone and encode that tree each time; so it is encoded when it is made,
-//! and from then on it is one counted slice. Beside it stands the little that the core must know:
+//! of messages would mean to clone and encode that tree each time; so it is encoded when it is
+//! made, and from then on it is one counted slice. Beside it stands the little that the core must
+//! know:
 //!
 //! B1  two calls of one class do not disturb each other, in whatever order they take effect, unless
 //!     the class is `Alone`: adds commute, and reads change nothing.

@@ -4,10 +4,10 @@
 //! is lost before it has passed the write on, the client holds the only trace. So a session keeps
 //! its last writes, bounded by number, bytes and age, and all sessions together by bytes.
 //!
-//! The bound is a promise with an edge. Inside it: a write that a replica lacks is sent there again,
-//! under its op id, and the session goes on at once with nothing missing. Beyond it: a write counts
-//! as something read; a session in mode `causal` then waits for it (BEHIND), one in `own_writes`
-//! goes on without it and is told so.
+//! The bound is a promise with an edge. Inside it: a write that a replica lacks is sent there
+//! again, under its op id, and the session goes on at once with nothing missing. Beyond it: a write
+//! counts as something read; a session in mode `causal` then waits for it (BEHIND), one in
+//! `own_writes` goes on without it and is told so.
 //!
 //! Q1  a session's kept writes are in the order in which they were made.
 //! Q2  what is let go raises the session's floor, unless a new try of it is under way.

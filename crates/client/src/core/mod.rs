@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Four families, and nothing else: getters (`&self`); calls of the service (`begin`, `submit`,
-//! `end`, ...); `handle` (an event); and what goes out (`poll`, `take`, `wake_us`). After any of the
-//! middle two, poll until `None`.
+//! `end`, ...); `handle` (an event); and what goes out (`poll`, `take`, `wake_us`). After any of
+//! the middle two, poll until `None`.
 //!
 //! Promises (checked by `tests/core.rs` against a naive cluster):
 //! C1  a call is done once: answered, refused for good, or at its deadline.

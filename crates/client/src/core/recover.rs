@@ -7,7 +7,7 @@
 //! next answer says so.
 //!
 //! R1  if a replica lacks one own write, it lacks all that the session wrote later: each carried a
-//!     token that covered the one before. So everything from the first missing one on is sent again.
+//!     token that covered the one before. So all of it is sent again, from the first missing one.
 //! R2  a token then asks for no write that is being sent again.
 //! R3  each round of this lowers what the token asks for, so it ends.
 

@@ -28,9 +28,9 @@ pub struct CoreSettings {
     pub batch_commands: usize,
     /// Bytes of one message. A command that is larger goes alone.
     pub batch_bytes: usize,
-    /// How long a replica may wait to catch up with a session before it says BEHIND. While it waits,
-    /// all that comes later on the same stream waits too: so this is short, and a session that was
-    /// told BEHIND asks again now and then, without a wait.
+    /// How long a replica may wait to catch up with a session before it says BEHIND. While it
+    /// waits, all that comes later on the same stream waits too: so this is short, and a session
+    /// that was told BEHIND asks again now and then, without a wait.
     pub catch_up_us: u64,
     /// A stream that owes answers and says nothing for so long counts as lost.
     pub stall_us: u64,

@@ -1,9 +1,9 @@
 //! One stream's place: what is at its other end, and who waits to use it.
 //!
 //! A stream is pinned to one replica from its opening to its end; all sessions on it share that
-//! fate, so stickiness is per stream. Sessions are therefore grouped: one whose token names the home
-//! of a stream joins it, one whose home nobody has opens a place that is free (with its token as
-//! the routing hint), and everybody else goes where the fewest are.
+//! fate, so stickiness is per stream. Sessions are therefore grouped: one whose token names the
+//! home of a stream joins it, one whose home nobody has opens a place that is free (with its token
+//! as the routing hint), and everybody else goes where the fewest are.
 //!
 //! A place lives through many streams. The epoch counts them: what is said of an old one is not
 //! heard.

@@ -1,9 +1,9 @@
 //! A naive cluster: the simplest thing that keeps the promises a client builds on.
 //!
 //! A replica is the set of op ids it knows, in the order in which it took them in, and a vector. An
-//! op id takes effect once; deltas arrive in causal order; a token that the vector does not cover is
-//! BEHIND at once; dots above the end of a replica that was closed are LOST. Nothing here is clever,
-//! and nothing is shared with the client.
+//! op id takes effect once; deltas arrive in causal order; a token that the vector does not cover
+//! is BEHIND at once; dots above the end of a replica that was closed are LOST. Nothing here is
+//! clever, and nothing is shared with the client.
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub mod world;
