@@ -40,7 +40,10 @@ impl Checks {
         history: &History,
         names: &Names,
     ) -> Verdict {
-        let vector = reply.vector();
+        let vector = match reply {
+            Reply::Written(written) => &written.vector,
+            Reply::Shown(shown) => &shown.vector,
+        };
         let about = || vec![format!("@{ticket} "), format!("r{place}")];
         self.rests_on_log(place, vector, about(), || format!("answer @{ticket} speaks"), names)?;
         if !vector.covers(&attempt.after) {

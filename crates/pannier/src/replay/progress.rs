@@ -4,19 +4,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Duration;
 
-/// Whoever wants to know how far a run is.
-pub trait Progress {
-    /// So many rows are answered.
-    fn at(&self, rows: u64);
-
-    /// What is being done now.
-    fn says(&self, what: &'static str);
-}
-
 /// A bar, or none.
-pub struct Bar(Option<ProgressBar>);
+pub struct Progress(Option<ProgressBar>);
 
-impl Bar {
+impl Progress {
     /// Of `rows` rows. It goes to stderr, so that stdout is the report's alone.
     pub fn of(rows: u64) -> Self {
         let shown = std::io::stderr().is_terminal();
@@ -30,23 +21,23 @@ impl Bar {
             bar
         }))
     }
-}
 
-impl Progress for Bar {
-    fn at(&self, rows: u64) {
+    /// So many rows are answered.
+    pub fn at(&self, rows: u64) {
         if let Some(bar) = &self.0 {
             bar.set_position(rows);
         }
     }
 
-    fn says(&self, what: &'static str) {
+    /// What is being done now.
+    pub fn says(&self, what: &'static str) {
         if let Some(bar) = &self.0 {
             bar.set_message(what);
         }
     }
 }
 
-impl Drop for Bar {
+impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();

@@ -17,7 +17,6 @@ use super::receive::Inbox;
 use super::round::Open;
 use super::rows::{Base, Rows, decode_vector, meta_key};
 use super::settings::ProtocolSettings;
-use super::waiting::Waiting;
 use super::{Protocol, Stats};
 use crate::store::{LogExtent, StateBatch, StoreError};
 use orset::{HybridClock, HybridTime, Member, Origin, VersionVector};
@@ -86,7 +85,7 @@ impl<B: Base> Protocol<B> {
             freeze_after: None,
             inbox: Inbox::default(),
             peers,
-            waiting: Waiting::default(),
+            waiting: VecDeque::new(),
             watched: BTreeMap::new(),
             skew_alarmed: false,
             effects: VecDeque::new(),

@@ -1,10 +1,11 @@
 //! Replicas in one process: a table of mailboxes, and rules that may lose what passes.
 
-use super::{AttachError, Recipient, Transport};
+use super::Transport;
+use crate::driver::Mailbox;
 use crate::protocol::Message;
 use orset::Member;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// What a rule says of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +20,7 @@ type Rule = Box<dyn Fn(Member, Member, &Message) -> Verdict + Send + Sync>;
 
 #[derive(Default)]
 struct Table {
-    /// Of every member that was ever attached: a cut also binds those that are closed just now.
-    recipients: BTreeMap<Member, Recipient>,
+    mailboxes: BTreeMap<Member, Weak<Mailbox>>,
     cut: BTreeSet<(Member, Member)>,
     rule: Option<Rule>,
 }
@@ -49,7 +49,7 @@ impl Mesh {
     /// Loses everything between `member` and all others, both ways, until `heal`.
     pub fn cut(&self, member: Member) {
         let mut table = self.table();
-        let others: Vec<Member> = table.recipients.keys().copied().collect();
+        let others: Vec<Member> = table.mailboxes.keys().copied().collect();
         for other in others.into_iter().filter(|other| *other != member) {
             table.cut.insert((member, other));
             table.cut.insert((other, member));
@@ -61,6 +61,10 @@ impl Mesh {
         self.table().cut.clear();
     }
 
+    pub(crate) fn join(&self, member: Member, mailbox: &Arc<Mailbox>) {
+        self.table().mailboxes.insert(member, Arc::downgrade(mailbox));
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         // The table is whole between any two statements, so a panic elsewhere spoils nothing.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -68,32 +72,18 @@ impl Mesh {
 }
 
 impl Transport for Mesh {
-    fn attach(
-        &self,
-        member: Member,
-        _members: &[Member],
-        recipient: Recipient,
-    ) -> Result<(), AttachError> {
-        self.table().recipients.insert(member, recipient);
-        Ok(())
-    }
-
-    fn detach(&self, _member: Member) {
-        // Nothing runs here on its behalf, and its recipient knows that it is gone.
-    }
-
     fn send(&self, from: Member, to: Member, message: Message) {
-        let recipient = {
+        let mailbox = {
             let table = self.table();
             let dropped =
                 table.rule.as_ref().is_some_and(|rule| rule(from, to, &message) == Verdict::Drop);
             if dropped || table.cut.contains(&(from, to)) {
                 return;
             }
-            table.recipients.get(&to).cloned()
+            table.mailboxes.get(&to).and_then(Weak::upgrade)
         };
-        if let Some(recipient) = recipient {
-            recipient.deliver(from, message);
+        if let Some(mailbox) = mailbox {
+            mailbox.message(from, message);
         }
     }
 }
