@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! byte 0     format version (1)
+//! cluster    8 bytes, big-endian: fingerprint of the cluster's name; 0: of none in particular
 //! number     of the membership that wrote it, LEB128
 //! home       0, or 1 and 16 bytes: the member that served last
 //! vector     count, then (origin, seq) ascending by origin
@@ -13,10 +14,11 @@
 //! ```
 //!
 //! T1  strict: what `decode` takes in, `encode` writes again, byte by byte.
-//! T2  at most 200 bytes for seven origins, as long as seqs stay below 2^56 and numbers below 2^63;
+//! T2  at most 200 bytes for seven origins, as long as seqs stay below 2^49 and numbers below 2^35;
 //!     at most `TOKEN_MAX` ever. The size depends on origins, not on carts.
 //! T3  a newer version is refused as such, before its checksum is looked at: how a newer one
 //!     computes it is not for us to know.
+//! T4  a token of another cluster is no session here: its origins will never arrive.
 //!
 //! The checksum finds accidents, not forgery. It need not: a forged token can only ask a replica to
 //! have seen more than it has, and is answered BEHIND.
@@ -30,9 +32,16 @@ pub const TOKEN_MAX: usize = 4 << 10;
 
 const VERSION: u8 = 1;
 
+/// The 64 bits that stand for a cluster's name in tokens; never 0, which stands for no cluster.
+pub fn fingerprint(cluster: &str) -> u64 {
+    xxh3_64(cluster.as_bytes()).max(1)
+}
+
 /// One session as it travels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Token {
+    /// `fingerprint` of the cluster's name; 0 for none, as of a replica that is embedded.
+    pub cluster: u64,
     /// The membership that the writer knew: a replica with a lower one catches up first.
     pub number: u64,
     /// Where the session was served last, and is best served again.
@@ -57,10 +66,16 @@ pub enum TokenError {
 }
 
 impl Token {
+    /// Whether it is of another cluster than `cluster`. What has no cluster goes with any.
+    pub const fn is_foreign(&self, cluster: u64) -> bool {
+        self.cluster != 0 && cluster != 0 && self.cluster != cluster
+    }
+
     /// Its bytes. (A vector of more than some 150 origins makes a token that no one takes.)
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64 + 24 * self.vector.len());
         out.push(VERSION);
+        out.extend_from_slice(&self.cluster.to_be_bytes());
         put_u64(&mut out, self.number);
         match self.home {
             None => out.push(0),
@@ -92,6 +107,9 @@ impl Token {
             return Err(DecodeError::Checksum.into());
         }
         let mut from = Reader::new(&body[1..]);
+        let mut cluster = [0; 8];
+        cluster.copy_from_slice(from.take(8)?);
+        let cluster = u64::from_be_bytes(cluster);
         let number = from.u64()?;
         let home = match from.u8()? {
             0 => None,
@@ -100,7 +118,7 @@ impl Token {
         };
         let vector = VersionVector::decode(&mut from)?;
         from.finish()?;
-        Ok(Self { number, home, vector })
+        Ok(Self { cluster, number, home, vector })
     }
 }
 
@@ -117,7 +135,12 @@ mod tests {
     fn token(origins: u8, seq: u64) -> Token {
         let dot = |n| Dot::new(Origin::from_bytes([n; 16]), seq);
         let home = Some(Member::from_bytes([7; 16]));
-        Token { number: 3, home, vector: (1..=origins).map(dot).collect() }
+        Token {
+            cluster: fingerprint("shop"),
+            number: 3,
+            home,
+            vector: (1..=origins).map(dot).collect(),
+        }
     }
 
     /// Bytes with a checksum that fits: what a careful forger writes.
@@ -128,16 +151,16 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            number: u64, home: Option<[u8; 16]>,
+            cluster: u64, number: u64, home: Option<[u8; 16]>,
             dots in proptest::collection::vec((any::<[u8; 16]>(), 1..u64::MAX), 0..20),
         ) {
             let vector = dots.into_iter().map(|(o, seq)| Dot::new(Origin::from_bytes(o), seq)).collect();
-            let token = Token { number, home: home.map(Member::from_bytes), vector };
+            let token = Token { cluster, number, home: home.map(Member::from_bytes), vector };
             prop_assert_eq!(Token::decode(&token.encode()), Ok(token));
         }
 
         #[test]
-        fn any_flipped_bit_is_found(at in 0..51_usize, bit in 0..8_u32) {
+        fn any_flipped_bit_is_found(at in 0..53_usize, bit in 0..8_u32) {
             let mut bytes = token(1, 300).encode();
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
@@ -160,9 +183,9 @@ mod tests {
 
     #[test]
     fn seven_origins_in_two_hundred_bytes() {
-        let mut token = token(7, (1 << 56) - 1);
-        token.number = (1 << 63) - 1;
-        assert_eq!(token.encode().len(), 200);
+        let mut token = token(7, (1 << 49) - 1);
+        token.number = (1 << 35) - 1;
+        assert_eq!(token.encode().len(), 197);
         assert_eq!(Token::decode(&token.encode()), Ok(token));
     }
 
@@ -170,18 +193,29 @@ mod tests {
     fn the_bytes_are_for_ever() {
         let golden = [
             "01",
+            "f3fbbc384d518cd9",
             "03",
             "01",
-            "07070707070707070707070707070707", // version, number, home
+            "07070707070707070707070707070707", // version, cluster, number, home
             "02",
             "01010101010101010101010101010101",
             "ac02", // two origins, both at 300
             "02020202020202020202020202020202",
             "ac02",
-            "ac3b5807",
+            "2bb39176",
         ];
         let hex: String = token(2, 300).encode().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, golden.concat());
+    }
+
+    #[test]
+    fn a_token_goes_with_its_own_cluster_and_with_none() {
+        let mut token = token(1, 1);
+        assert!(!token.is_foreign(fingerprint("shop")));
+        assert!(token.is_foreign(fingerprint("ship")));
+        assert!(!token.is_foreign(0));
+        token.cluster = 0;
+        assert!(!token.is_foreign(fingerprint("ship")));
     }
 
     #[test]
@@ -193,12 +227,15 @@ mod tests {
         assert_eq!(why(&good[..20]), DecodeError::Checksum.into());
         assert_eq!(why(&vec![1; TOKEN_MAX + 1]), TokenError::TooLong(TOKEN_MAX + 1));
         assert_eq!(why(&[2, 0, 0]), TokenError::Version(2));
-        assert_eq!(why(&sealed(&[1, 0, 0, 0, 9])), DecodeError::Trailing.into());
+        assert_eq!(
+            why(&sealed(&[&[1; 9][..], &[0, 0, 0, 9]].concat())),
+            DecodeError::Trailing.into()
+        );
         let tag = DecodeError::UnknownTag { what: "home tag", tag: 2 };
-        assert_eq!(why(&sealed(&[1, 0, 2])), tag.into());
-        let overlong = why(&sealed(&[1, 0x80, 0, 0, 0]));
+        assert_eq!(why(&sealed(&[&[1; 9][..], &[0, 2]].concat())), tag.into());
+        let overlong = why(&sealed(&[&[1; 9][..], &[0x80, 0, 0, 0]].concat()));
         assert!(matches!(overlong, TokenError::Malformed(DecodeError::NotCanonical(_))));
-        let many = sealed(&[1, 0, 0, 0xff, 0xff, 0xff, 0x7f]);
+        let many = sealed(&[&[1; 9][..], &[0, 0, 0xff, 0xff, 0xff, 0x7f]].concat());
         assert_eq!(why(&many), DecodeError::Truncated.into());
     }
 }

@@ -25,6 +25,12 @@ pub enum Purpose {
     Identity = 7,
     /// What a shopper decides on the way; keyed by act.
     Shopper = 8,
+    /// Options of gateways and services.
+    Front = 9,
+    /// What passes between a gateway and a replica; keyed by connection and number.
+    Lane = 10,
+    /// Fates of streams; keyed by stream and number.
+    Stream = 11,
 }
 
 /// A stream of draws (SplitMix64: tiny, seedable anywhere, good enough for fates).

@@ -1,11 +1,17 @@
 //! What clients asked and were answered: intents and attempts.
 //!
-//! An *intent* is one op id; an *attempt* is one time it was sent, or one read. An attempt ends
-//! answered, refused or unanswered; an intent is acknowledged, refused, or *unknown*: it may have
-//! happened, it may happen yet. Checkers take unknown as "either is fine", never as "no".
+//! An *intent* is one op id. A *call* is one time that a client asks, for an intent or to read; an
+//! *attempt* is one time that a command of it reaches a replica: a gateway may make several of one
+//! call, a stream is lost and its commands are sent again. An attempt ends answered, refused or
+//! unanswered; an intent is acknowledged, refused, or *unknown*: it may have happened, it may
+//! happen yet. Checkers take unknown as "either is fine", never as "no".
 
+use crate::checkers::Snapshot;
+use crate::front::Door;
+use bytes::Bytes;
 use orset::cart::Seen;
 use orset::{Dot, ObjectKey, OpId, OpIdSet, Request, VersionVector};
+use pannier_replica::protocol::Lane;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +22,7 @@ pub enum Outcome {
     Unknown,
     /// Acknowledged; with the dot, if the answer told one.
     Acknowledged(Option<Dot>),
-    /// Refused, and every other attempt too: it did nothing.
+    /// Refused, and every other attempt too: it did nothing, and never will.
     Refused,
 }
 
@@ -50,23 +56,94 @@ pub enum Asked {
     Read(ObjectKey),
 }
 
-/// One request as it was sent. Its ticket is its number.
+/// By which way a command came to its replica, and its answer goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// The world asks for itself, or nobody waits for the answer.
+    Nobody,
+    /// Straight from its client: the call of that number.
+    Call(u64),
+    /// By a gateway, as one of its tries.
+    Try(TryAt),
+    /// On a stream, under that request id.
+    Stream(usize, u64),
+}
+
+/// One try of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TryAt {
+    /// For this call.
+    pub call: u64,
+    /// Its so-manieth.
+    pub number: u32,
+    /// Over this connection.
+    pub lane: LaneAt,
+    /// As it was then.
+    pub epoch: u64,
+}
+
+/// One of the connections between a gateway and a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneAt {
+    /// The gateway.
+    pub gateway: usize,
+    /// Its start.
+    pub start: u64,
+    /// The replica, by its number in the gateway's list.
+    pub to: usize,
+    /// Which of the connections to it.
+    pub lane: usize,
+}
+
+/// One command as it reached a replica. Its ticket is its number.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// Whose.
-    pub session: usize,
     /// What.
     pub asked: Asked,
-    /// To which replica.
-    pub replica: usize,
     /// The session's token then.
     pub after: Arc<VersionVector>,
     /// How long the replica may wait for the token.
     pub wait_us: u64,
-    /// Its fate's key and number.
-    pub fate: (u64, u64),
     /// Carried by the request: what the client was shown.
     pub seen: Option<Seen>,
+    /// What it is kept in order with.
+    pub lane: Lane,
+    /// How it came.
+    pub via: Via,
+}
+
+/// A token that is none of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strange {
+    /// Some bits are not what they were.
+    Bent,
+    /// Of another cluster.
+    Foreign,
+    /// It asks for what nobody has.
+    Forged,
+}
+
+/// One call of a client that makes single calls.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Whose.
+    pub session: usize,
+    /// What.
+    pub asked: Asked,
+    /// The token as bytes.
+    pub token: Bytes,
+    /// What it says the client was shown.
+    pub seen: Option<Seen>,
+    /// Which way in.
+    pub door: Door,
+    /// Its fate's key and number.
+    pub fate: (u64, u64),
+    /// How long its client waits.
+    pub patience_us: u64,
+    /// What its session had seen, when it was made.
+    pub asks: Snapshot,
+    /// It must be refused.
+    pub strange: Option<Strange>,
 }
 
 /// Everything asked so far.
@@ -74,8 +151,10 @@ pub struct Attempt {
 pub struct History {
     /// In order of invocation.
     pub intents: Vec<Intent>,
-    /// In order of sending.
+    /// In order of arrival.
     pub attempts: Vec<Attempt>,
+    /// In order of sending.
+    pub calls: Vec<Call>,
     by_op: BTreeMap<OpId, Vec<usize>>,
 }
 
@@ -91,6 +170,17 @@ impl History {
     pub fn attempt(&mut self, attempt: Attempt) -> u64 {
         self.attempts.push(attempt);
         self.attempts.len() as u64 - 1
+    }
+
+    /// Notes a call; returns its number.
+    pub fn call(&mut self, call: Call) -> u64 {
+        self.calls.push(call);
+        self.calls.len() as u64 - 1
+    }
+
+    /// The numbers of the intents under an op id.
+    pub fn numbers_of(&self, op: OpId) -> &[usize] {
+        self.by_op.get(&op).map_or(&[], Vec::as_slice)
     }
 
     /// The intents under an op id: more than one only when its client is broken.

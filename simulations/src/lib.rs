@@ -1,14 +1,17 @@
-//! The simulated world: the shipped protocol under faults, from a seed.
+//! The simulated world: the shipped protocol, gateway decisions and client library under faults,
+//! from a seed.
 //!
 //! ```text
-//! seed ──> scenario (options, acts) ──> world (replicas, links, disks, clocks) ──> trace
-//!                                        │ every event, effect and crash
+//! seed ──> scenario (options, acts) ──> world (services, gateways, replicas, ──> trace
+//!                                        │      links, disks, clocks)
+//!                                        │ every event, effect, answer and crash
 //!                                        └──> checkers ──> nothing, or a violation with its story
 //! ```
 //!
 //! | question | file |
 //! | --- | --- |
 //! | what does a seed mean? | `scenario.rs`, `profile.rs`, `chance.rs` |
+//! | what stands before the replicas? | `front.rs` |
 //! | what surrounds the replicas? | `world/` |
 //! | who does what? | `actors/`, `history.rs` |
 //! | what must be true? | `checkers/` |
@@ -19,9 +22,11 @@
 //! `tests/canaries.rs`.
 
 mod actors;
+mod canary;
 pub mod chance;
 mod checkers;
 pub mod coverage;
+mod front;
 mod history;
 mod names;
 mod profile;
@@ -31,8 +36,9 @@ mod sweep;
 mod trace;
 mod world;
 
+pub use canary::Canary;
 pub use coverage::{Coverage, Mark};
-pub use pannier_replica::protocol::Canary;
+pub use front::{Door, Front, Gate, Gates, Library};
 pub use profile::{Faults, Profile};
 pub use run::{Outcome, Violation, play, run};
 pub use scenario::{Act, Doing, Knobs, Options, REPLICAS_MAX, Scenario, Span, Verb};

@@ -5,6 +5,7 @@
 //! *swarm* runs, whose kinds and strengths are drawn, each switched off in some.
 
 use crate::chance::{Dice, Purpose};
+use crate::front::Front;
 use crate::scenario::{Knobs, Options};
 use std::fmt;
 use std::str::FromStr;
@@ -36,15 +37,17 @@ pub enum Profile {
     Dead,
     /// Clients whose requests and answers get lost.
     Clients,
-    /// Clients that reuse op ids.
+    /// Clients that reuse op ids, and tokens that are none of ours.
     Broken,
+    /// Gateways that crash, know different replicas and may hardly retry; replicas that drain.
+    Gateways,
     /// Everything, drawn.
     Swarm,
 }
 
 impl Profile {
     /// Every profile that is a kind of run.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Calm,
         Self::Loss,
         Self::Doubling,
@@ -57,6 +60,7 @@ impl Profile {
         Self::Dead,
         Self::Clients,
         Self::Broken,
+        Self::Gateways,
         Self::Swarm,
     ];
 
@@ -76,6 +80,7 @@ impl Profile {
             Self::Dead => "dead",
             Self::Clients => "clients",
             Self::Broken => "broken",
+            Self::Gateways => "gateways",
             Self::Swarm => "swarm",
         }
     }
@@ -129,6 +134,12 @@ pub struct Faults {
     pub dead_member: bool,
     /// Clients reuse op ids.
     pub broken_clients: bool,
+    /// Gateways crash and start again.
+    pub gateway_crashes: bool,
+    /// Replicas are stopped in good order: they drain first.
+    pub drains: bool,
+    /// Tokens come that are damaged, forged or of another cluster.
+    pub strange_tokens: bool,
 }
 
 impl Options {
@@ -163,7 +174,15 @@ impl Options {
             Profile::Clients => options.clients(&mut dice),
             Profile::Broken => {
                 options.faults.broken_clients = true;
+                options.faults.strange_tokens = true;
                 options.clients(&mut dice);
+            }
+            Profile::Gateways => {
+                options.faults.gateway_crashes = dice.chance(500);
+                options.faults.drains = dice.chance(500);
+                options.faults.crashes = dice.chance(500);
+                options.faults.slow_disks = dice.chance(500);
+                options.faults.partitions = dice.chance(500);
             }
             Profile::Swarm => options.swarm(&mut dice),
         }
@@ -171,11 +190,12 @@ impl Options {
     }
 
     fn calm(seed: u64, profile: Profile, dice: &mut Dice) -> Self {
+        let replicas = dice.between((3, 7)) as usize;
         Self {
             seed,
             profile,
             faults: Faults::default(),
-            replicas: dice.between((3, 7)) as usize,
+            replicas,
             sessions: dice.between((4, 10)) as usize,
             objects: (
                 dice.between((2, 5)) as usize,
@@ -198,8 +218,9 @@ impl Options {
             state_us: (2_000, 60_000),
             tick_us: (5_000, 20_000),
             skew_ms: 0,
-            own_writes: dice.chance(500),
+            own_writes: dice.chance(700),
             knobs: Knobs::plain(dice),
+            front: Front::draw(seed, profile, replicas),
         }
     }
 
@@ -241,6 +262,9 @@ impl Options {
             failed_syncs: dice.chance(150),
             dead_member: dice.chance(100),
             broken_clients: dice.chance(100),
+            gateway_crashes: dice.chance(300),
+            drains: dice.chance(300),
+            strange_tokens: dice.chance(300),
         };
         if dice.chance(300) {
             self.skew_ms = dice.between((0, 3_000));

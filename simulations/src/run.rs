@@ -1,11 +1,11 @@
 //! One run: a seed, played, judged, and told when it failed.
 
+use crate::canary::Canary;
 use crate::checkers::Breach;
 use crate::coverage::Coverage;
 use crate::profile::Profile;
 use crate::scenario::Scenario;
 use crate::world::World;
-use pannier_replica::protocol::Canary;
 use std::fmt;
 
 /// Lines of a story at most.

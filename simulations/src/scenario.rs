@@ -6,6 +6,7 @@
 //! because fates are drawn per link, per sync and per act, never from a common stream.
 
 use crate::chance::{Dice, Purpose};
+use crate::front::Front;
 use crate::profile::{Faults, Profile};
 use std::fmt;
 
@@ -93,10 +94,12 @@ pub struct Options {
     pub tick_us: Span,
     /// Wall clocks of replicas and clients begin this far off at most.
     pub skew_ms: u64,
-    /// Sessions go on without what is gone (counterexample 12).
+    /// Some sessions of services go on without what is gone (counterexample 12).
     pub own_writes: bool,
     /// How the replicas are set.
     pub knobs: Knobs,
+    /// What stands before them.
+    pub front: Front,
 }
 
 /// What a shopper means to do.
@@ -122,15 +125,17 @@ pub enum Verb {
     Count,
     /// Look.
     Read,
-    /// Go to another replica.
+    /// Go in by another door; a session of a service, in another process.
     Move,
     /// A broken client: an old op id with another request.
     Reuse,
+    /// A token that is damaged, forged or of another cluster.
+    Strange,
 }
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Add,
         Self::Remove,
         Self::Set,
@@ -143,8 +148,9 @@ impl Verb {
         Self::Read,
         Self::Move,
         Self::Reuse,
+        Self::Strange,
     ];
-    const WEIGHTS: [u64; 12] = [24, 10, 8, 10, 2, 4, 6, 4, 8, 20, 4, 0];
+    const WEIGHTS: [u64; 13] = [24, 10, 8, 10, 2, 4, 6, 4, 8, 20, 4, 0, 0];
 }
 
 /// One thing that happens from outside.
@@ -203,6 +209,22 @@ pub enum Doing {
     FailSync {
         /// Whose.
         replica: usize,
+    },
+    /// A replica is stopped in good order, and started again.
+    Drain {
+        /// Which.
+        replica: usize,
+        /// How long it finishes what is under way.
+        for_us: u64,
+        /// Until it starts again.
+        pause_us: u64,
+    },
+    /// A gateway is lost, with all that is under way at it.
+    GatewayCrash {
+        /// Which (modulo).
+        gateway: usize,
+        /// Until another stands in its place.
+        pause_us: u64,
     },
 }
 
@@ -268,7 +290,8 @@ impl<'a> Acts<'a> {
             .zip(Verb::WEIGHTS)
             .map(|(verb, weight)| match verb {
                 Verb::Reuse if options.faults.broken_clients => 2,
-                Verb::Reuse => 0,
+                Verb::Strange if options.faults.strange_tokens => 2,
+                Verb::Reuse | Verb::Strange => 0,
                 Verb::Add | Verb::Read => weight,
                 _ if options.profile == Profile::Swarm && dice.chance(150) => 0,
                 _ => weight,
@@ -339,6 +362,21 @@ impl<'a> Acts<'a> {
             let at = self.dice.below(options.duration_us);
             let replica = self.dice.index(options.replicas);
             self.put(at, Doing::FailSync { replica });
+        }
+        for _ in 0..some(&mut self.dice, faults.drains, 1) {
+            let at = self.dice.below(options.duration_us);
+            let what = Doing::Drain {
+                replica: self.dice.index(options.replicas),
+                for_us: self.dice.between((20_000, 400_000)),
+                pause_us: self.dice.between((1_000, 1_500_000)),
+            };
+            self.put(at, what);
+        }
+        for _ in 0..some(&mut self.dice, faults.gateway_crashes, 1) {
+            let at = self.dice.below(options.duration_us);
+            let gateway = self.dice.index(2);
+            let pause_us = self.dice.between((1_000, 1_000_000));
+            self.put(at, Doing::GatewayCrash { gateway, pause_us });
         }
         if faults.dead_member {
             let at = options.duration_us / 2 + self.dice.below(options.duration_us / 2);

@@ -3,10 +3,10 @@
 //! Runs share nothing, so threads do not change what a seed means; results are put back in order
 //! of seed, so they do not change what a sweep says either.
 
+use crate::canary::Canary;
 use crate::coverage::{Coverage, Mark};
 use crate::profile::Profile;
 use crate::run::{Outcome, run};
-use pannier_replica::protocol::Canary;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -24,7 +24,7 @@ pub struct Sweep {
     /// On so many threads.
     pub threads: usize,
     /// Not met at all: the sweep has failed, whatever was green.
-    pub claims: &'static [Mark],
+    pub claims: Vec<Mark>,
 }
 
 /// What came of it.

@@ -73,6 +73,12 @@ impl Trace {
                 out.extend_from_slice(read.object.as_bytes());
                 read.after.encode(out);
             }
+            Event::Command(ticket, Command::List(list)) => {
+                out.push(9);
+                out.extend_from_slice(&ticket.to_be_bytes());
+                out.extend_from_slice(&list.namespace);
+                list.after.encode(out);
+            }
             Event::Commit => out.push(3),
             Event::Synced(round) => {
                 out.push(4);
@@ -206,6 +212,11 @@ fn put_reply(reply: &Result<Reply, Refusal>, out: &mut Vec<u8>) {
                 Value::Counter(value) => out.extend_from_slice(&value.to_be_bytes()),
             }
         }
+        Ok(Reply::Listed(listed)) => {
+            out.push(4);
+            put_vector(&listed.vector, out);
+            listed.ids.iter().for_each(|id| out.extend_from_slice(id));
+        }
         Err(refusal) => {
             out.push(3);
             out.extend_from_slice(refusal.to_string().as_bytes());
@@ -221,6 +232,10 @@ fn tell_event(event: &Event, names: &Names) -> Option<String> {
         Event::Command(ticket, Command::Read(read)) => {
             let (object, after) = (names.object(&read.object), names.vector(&read.after));
             format!("@{ticket} read {object} after {after}")
+        }
+        Event::Command(ticket, Command::List(list)) => {
+            let (namespace, after) = (list.namespace.escape_ascii(), names.vector(&list.after));
+            format!("@{ticket} list {:?}s of {namespace} after {after}", list.kind)
         }
         Event::Synced(round) => format!("round {round} synced"),
         Event::Message { message: Message::Deltas { .. }, .. } | Event::Checkpointed => match event
@@ -317,6 +332,9 @@ fn tell_effect(effect: &Effect, names: &Names) -> Option<String> {
         Effect::Reply(ticket, Ok(Reply::Shown(shown))) => {
             let (value, vector) = (tell_value(&shown.value, names), names.vector(&shown.vector));
             format!("@{ticket} shows {value}, vector {vector}")
+        }
+        Effect::Reply(ticket, Ok(Reply::Listed(listed))) => {
+            format!("@{ticket} lists {}, vector {}", listed.ids.len(), names.vector(&listed.vector))
         }
         Effect::Reply(ticket, Err(refusal)) => format!("@{ticket} refused: {refusal}"),
         Effect::Send(_, Message::Deltas { deltas }) => {

@@ -28,7 +28,7 @@ fn other_seeds_give_other_traces() {
 fn threads_do_not_change_what_a_seed_means() {
     let with = |threads| {
         let (canary, profile) = (Canary::None, Profile::Mixed);
-        sweep(&Sweep { seeds: SEEDS, profile, canary, threads, claims: &[] }).trace_hash
+        sweep(&Sweep { seeds: SEEDS, profile, canary, threads, claims: Vec::new() }).trace_hash
     };
     assert_eq!(with(1), with(3));
 }

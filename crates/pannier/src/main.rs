@@ -1,22 +1,34 @@
 //! Pannier's command line: what the library does, from a shell.
 //!
 //! Nothing is decided here. A command turns words into a call of the library and the answer into
-//! words: `replay` plays a shopping log against three regions, `cart`, `set` and `counter` change a
-//! replica's directory, `sim` runs the simulator, `bench` measures. Answers go to stdout
-//! (`out.rs`), everything else to stderr; exit codes are in `fail.rs`.
+//! words. Answers go to stdout (`out.rs`), everything else to stderr; exit codes are in `fail.rs`.
+//!
+//! | commands | folder |
+//! | --- | --- |
+//! | `demo` | `demo/` |
+//! | `dev`, `replica`, `gateway` | `run/`, with settings from `config/` |
+//! | `cart`, `set`, `counter`, `watch` | `call/`; then `wire/`, or `local/` for a directory |
+//! | `status` | `wire/status.rs` |
+//! | `replay` | `replay/` |
+//! | `sim`, `bench` | `simulate.rs`, `bench/` |
 
+mod admin;
 mod bench;
+mod call;
 mod config;
+mod demo;
 mod fail;
 mod hex;
 mod local;
 mod out;
 mod replay;
+mod run;
 mod simulate;
+mod wire;
 
-use clap::{Args, Parser, Subcommand};
+use call::{Call, CartVerb, CounterVerb, Place, SetVerb, Target, WatchArgs};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use fail::Fail;
-use local::{CartVerb, CounterVerb, Place, SetVerb};
 use orset::Kind;
 use out::Form;
 use std::path::PathBuf;
@@ -40,28 +52,50 @@ struct Line {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run a cluster's bad day: kill a replica, cut a region off, and check everything
+    Demo(demo::DemoArgs),
     /// Play a shopping log against three regions, and check what is left
     Replay(Replay),
-    /// Change or read a cart in a replica's directory
+    /// Change or read a cart
     Cart {
         #[command(flatten)]
         place: Place,
         #[command(subcommand)]
         verb: CartVerb,
     },
-    /// Change or read a set (a wishlist) in a replica's directory
+    /// Change or read a set (a wishlist)
     Set {
         #[command(flatten)]
         place: Place,
         #[command(subcommand)]
         verb: SetVerb,
     },
-    /// Change or read a counter in a replica's directory
+    /// Change or read a counter
     Counter {
         #[command(flatten)]
         place: Place,
         #[command(subcommand)]
         verb: CounterVerb,
+    },
+    /// Print an object, and again whenever it has changed
+    Watch {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        what: WatchArgs,
+    },
+    /// Run a whole small cluster in this process, to try things
+    Dev(run::DevArgs),
+    /// Run a replica
+    Replica(run::ReplicaArgs),
+    /// Run a gateway
+    Gateway(run::GatewayArgs),
+    /// Ask a cluster how it stands
+    Status(wire::StatusArgs),
+    /// Print a script that completes this program's words in a shell
+    Completion {
+        /// For which shell
+        shell: clap_complete::Shell,
     },
     /// Run the simulator
     Sim {
@@ -79,6 +113,8 @@ enum Command {
 struct Replay {
     #[command(flatten)]
     options: replay::Options,
+    #[command(flatten)]
+    through: replay::Through,
     /// A settings file (TOML) for the three replicas
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -88,6 +124,8 @@ struct Replay {
 enum BenchVerb {
     /// What carts cost on this machine
     Cart(bench::CartArgs),
+    /// What the network costs on this machine
+    Wire(bench::WireArgs),
 }
 
 fn main() -> ExitCode {
@@ -97,8 +135,7 @@ fn main() -> ExitCode {
     };
     let form = if line.json { Form::Json } else { Form::Text };
     match run(form, line.command) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => ExitCode::from(code),
         Err(fail) => {
             form.complain(&fail);
             ExitCode::from(fail.exit_code())
@@ -118,12 +155,23 @@ fn misused(error: &clap::Error) -> ExitCode {
     ExitCode::from(error.exit_code() as u8)
 }
 
+/// The exit code.
+fn run(form: Form, command: Command) -> Result<u8, Fail> {
+    if let Command::Dev(args) = command {
+        return args.run(form);
+    }
+    judged(form, command).map(|is_well| u8::from(!is_well))
+}
+
 /// Whether all is well.
-fn run(form: Form, command: Command) -> Result<bool, Fail> {
+fn judged(form: Form, command: Command) -> Result<bool, Fail> {
     match command {
-        Command::Replay(Replay { options, config }) => {
-            let settings = config::settings(config.as_deref())?;
-            let summary = replay::run(&options, &settings)?;
+        Command::Demo(args) => args.run(form),
+        Command::Replay(Replay { options, through, config }) => {
+            let summary = match through.wanted() {
+                Some((gateway, inner)) => replay::through(&options, gateway, inner)?,
+                None => replay::run(&options, &config::limits(config.as_deref())?)?,
+            };
             form.write(&match form {
                 Form::Text => summary.to_string(),
                 Form::Json => summary.to_json().map_err(|error| Fail::Usage(error.to_string()))?,
@@ -131,17 +179,41 @@ fn run(form: Form, command: Command) -> Result<bool, Fail> {
             Ok(summary.exit_code() == 0)
         }
         Command::Cart { place, verb } => {
-            local::run(form, &place, Kind::Cart, &verb.call()?).map(|()| true)
+            object(form, &place, Kind::Cart, &verb.call()?).map(|()| true)
         }
         Command::Set { place, verb } => {
-            local::run(form, &place, Kind::Set, &verb.call()?).map(|()| true)
+            object(form, &place, Kind::Set, &verb.call()?).map(|()| true)
         }
         Command::Counter { place, verb } => {
-            local::run(form, &place, Kind::Counter, &verb.call()?).map(|()| true)
+            object(form, &place, Kind::Counter, &verb.call()?).map(|()| true)
         }
+        Command::Watch { place, what } => {
+            let (kind, call) = what.call()?;
+            object(form, &place, kind, &call).map(|()| true)
+        }
+        Command::Dev(args) => args.run(form).map(|code| code == 0),
+        Command::Replica(args) => args.run(form).map(|()| true),
+        Command::Gateway(args) => args.run(form).map(|()| true),
+        Command::Status(args) => run::runtime()?.block_on(args.run(form)),
+        Command::Completion { shell } => completion(form, shell),
         Command::Sim { verb } => simulate::run(form, &verb),
         Command::Bench { what: BenchVerb::Cart(args) } => bench_cart(form, &args),
+        Command::Bench { what: BenchVerb::Wire(args) } => args.run(form, &out::progress),
     }
+}
+
+/// In a directory, or over the wire.
+fn object(form: Form, place: &Place, kind: Kind, call: &Call) -> Result<(), Fail> {
+    match place.target()? {
+        Target::Directory(directory) => local::run(form, place, &directory, kind, call),
+        Target::Gateway(address) => wire::run(form, place, &address, kind, call),
+    }
+}
+
+fn completion(form: Form, shell: clap_complete::Shell) -> Result<bool, Fail> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Line::command(), "pannier", &mut script);
+    form.write(&String::from_utf8_lossy(&script)).map(|()| true)
 }
 
 fn bench_cart(form: Form, args: &bench::CartArgs) -> Result<bool, Fail> {

@@ -28,6 +28,17 @@ impl Form {
         self.write(&text)
     }
 
+    /// One of several answers of one call, as they come: JSON takes one line each.
+    pub fn event(self, answer: &(impl Serialize + Display)) -> Result<(), Fail> {
+        let text = match self {
+            Self::Text => answer.to_string(),
+            Self::Json => {
+                serde_json::to_string(answer).map_err(|error| Fail::Usage(error.to_string()))?
+            }
+        };
+        self.write(&text)
+    }
+
     /// An answer that has put itself into words.
     pub fn write(self, text: &str) -> Result<(), Fail> {
         let mut out = io::stdout().lock();

@@ -2,7 +2,7 @@
 
 use crate::fail::Fail;
 use crate::out::{Form, progress};
-use pannier_simulations::{Canary, Profile, Sweep, Violation, find, sweep};
+use pannier_simulations::{Canary, Mark, Profile, Sweep, Violation, find, sweep};
 use serde::Serialize;
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub enum SimVerb {
         #[arg(long, value_name = "SEED", default_value_t = 0)]
         from: u64,
         /// The kind of faults: mixed, or one of calm, loss, doubling, delay, damage, partitions,
-        /// crashes, disks, clocks, dead, clients, broken, swarm
+        /// crashes, disks, clocks, dead, clients, broken, gateways, swarm
         #[arg(long, default_value = "mixed")]
         profile: String,
         /// Threads; as many as there are processors unless set
@@ -44,6 +44,8 @@ struct Swept {
     simulated_us: u64,
     trace_hash: String,
     failures: Vec<Failure>,
+    /// What so many seeds must meet, and did not.
+    never_met: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,6 +82,9 @@ impl fmt::Display for Swept {
         }
         for failure in self.failures.iter().skip(TOLD) {
             writeln!(f, "seed {}: {}: {}", failure.seed, failure.checker, failure.what)?;
+        }
+        for mark in &self.never_met {
+            writeln!(f, "never met: {mark}")?;
         }
         let Self { verdict, seeds, from, events, trace_hash, .. } = self;
         let hours = self.simulated_us as f64 / 3.6e9;
@@ -135,7 +140,7 @@ pub fn run(form: Form, verb: &SimVerb) -> Result<bool, Fail> {
                 profile,
                 canary: Canary::None,
                 threads: threads.map_or_else(cores, usize::from),
-                claims: &[],
+                claims: Mark::claims(profile, *seeds),
             });
             let failures = summary.failures.iter().filter_map(|outcome| {
                 Some(Failure::new(outcome.seed, outcome.violation.as_deref()?))
@@ -148,6 +153,7 @@ pub fn run(form: Form, verb: &SimVerb) -> Result<bool, Fail> {
                 simulated_us: summary.simulated_us,
                 trace_hash: format!("{:032x}", summary.trace_hash),
                 failures: failures.collect(),
+                never_met: summary.missing.iter().map(|mark| mark.name()).collect(),
             })?;
             Ok(summary.is_clean())
         }

@@ -36,7 +36,7 @@ impl Shop {
 
     fn run(&self, words: &[&str]) -> Ran {
         let dir = self.dir();
-        pannier(&[words, &["--dir", &dir]].concat())
+        pannier(&[words, &["--directory", &dir]].concat())
     }
 
     fn json(&self, words: &[&str]) -> Value {
@@ -99,7 +99,7 @@ fn a_cart_from_the_shell() {
     let text = shop.run(&["cart", "show", "ada"]).out;
     assert!(text.starts_with("ada: 5 in 3 lines\n"), "{text}");
     let session = shop.json(&["cart", "clear", "ada"])["session"].clone();
-    let goes_on = ["cart", "show", "ada", "--session", session.as_str().unwrap()];
+    let goes_on = ["cart", "show", "ada", "--token", session.as_str().unwrap()];
     assert_eq!(shop.json(&goes_on)["lines"], Value::Array(Vec::new()));
     let elsewhere = shop.json(&["cart", "show", "ada", "--namespace", "market"]);
     assert_eq!(elsewhere["lines"], Value::Array(Vec::new()));
@@ -128,7 +128,7 @@ fn names_and_numbers_out_of_bounds() {
     // Before there is a directory: and none is made.
     shop.refuses(&["cart", "add", "", "lamp"], 2, &["CART", "empty"]);
     shop.refuses(&["cart", "add", "ada", "lamp", "0"], 2, &["QUANTITY", "0 is not in"]);
-    shop.refuses(&["cart", "show", "ada"], 3, &["--dir", "nothing"]);
+    shop.refuses(&["cart", "show", "ada"], 3, &["--directory", "nothing"]);
     assert!(!Path::new(&shop.dir()).exists());
 
     shop.run(&["cart", "add", "ada", "lamp", "2"]);
@@ -184,16 +184,16 @@ fn op_ids_contexts_and_sessions_that_are_none() {
     shop.refuses(&remove(&seen[..seen.len() - 2]), 2, &["--seen", "checksum"]);
     shop.refuses(&remove(""), 2, &["--seen", "truncated"]);
 
-    let session = |session| ["cart", "show", "ada", "--session", session];
-    shop.refuses(&session(&seen), 2, &["--session"]);
-    shop.refuses(&session("02"), 2, &["--session", "format 2"]);
+    let session = |session| ["cart", "show", "ada", "--token", session];
+    shop.refuses(&session(&seen), 2, &["--token"]);
+    shop.refuses(&session("02"), 2, &["--token", "format 2"]);
     let stranger = Shop::new();
     let token = stranger.json(&["cart", "add", "bob", "lamp"])["session"].clone();
     let quick = stranger.0.path().join("quick.toml");
     std::fs::write(&quick, "catch_up_ms = 20\n").unwrap();
     let config = quick.display().to_string();
     let words = [&session(token.as_str().unwrap())[..], &["--config", &config]].concat();
-    shop.refuses(&words, 2, &["--session", "behind"]);
+    shop.refuses(&words, 2, &["--token", "behind"]);
 }
 
 #[test]
@@ -201,20 +201,22 @@ fn flags_and_settings_with_typos() {
     let shop = Shop::new();
     shop.run(&["cart", "add", "ada", "lamp"]);
     shop.refuses(&["cart", "show", "ada", "--sesion", "1"], 2, &["--sesion", "--session"]);
+    let both = ["cart", "show", "ada", "--gateway", "127.0.0.1:1"];
+    shop.refuses(&both, 2, &["--gateway", "--directory", "cannot be used with"]);
     shop.refuses(&["cart", "shwo", "ada"], 2, &["shwo", "show"]);
     let file = shop.0.path().join("settings.toml");
     let config = file.display().to_string();
     let with = ["cart", "add", "ada", "lamp", "--config", &config];
-    shop.refuses(&with, 2, &["--config", "settings.toml"]);
+    shop.refuses(&with, 2, &["settings.toml"]);
     for (text, says) in [
-        ("catchup_ms = 1", &["unknown key catchup_ms", "catch_up_ms"][..]),
-        ("[protocol]\nround_op = 1", &["unknown key protocol.round_op", "protocol.round_ops"]),
-        ("tick_ms = 0", &["tick_ms", "from 1 to"]),
-        ("tick_ms = \"fast\"", &["tick_ms", "whole number"]),
+        ("catchup_ms = 1", &["catchup_ms (", "unknown key", "catch_up_ms"][..]),
+        ("[protocol]\nround_op = 1", &["protocol.round_op (", "protocol.round_ops"]),
+        ("tick_ms = 0", &["tick_ms (", "from 1 to"]),
+        ("tick_ms = \"fast\"", &["tick_ms (", "whole number"]),
         ("tick_ms = = 1", &["line 1"]),
     ] {
         std::fs::write(&file, text).unwrap();
-        shop.refuses(&with, 2, &[&["--config", "settings.toml"], says].concat());
+        shop.refuses(&with, 2, &[&["settings.toml"], says].concat());
     }
     std::fs::write(&file, "tick_ms = 5\n[fjall]\ncache_bytes = 1048576\n").unwrap();
     assert_eq!(shop.run(&with).code, 0);
@@ -232,7 +234,7 @@ fn directories_that_are_not_to_be_opened() {
     shop.run(&["cart", "add", "ada", "lamp"]);
     let dir = shop.dir();
 
-    let watch = ["cart", "watch", "ada", "--dir", &dir, "--json"];
+    let watch = ["cart", "watch", "ada", "--directory", &dir, "--json"];
     let mut watching = Command::new(env!("CARGO_BIN_EXE_pannier"))
         .args(watch)
         .stdout(Stdio::piped())
@@ -242,7 +244,7 @@ fn directories_that_are_not_to_be_opened() {
     std::io::Read::read_exact(watching.stdout.as_mut().unwrap(), &mut [0]).unwrap();
     let add = shop.run(&["cart", "add", "ada", "lamp"]);
     assert_eq!(add.code, 3);
-    assert!(add.err.contains("--dir") && add.err.contains("in use"), "{}", add.err);
+    assert!(add.err.contains("--directory") && add.err.contains("in use"), "{}", add.err);
     // As Ctrl-C, and harder: the directory is as good as before.
     watching.kill().unwrap();
     watching.wait().unwrap();
@@ -254,7 +256,7 @@ fn directories_that_are_not_to_be_opened() {
         std::fs::write(&identity, text).unwrap();
         let ran = shop.run(&["cart", "add", "ada", "lamp"]);
         assert_eq!(ran.code, 3, "{}", ran.err);
-        assert!(ran.err.contains("--dir") && ran.err.contains(says), "{}", ran.err);
+        assert!(ran.err.contains("--directory") && ran.err.contains(says), "{}", ran.err);
         assert_eq!(std::fs::read_to_string(&identity).unwrap(), text);
     };
     broken(&text.replace("format 1", "format 2"), "format 2");
@@ -265,15 +267,15 @@ fn directories_that_are_not_to_be_opened() {
     let others = tempfile::tempdir().unwrap();
     std::fs::write(others.path().join("letter"), "dear ada").unwrap();
     let path = others.path().display().to_string();
-    let ran = pannier(&["cart", "add", "ada", "lamp", "--dir", &path]);
+    let ran = pannier(&["cart", "add", "ada", "lamp", "--directory", &path]);
     assert_eq!(ran.code, 3);
     assert!(ran.err.contains("not empty"), "{}", ran.err);
     assert_eq!(std::fs::read_dir(others.path()).unwrap().count(), 1);
     let file = others.path().join("letter").display().to_string();
-    assert_eq!(pannier(&["cart", "add", "ada", "lamp", "--dir", &file]).code, 3);
+    assert_eq!(pannier(&["cart", "add", "ada", "lamp", "--directory", &file]).code, 3);
     let ran = pannier(&["cart", "add", "ada", "lamp"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("--dir"), "{}", ran.err);
+    assert!(ran.err.contains("--gateway") && ran.err.contains("--directory"), "{}", ran.err);
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn logs_and_flags_that_are_no_good() {
         (&["--synthetic", "5", "--moves", "nan"], "--moves"),
         (&["--synthetic", "5", "--in-flight", "0"], "--in-flight"),
         (&["--synthetic", "5", "--sabotage", "sugar"], "--sabotage"),
-        (&["--synthetic", "5", "--config", "/no/such.toml"], "--config"),
+        (&["--synthetic", "5", "--config", "/no/such.toml"], "/no/such.toml"),
     ] {
         let (code, out, err) = replay(arguments);
         assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {err}");

@@ -8,15 +8,18 @@
 //! | `driver/` | threads that do the protocol's effects |
 //! | `doors/` | the only files that read a clock or roll dice |
 //! | `embed/` | what a service uses: `Replica`, handles, sessions, watches |
+//! | `server/` | the replica on the network (feature `server`) |
 
 pub mod doors;
 pub mod driver;
 mod embed;
 pub mod protocol;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod store;
 pub mod transport;
 
 pub use embed::{
     Alarms, Builder, Cart, CartView, Counter, Error, FromReply, NextMove, OpenError, Pending,
-    Replica, Session, Set, SetView, Settings, StateChange, Status, Watch,
+    Replica, Session, Set, SetView, Settings, Snapshot, StateChange, Status, Watch,
 };

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
 
 use orset::Member;
-use pannier_replica::store::StoreError;
 use pannier_replica::store::directory::Directory;
+use pannier_replica::store::{EngineKind, StoreError};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ const ALICE: Member = Member::from_bytes([0xa1; 16]);
 const BOB: Member = Member::from_bytes([0xb0; 16]);
 
 fn open(path: &Path) -> Result<Directory, StoreError> {
-    Directory::open(path, None, ALICE, "fjall")
+    Directory::open(path, None, ALICE, None)
 }
 
 /// Every file below `path` and what is in it.
@@ -32,9 +32,9 @@ fn a_new_directory_takes_the_member_named_or_the_fresh_one() {
     let (first, second) = (dir.path().join("a/b/c"), dir.path().join("d"));
     assert_eq!(open(&first).unwrap().member(), ALICE);
     // Now it is known; a fresh one is not looked at, a named one must match.
-    assert_eq!(Directory::open(&first, None, BOB, "fjall").unwrap().member(), ALICE);
-    assert_eq!(Directory::open(&first, Some(ALICE), BOB, "fjall").unwrap().member(), ALICE);
-    assert_eq!(Directory::open(&second, Some(BOB), ALICE, "fjall").unwrap().member(), BOB);
+    assert_eq!(Directory::open(&first, None, BOB, None).unwrap().member(), ALICE);
+    assert_eq!(Directory::open(&first, Some(ALICE), BOB, None).unwrap().member(), ALICE);
+    assert_eq!(Directory::open(&second, Some(BOB), ALICE, None).unwrap().member(), BOB);
 }
 
 #[test]
@@ -61,12 +61,70 @@ fn another_member_or_engine_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).unwrap());
     let before = contents(dir.path());
-    let bob = Directory::open(dir.path(), Some(BOB), BOB, "fjall");
+    let bob = Directory::open(dir.path(), Some(BOB), BOB, None);
     assert!(matches!(bob, Err(StoreError::Format { .. })), "{bob:?}");
-    let sled = Directory::open(dir.path(), None, ALICE, "sled");
-    assert!(matches!(sled, Err(StoreError::Format { .. })), "{sled:?}");
-    let nonsense = Directory::open(dir.path(), None, ALICE, "two words\nmember x");
-    assert!(matches!(nonsense, Err(StoreError::Refused(_))), "{nonsense:?}");
+    let sled = Directory::open(dir.path(), None, ALICE, Some(EngineKind::Sled));
+    match sled {
+        Err(StoreError::OtherEngine { kept_by, asked, .. }) if EngineKind::Sled.is_built() => {
+            assert_eq!((kept_by, asked), (EngineKind::Fjall, EngineKind::Sled));
+        }
+        Err(StoreError::EngineNotBuilt(EngineKind::Sled)) if !EngineKind::Sled.is_built() => {}
+        answer => panic!("{answer:?}"),
+    }
+    assert_eq!(contents(dir.path()), before);
+}
+
+#[test]
+fn it_remembers_its_engine() {
+    for engine in EngineKind::ALL.into_iter().filter(|engine| engine.is_built()) {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Directory::open(dir.path(), None, ALICE, Some(engine)).unwrap();
+        assert_eq!(made.engine(), engine);
+        drop(made);
+        for asked in [None, Some(engine)] {
+            let found = Directory::open(dir.path(), None, ALICE, asked).unwrap();
+            assert_eq!(found.engine(), engine);
+        }
+        let identity = fs::read_to_string(dir.path().join("pannier")).unwrap();
+        assert!(identity.contains(&format!("\nengine {engine}\n")), "{identity}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(open(dir.path()).unwrap().engine(), EngineKind::Fjall);
+}
+
+#[test]
+fn an_engine_of_another_build_is_named_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    let identity = dir.path().join("pannier");
+    let text = fs::read_to_string(&identity).unwrap();
+    let (text, _) = text.split_once("check ").unwrap();
+    let text = text.replace("engine fjall", "engine granite");
+    let sum = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
+    fs::write(&identity, format!("{text}check {sum:016x}\n")).unwrap();
+    let answer = open(dir.path());
+    let Err(StoreError::Format { problem, .. }) = answer else { panic!("{answer:?}") };
+    assert!(problem.contains("granite"), "{problem}");
+}
+
+#[test]
+fn it_takes_on_a_cluster_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = open(dir.path()).unwrap();
+    assert_eq!(first.cluster(), None);
+    first.join("shop eu-1").unwrap();
+    first.join("shop eu-1").unwrap();
+    drop(first);
+    let text = fs::read_to_string(dir.path().join("pannier")).unwrap();
+    assert!(text.contains("\nengine fjall\ncluster shop eu-1\ncheck "), "{text}");
+    let before = contents(dir.path());
+    let mut again = open(dir.path()).unwrap();
+    assert_eq!(again.cluster(), Some("shop eu-1"));
+    let other = again.join("shop us-1").unwrap_err();
+    assert!(matches!(other, StoreError::OtherCluster { .. }), "{other}");
+    for bad in ["", "two\nlines", "\u{7f}", &"x".repeat(65)] {
+        assert!(matches!(again.join(bad), Err(StoreError::Refused(_))), "{bad:?}");
+    }
     assert_eq!(contents(dir.path()), before);
 }
 
@@ -96,7 +154,7 @@ fn a_newer_format_is_named_as_such() {
 #[test]
 fn every_torn_or_garbled_identity_is_refused_and_kept() {
     let dir = tempfile::tempdir().unwrap();
-    drop(open(dir.path()).unwrap());
+    open(dir.path()).unwrap().join("shop").unwrap();
     let identity = dir.path().join("pannier");
     let whole = fs::read(&identity).unwrap();
     let mut damaged: Vec<Vec<u8>> = (0..whole.len()).map(|end| whole[..end].to_vec()).collect();

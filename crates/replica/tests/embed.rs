@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
+use pannier_replica::store::StoreError;
 use pannier_replica::store::memory::MemoryDisk;
 use pannier_replica::transport::Mesh;
-use pannier_replica::{Error, NextMove, Replica, Session, StateChange};
+use pannier_replica::{Error, NextMove, OpenError, Replica, Session, StateChange};
 
 fn one() -> Replica {
     Replica::builder().memory(&MemoryDisk::new()).open().unwrap()
@@ -88,6 +89,35 @@ fn a_retry_anywhere_takes_effect_once() {
         let views = replica.counter("shop", "views").unwrap().in_session(&session);
         assert_eq!(views.read().wait().unwrap(), 3);
     }
+}
+
+#[test]
+fn a_cluster_is_remembered_and_sessions_and_directories_of_another_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |cluster: Option<&str>| {
+        let builder = Replica::builder().directory(directory.path());
+        cluster.into_iter().fold(builder, |builder, name| builder.cluster(name)).open()
+    };
+    assert_eq!(open(None).unwrap().cluster(), None);
+    let replica = open(Some("eu")).unwrap();
+    let session = Session::begin().unwrap();
+    let cart = replica.cart("shop", "ada").unwrap().in_session(&session);
+    cart.add("lamp", 1).wait().unwrap();
+    replica.close().unwrap();
+    drop((cart, replica));
+    assert!(matches!(open(Some("us")), Err(OpenError::Store(StoreError::OtherCluster { .. }))));
+    assert!(matches!(open(Some("")), Err(OpenError::Setting(_))));
+    assert_eq!(open(None).unwrap().cluster(), Some("eu"));
+    // What the session has seen will never arrive in another cluster.
+    let elsewhere = Replica::builder().memory(&MemoryDisk::new()).cluster("us").open().unwrap();
+    let resumed = Session::resume(&session.token(None)).unwrap();
+    let cart = elsewhere.cart("shop", "ada").unwrap().in_session(&resumed);
+    for error in [cart.add("lamp", 1).wait().unwrap_err(), cart.read().wait().unwrap_err()] {
+        assert_eq!(error, Error::Foreign);
+        assert_eq!(error.next_move(), NextMove::NewSession);
+        assert_eq!(error.state_change(), StateChange::None);
+    }
+    assert!(elsewhere.status().unwrap().vector.is_empty());
 }
 
 trait InOrder {

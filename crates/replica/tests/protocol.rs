@@ -12,8 +12,8 @@ use orset::{
 };
 use pannier_replica::protocol::delta::{Birth, Delta};
 use pannier_replica::protocol::{
-    Alarm, Command, Effect, Event, Message, Now, Protocol, ProtocolSettings, Read, Refusal, Reply,
-    Start, Value, Write,
+    Alarm, Command, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings, Read,
+    Refusal, Reply, Start, Value, Write,
 };
 use pannier_replica::store::memory::{MemoryDisk, MemoryStore};
 use pannier_replica::store::{MAX_RECORD_BYTES, Store};
@@ -88,13 +88,14 @@ impl Rig {
 
     fn write(&mut self, op: OpId, request: Request) -> Option<Result<Reply, Refusal>> {
         let (after, deadline_us) = (Arc::default(), u64::MAX);
-        let write = Write { op, object: cart(), request, seen: None, after, deadline_us };
+        let write =
+            Write { op, object: cart(), request, seen: None, after, deadline_us, lane: NO_LANE };
         self.asks(Command::Write(write))
     }
 
     fn read_after(&mut self, after: VersionVector) -> Option<Result<Reply, Refusal>> {
         let (after, deadline_us) = (Arc::new(after), self.now.mono_us + 1_000);
-        self.asks(Command::Read(Read { object: cart(), after, deadline_us }))
+        self.asks(Command::Read(Read::new(cart(), after, deadline_us)))
     }
 
     fn lamps(&mut self) -> u64 {

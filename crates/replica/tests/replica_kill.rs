@@ -8,6 +8,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
 
 use orset::{OpId, OpIdSession};
+use pannier_replica::store::fjall::FjallSettings;
+use pannier_replica::store::{EngineKind, SledSettings};
 use pannier_replica::{Replica, Settings};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -24,10 +26,13 @@ fn op_id(n: u64) -> OpId {
     OpIdSession::new(1_000 + n / 1_000, n).next_id().unwrap()
 }
 
-fn open(directory: &Path) -> Replica {
+/// With no engine named, the one that the directory remembers.
+fn open(directory: &Path, engine: Option<EngineKind>) -> Replica {
     let mut settings = Settings::default();
     settings.protocol.checkpoint_rows = 300;
-    settings.fjall = pannier_replica::store::fjall::FjallSettings::tiny_for_tests();
+    settings.engine = engine;
+    settings.fjall = FjallSettings::tiny_for_tests();
+    settings.sled = SledSettings::tiny_for_tests();
     Replica::builder().directory(directory).settings(settings).open().unwrap()
 }
 
@@ -36,7 +41,7 @@ fn open(directory: &Path) -> Replica {
 fn child() {
     let Ok(said) = std::env::var(CHILD) else { return };
     let (directory, from) = said.split_once('|').unwrap();
-    let replica = open(Path::new(directory));
+    let replica = open(Path::new(directory), None);
     let mut out = std::io::stdout();
     let mut window = VecDeque::new();
     let (mut next, mut acked): (u64, u64) = (from.parse().unwrap(), from.parse().unwrap());
@@ -54,7 +59,18 @@ fn child() {
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_counts_twice() {
+    kill_and_check(EngineKind::Fjall);
+}
+
+#[cfg(feature = "sled")]
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_counts_twice_on_sled() {
+    kill_and_check(EngineKind::Sled);
+}
+
+fn kill_and_check(engine: EngineKind) {
     let directory = tempfile::tempdir().unwrap();
+    open(directory.path(), Some(engine)).close().unwrap();
     let mut acked = 0;
     for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -83,7 +99,7 @@ fn nothing_acknowledged_is_lost_and_nothing_counts_twice() {
 }
 
 fn check(directory: &Path, acked: u64) {
-    let replica = open(directory);
+    let replica = open(directory, None);
     let mut shown_in_all = 0;
     for cart in 0..CARTS {
         let view = replica.cart("shop", format!("cart-{cart}")).unwrap().read().wait().unwrap();

@@ -6,6 +6,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
 
+#[cfg(feature = "sled")]
+mod sled_disk;
+
 use orset::Origin;
 use pannier_replica::store::conformance::{self, Bench, Break, Generator, Violation};
 use pannier_replica::store::fjall::{FjallSettings, FjallStore};
@@ -25,6 +28,60 @@ impl Bench for OnDisk {
 
     fn open(&mut self) -> Result<FjallStore, StoreError> {
         FjallStore::open(self.0.path(), &FjallSettings::tiny_for_tests())
+    }
+}
+
+/// The second engine, on a disk whose power can be cut and whose syncs can fail.
+#[cfg(feature = "sled")]
+mod on_sled {
+    use super::sled_disk::{Disk, Fate};
+    use super::*;
+    use pannier_replica::store::sled::{SledSettings, SledStore};
+    use std::sync::Arc;
+
+    pub struct OnSled {
+        dir: TempDir,
+        disk: Arc<Disk>,
+    }
+
+    impl OnSled {
+        pub fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let disk = Arc::new(Disk::new(dir.path()));
+            Self { dir, disk }
+        }
+    }
+
+    impl Bench for OnSled {
+        type Store = SledStore;
+
+        fn fresh(&mut self) -> Result<(), StoreError> {
+            *self = Self::new();
+            Ok(())
+        }
+
+        fn open(&mut self) -> Result<SledStore, StoreError> {
+            self.disk.decide(|_, _| Fate::Done);
+            let settings = SledSettings::tiny_for_tests();
+            SledStore::open_with(self.dir.path(), &settings, self.disk.clone())
+        }
+
+        fn crash(&mut self, choice: u64) -> bool {
+            let left = Self::new();
+            self.disk.image(&mut Generator::new(choice), left.dir.path());
+            *self = Self { disk: Arc::new(Disk::new(left.dir.path())), dir: left.dir };
+            true
+        }
+
+        fn break_next(&mut self, what: Break) -> bool {
+            let file = match what {
+                Break::Append => "sled/log/db",
+                Break::WriteState => "sled/redo",
+                Break::SyncState => "sled/state/db",
+            };
+            self.disk.decide(move |_, name| if name == file { Fate::Fails } else { Fate::Done });
+            true
+        }
     }
 }
 
@@ -81,6 +138,15 @@ fn fjall_keeps_the_contract() {
     let mut bench = OnDisk(tempfile::tempdir().unwrap());
     let coverage = conformance::run(&mut bench, 0..5, 400).unwrap();
     assert!(coverage.reopenings >= 10, "{coverage:?}");
+}
+
+#[cfg(feature = "sled")]
+#[test]
+fn sled_keeps_the_contract() {
+    let mut bench = on_sled::OnSled::new();
+    let coverage = conformance::run(&mut bench, 0..5, 400).unwrap();
+    assert!(coverage.reopenings >= 10 && coverage.crashes >= 10, "{coverage:?}");
+    assert_eq!(coverage.poisonings, 3, "{coverage:?}");
 }
 
 #[test]

@@ -43,6 +43,10 @@ impl World<'_> {
             Doing::Slow { replica, by_us, for_us } => {
                 self.nodes[replica].slow = (self.now_us + for_us, by_us);
             }
+            Doing::Drain { replica, for_us, pause_us } => self.drain(replica, for_us, pause_us),
+            Doing::GatewayCrash { gateway, pause_us } => {
+                return self.crash_gateway(gateway % self.gateways.len(), pause_us);
+            }
             Doing::FailSync { replica } => {
                 if self.nodes[replica].up.is_some() {
                     self.nodes[replica].disk.fail_next(Fault::LogSync);

@@ -1,10 +1,14 @@
-//! Who does what in the world: shoppers, and those who break things.
+//! Who does what in the world: shoppers, services, and those who break things.
 //!
-//! Actors act only through the same doors as real ones: a shopper sends commands over a lossy
-//! link and believes what it is answered; a fault changes a disk, a link or a clock.
+//! Actors act only through the same doors as real ones: a shopper calls a gateway or a replica over
+//! a lossy link and believes what it is answered; a service does so through the client library; a
+//! fault changes a disk, a link, a clock or a process.
 
 mod faults;
+mod last;
+mod service;
 mod shop;
 mod shopper;
 
+pub use service::Service;
 pub use shop::Shop;

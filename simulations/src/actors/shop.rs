@@ -6,41 +6,68 @@
 
 use crate::chance::{Dice, Purpose};
 use crate::coverage::Mark;
+use crate::front::Door;
 use crate::history::{Asked, Intent, Outcome};
 use crate::names::EPOCH_MS;
 use crate::scenario::{Act, Doing, Options, Verb};
 use crate::world::World;
+use bytes::Bytes;
 use orset::cart::{Content, Seen};
-use orset::{Kind, ObjectKey, OpIdSession, Product, Request, VersionVector};
+use orset::{Kind, ObjectKey, OpIdSession, Product, Request};
+use pannier_client::core::Mode;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-/// Own ops that a session can send again when a replica is gone.
+/// Own ops that a broken client may send again under another meaning.
 const KEPT: usize = 16;
 
-/// What a session is at.
+/// What a session that makes single calls is at.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
     pub asked: Asked,
     pub key: u64,
     pub tries: u64,
     pub behind: u64,
-    pub ticket: u64,
+    pub call: u64,
     pub answered: bool,
+    /// Some try of it may have been taken in unheard.
+    pub unsure: bool,
+}
+
+/// Where a session lives.
+#[derive(Clone, Debug)]
+pub(super) enum Home {
+    /// It makes single calls, by this door.
+    Single(Door),
+    /// In a service, as the library's session of that number.
+    Service {
+        service: usize,
+        number: u32,
+        mode: Mode,
+        /// Calls that are not done.
+        open: usize,
+        /// It will do what it has come to.
+        beat_due: bool,
+    },
 }
 
 /// One session.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub home: usize,
-    pub token: Arc<VersionVector>,
+    pub home: Home,
+    /// As its client keeps it.
+    pub token: Bytes,
+    /// What it is routed by, if it says.
+    pub key: Option<Bytes>,
     pub ids: OpIdSession,
     pub seen: BTreeMap<ObjectKey, Seen>,
     pub task: Option<Task>,
     pub queue: VecDeque<Act>,
     pub own: VecDeque<usize>,
-    pub resend: VecDeque<usize>,
     pub serial: u64,
+    /// Bits of the gateways that it went through.
+    pub gateways: u64,
+    /// Its last read must be answered (`settle.rs`).
+    pub must: bool,
 }
 
 /// All sessions, and what there is to buy.
@@ -49,25 +76,43 @@ pub struct Shop {
     /// Carts, sets, counters.
     pub objects: [Vec<ObjectKey>; 3],
     products: Vec<Product>,
+    /// Ways in, for sessions that make single calls.
+    pub(super) doors: Vec<Door>,
 }
 
 impl Shop {
     /// Opens.
     pub fn new(options: &Options, names: &mut crate::names::Names) -> Self {
         let mut dice = Dice::new(options.seed, Purpose::Shopper);
+        let front = &options.front;
+        // As often by a gateway as straight to a replica, for each of the replicas.
+        let gateways = (0..options.replicas).map(|at| Door::Gateway(at % front.gates.all.len()));
+        let doors: Vec<Door> = gateways.chain((0..options.replicas).map(Door::Replica)).collect();
         let sessions = (0..options.sessions).map(|at| {
             let skew_s = if options.skew_ms > 0 { dice.below(3) } else { 0 };
             let ids = names.session(options.seed, at, EPOCH_MS / 1_000 + skew_s);
+            let door = dice.pick(&doors);
+            let home = if dice.chance(front.library.streamed) {
+                let service = dice.index(front.library.services);
+                let own = options.own_writes && dice.chance(700);
+                let mode = if own { Mode::OwnWrites } else { Mode::Causal };
+                Home::Service { service, number: 0, mode, open: 0, beat_due: false }
+            } else {
+                Home::Single(door)
+            };
+            let key = dice.chance(front.keyed).then(|| Bytes::from(format!("session-{at}")));
             Session {
-                home: dice.index(options.replicas),
-                token: Arc::default(),
+                home,
+                token: Bytes::new(),
+                key,
                 ids,
                 seen: BTreeMap::new(),
                 task: None,
                 queue: VecDeque::new(),
                 own: VecDeque::new(),
-                resend: VecDeque::new(),
                 serial: 0,
+                gateways: 0,
+                must: false,
             }
         });
         let sessions = sessions.collect();
@@ -83,12 +128,35 @@ impl Shop {
         ];
         let product = |at: usize| Product::new([b'A' + at as u8].as_slice()).ok();
         let products = (0..options.products).filter_map(product).collect();
-        Self { sessions, objects, products }
+        Self { sessions, objects, products, doors }
     }
 
     /// Whether every session has done what it was doing.
     pub fn is_idle(&self) -> bool {
-        self.sessions.iter().all(|s| s.task.is_none() && s.queue.is_empty() && s.resend.is_empty())
+        self.sessions.iter().all(|session| {
+            let open = match session.home {
+                Home::Single(_) => 0,
+                Home::Service { open, .. } => open,
+            };
+            session.task.is_none() && session.queue.is_empty() && open == 0
+        })
+    }
+
+    /// What a session says that it is routed by.
+    pub fn key_of(&self, session: usize) -> Option<Bytes> {
+        self.sessions.get(session)?.key.clone()
+    }
+
+    /// A session goes through a gateway.
+    pub fn note_gateway(&mut self, session: usize, gateway: usize) {
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.gateways |= 1 << gateway;
+        }
+    }
+
+    /// Through how many it went so far.
+    pub fn gateways_met(&self, session: usize) -> u32 {
+        self.sessions.get(session).map_or(0, |session| session.gateways.count_ones())
     }
 }
 
@@ -137,10 +205,14 @@ impl World<'_> {
             }
             Verb::Read => return Some(Asked::Read(key)),
             Verb::Move => {
-                place.home = object % self.nodes.len();
-                self.coverage.hit(Mark::SessionMoved);
+                self.move_session(session, object);
                 return None;
             }
+            Verb::Strange => {
+                self.strange_call(session, act.key, key);
+                return None;
+            }
+            Verb::Reuse if matches!(place.home, Home::Service { .. }) => return None,
             Verb::Reuse => {
                 let old = *place.own.front()?;
                 let op = self.history.intents[old].op;
@@ -153,6 +225,18 @@ impl World<'_> {
         }
         let op = self.shop.sessions[session].ids.next_id()?;
         Some(self.intend(session, act.key, op, object, request, seen, false))
+    }
+
+    /// By another door; of a service, into the next process, with nothing but its token.
+    fn move_session(&mut self, session: usize, object: usize) {
+        let place = &mut self.shop.sessions[session];
+        match &mut place.home {
+            Home::Single(door) => *door = self.shop.doors[object % self.shop.doors.len()],
+            // What is under way would be lost to it.
+            Home::Service { open, .. } if *open > 0 => return,
+            Home::Service { .. } => self.resume_elsewhere(session),
+        }
+        self.coverage.hit(Mark::SessionMoved);
     }
 
     #[expect(clippy::too_many_arguments, reason = "an intent has this many parts")]

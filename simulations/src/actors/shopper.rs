@@ -1,27 +1,31 @@
-//! Shoppers: sessions that carry a token, look, change, move, give up, and try again.
+//! Shoppers that make single calls: they carry a token, look, change, move, give up, try again.
 //!
-//! A session does one thing at a time. A request that is not answered in time is sent again with
-//! the same op id and content, there or elsewhere; one that was answered may be sent again all the
-//! same, much later (a packet that took the long way). BEHIND makes it try the next replica;
-//! where everybody is behind, a session whose application consented drops what is gone from its
-//! token and sends its own ops again (counterexample 12), and any other gives up.
+//! The smallest client that `docs/client-protocol.md` allows, without our library. One thing at a
+//! time; each request carries the token of the last answer; what fails is read by its reason. A
+//! request that is not answered in time is sent again with the same op id and content, there or by
+//! another door; one that was answered may be sent again all the same, much later (a packet that
+//! took the long way). Where everybody is behind, it waits a while and gives up.
 
-use super::shop::Task;
+use super::shop::{Home, Task};
 use crate::chance::{Dice, Purpose};
 use crate::checkers::Verdict;
 use crate::coverage::Mark;
-use crate::history::{Asked, Attempt, Intent, Outcome};
+use crate::front::Door;
+use crate::history::{Asked, Call, Outcome, Strange, Via};
 use crate::scenario::{Act, Doing};
-use crate::world::{What, World};
+use crate::world::{Answer, Arrival, CLUSTER, What, World, says_nothing_changed};
+use bytes::Bytes;
 use orset::cart::Seen;
-use orset::{Request, VersionVector};
-use pannier_replica::protocol::{Command, Read, Refusal, Reply, Value, Write};
-use std::sync::Arc;
+use orset::{Dot, ObjectKey, Origin, Request, VersionVector};
+use pannier_proto::errors::{Failure, NextMove, Reason};
+use pannier_proto::{Token, fingerprint};
+use pannier_replica::protocol::{NO_LANE, Reply, Value};
 
 /// Times a request is sent before its client gives up.
 const TRIES: u64 = 5;
 /// Acts that wait behind the one a session is at; more are dropped.
 const QUEUE: usize = 6;
+
 impl World<'_> {
     /// A session's act: begun now, or when it is free.
     pub(crate) fn shop_act(&mut self, act: Act) -> Verdict {
@@ -30,17 +34,18 @@ impl World<'_> {
         if free.queue.len() < QUEUE {
             free.queue.push_back(act);
         }
-        self.next_task(session)
+        match free.home {
+            Home::Single(_) => self.next_task(session),
+            Home::Service { .. } => {
+                self.beat_soon(session);
+                Ok(())
+            }
+        }
     }
 
     /// Begins the next thing, if the session is free.
     fn next_task(&mut self, session: usize) -> Verdict {
         while self.shop.sessions[session].task.is_none() {
-            if let Some(intent) = self.shop.sessions[session].resend.pop_front() {
-                let key = self.history.intents[intent].key ^ 0x5e4d_0000;
-                self.begin(session, Asked::Write(intent), key);
-                continue;
-            }
             let Some(act) = self.shop.sessions[session].queue.pop_front() else { break };
             if let Some(asked) = self.plan(act) {
                 self.begin(session, asked, act.key);
@@ -49,155 +54,271 @@ impl World<'_> {
         Ok(())
     }
 
-    fn begin(&mut self, session: usize, asked: Asked, key: u64) {
-        let task = Task { asked, key, tries: 0, behind: 0, ticket: 0, answered: false };
+    pub(super) fn begin(&mut self, session: usize, asked: Asked, key: u64) {
+        let unsure = match &asked {
+            Asked::Write(at) => self.history.intents[*at].outcome != Outcome::Unknown,
+            Asked::Read(_) => false,
+        };
+        let task = Task { asked, key, tries: 0, behind: 0, call: 0, answered: false, unsure };
         self.shop.sessions[session].task = Some(task);
         self.shop.sessions[session].serial += 1;
         self.try_task(session);
     }
 
     /// Sends what the session is at, once (more).
-    pub(crate) fn try_task(&mut self, session: usize) {
+    fn try_task(&mut self, session: usize) {
         let place = &mut self.shop.sessions[session];
-        let (home, token) = (place.home, place.token.clone());
-        let Some(task) = &mut place.task else { return };
-        let fate = (task.key, task.tries);
+        let (Home::Single(door), Some(task)) = (&place.home, &mut place.task) else { return };
+        let (door, fate, token) = (*door, (task.key, task.tries), place.token.clone());
         task.tries += 1;
         task.answered = false;
         let asked = task.asked.clone();
-        let ticket = self.send_attempt(session, asked, home, token, fate);
+        let call = self.make_call(session, asked, door, token, fate, None);
         if let Some(task) = &mut self.shop.sessions[session].task {
-            task.ticket = ticket;
+            task.call = call;
         }
-        let options = &self.scenario.options;
-        let mut dice = Dice::keyed(options.seed, Purpose::Shopper, fate.0, fate.1);
-        let patience_us = dice.between(options.patience_us);
-        self.queue.put(self.now_us + patience_us, What::TimeOut { ticket });
     }
 
-    fn send_attempt(
+    fn make_call(
         &mut self,
         session: usize,
         asked: Asked,
-        replica: usize,
-        after: Arc<VersionVector>,
+        door: Door,
+        token: Bytes,
         fate: (u64, u64),
+        strange: Option<Strange>,
     ) -> u64 {
         let options = &self.scenario.options;
         let mut dice = Dice::keyed(options.seed, Purpose::Client, fate.0, fate.1);
-        let wait_us = dice.between((20_000, 400_000));
         let lost = dice.chance(options.client_loss) && !self.healed;
         let delay_us = dice.between((500, 3_000));
-        let seen = match &asked {
-            Asked::Read(_) => None,
-            Asked::Write(at) => {
-                let intent = &self.history.intents[*at];
-                // A blind request that was answered is sent again with the ids it meant.
-                match (&intent.seen, &intent.request) {
-                    (Some(seen), _) => Some(seen.clone()),
-                    (
-                        None,
-                        Request::Remove(product)
-                        | Request::Set { product, .. }
-                        | Request::Decrement(product, _),
-                    ) if !intent.ended.is_empty() => {
-                        let mut seen = Seen::new();
-                        seen.add_line(product.clone(), intent.ended.clone());
-                        Some(seen)
-                    }
-                    _ => None,
-                }
+        let mut dice = Dice::keyed(options.seed, Purpose::Shopper, fate.0, fate.1);
+        let patience_us = dice.between(options.patience_us);
+        let seen = self.seen_of(&asked);
+        let asks = self.checks.asks(session);
+        let call = Call { session, asked, token, seen, door, fate, patience_us, asks, strange };
+        let call = self.history.call(call);
+        if !lost {
+            self.queue.put(self.now_us + delay_us, What::Knock { call });
+        }
+        self.queue.put(self.now_us + patience_us, What::TimeOut { call });
+        call
+    }
+
+    /// What a request says its client was shown.
+    fn seen_of(&self, asked: &Asked) -> Option<Seen> {
+        let Asked::Write(at) = asked else { return None };
+        let intent = &self.history.intents[*at];
+        // A blind request that was answered is sent again with the ids it meant.
+        match (&intent.seen, &intent.request) {
+            (Some(seen), _) => Some(seen.clone()),
+            (
+                None,
+                Request::Remove(product)
+                | Request::Set { product, .. }
+                | Request::Decrement(product, _),
+            ) if !intent.ended.is_empty() => {
+                let mut seen = Seen::new();
+                seen.add_line(product.clone(), intent.ended.clone());
+                Some(seen)
+            }
+            _ => None,
+        }
+    }
+
+    /// A token that must be refused, or be no reason to be served.
+    pub(super) fn strange_call(&mut self, session: usize, key: u64, object: ObjectKey) {
+        let seed = self.scenario.options.seed;
+        let mut dice = Dice::keyed(seed, Purpose::Shopper, key, 5 << 32);
+        let place = &self.shop.sessions[session];
+        let door = match place.home {
+            Home::Single(door) => door,
+            Home::Service { .. } => dice.pick(&self.shop.doors),
+        };
+        let stranger = Origin::from_bytes([0xee; 16]);
+        let vector: VersionVector =
+            [Dot::new(stranger, 1 + dice.below(1 << 30))].into_iter().collect();
+        let cluster = fingerprint(CLUSTER);
+        let forged = Token { cluster, vector, ..Token::default() };
+        let strange = dice.pick(&[Strange::Bent, Strange::Foreign, Strange::Forged]);
+        let token = match strange {
+            Strange::Forged => forged.encode(),
+            Strange::Foreign => Token { cluster: fingerprint("ship"), ..forged }.encode(),
+            Strange::Bent => {
+                let mut bytes = forged.encode();
+                let bit = dice.index(bytes.len() * 8);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                bytes
             }
         };
-        let attempt = Attempt { session, asked, replica, after, wait_us, fate, seen };
-        let ticket = self.history.attempt(attempt);
-        if !lost {
-            self.queue.put(self.now_us + delay_us, What::Request { ticket });
-        }
-        ticket
+        self.make_call(
+            session,
+            Asked::Read(object),
+            door,
+            token.into(),
+            (key, 5 << 32),
+            Some(strange),
+        );
     }
 
-    /// The command of an attempt, as it arrives at its replica.
-    pub(crate) fn command_of(&self, ticket: u64, mono_us: u64) -> Command {
-        let attempt = &self.history.attempts[ticket as usize];
-        let (after, deadline_us) = (attempt.after.clone(), mono_us + attempt.wait_us);
-        match &attempt.asked {
-            Asked::Read(object) => {
-                Command::Read(Read { object: object.clone(), after, deadline_us })
-            }
-            Asked::Write(at) => {
-                let Intent { op, object, request, .. } = self.history.intents[*at].clone();
-                let seen = attempt.seen.clone();
-                Command::Write(Write { op, object, request, seen, after, deadline_us })
-            }
-        }
+    /// A call reaches its door.
+    pub(crate) fn knock(&mut self, number: u64) -> Verdict {
+        let call = &self.history.calls[number as usize];
+        let place = match call.door {
+            Door::Gateway(at) => return self.pass(at, number),
+            Door::Replica(place) => place,
+        };
+        let arrival = Arrival {
+            place,
+            start: self.nodes[place].start,
+            asked: call.asked.clone(),
+            token: call.token.clone(),
+            seen: call.seen.clone(),
+            told_us: call.patience_us - call.patience_us / 8,
+            lane: NO_LANE,
+            via: Via::Call(number),
+        };
+        self.arrive(arrival)
     }
 
-    /// An answer leaves a replica; it may be lost on its way to the client.
-    pub(crate) fn answer(&mut self, ticket: u64, reply: Result<Reply, Refusal>) {
-        let Some(attempt) = self.history.attempts.get(ticket as usize) else { return };
+    /// An answer leaves for its client; it may be lost on its way.
+    pub(crate) fn answer_call(&mut self, number: u64, answer: Answer) {
         let options = &self.scenario.options;
-        let (key, number) = attempt.fate;
-        let mut dice = Dice::keyed(options.seed, Purpose::Client, key, number | 1 << 32);
+        let (key, fate) = self.history.calls[number as usize].fate;
+        let mut dice = Dice::keyed(options.seed, Purpose::Client, key, fate | 1 << 40);
         let lost = dice.chance(options.client_loss) && !self.healed;
         let delay_us = dice.between((500, 3_000));
         if !lost {
-            self.queue.put(self.now_us + delay_us, What::Answer { ticket, reply });
+            let answer = Box::new(answer);
+            self.queue.put(self.now_us + delay_us, What::Answer { call: number, answer });
         }
     }
 
     /// An answer reaches its client.
-    pub(crate) fn answered(&mut self, ticket: u64, reply: Result<Reply, Refusal>) -> Verdict {
-        let session = self.history.attempts[ticket as usize].session;
-        let place = &mut self.shop.sessions[session];
-        let Some(task) = &mut place.task else { return Ok(()) };
-        if task.ticket != ticket || task.answered {
+    pub(crate) fn answered(&mut self, number: u64, answer: Answer) -> Verdict {
+        let call = &self.history.calls[number as usize];
+        let (session, asks) = (call.session, call.asks.clone());
+        if let Some(strange) = call.strange {
+            return self.strange_answered(strange, session, &answer);
+        }
+        let sent = call.token.clone();
+        let Some(task) = &mut self.shop.sessions[session].task else { return Ok(()) };
+        if task.call != number || task.answered {
             return Ok(());
         }
         task.answered = true;
         let (asked, key) = (task.asked.clone(), task.key);
-        match (reply, &asked) {
-            (Ok(Reply::Written(written)), Asked::Write(at)) => {
-                place.token = written.vector.clone();
-                let intent = &mut self.history.intents[*at];
+        let reply = match answer.said {
+            Ok(reply) => reply,
+            Err(failure) => return self.failed(session, key, &asked, &failure, answer.unanswered),
+        };
+        self.checks.token_grew(session, &sent, &answer.token, &self.names)?;
+        self.shop.sessions[session].token = answer.token;
+        match (reply, asked) {
+            (Reply::Written(written), Asked::Write(at)) => {
+                let intent = &mut self.history.intents[at];
                 intent.outcome = Outcome::Acknowledged(written.dot);
                 intent.ended.extend(written.ended.iter());
+                let op = intent.op;
                 if let Request::Decrement(_, want) = &intent.request
                     && written.taken < u64::from(*want)
                 {
                     self.coverage.hit(Mark::DecrementShort);
                 }
-                self.maybe_late_retry(session, *at, ticket);
+                let (dot, vector) = (written.dot, &written.vector);
+                self.checks.has_written(session, &asks, op, dot, vector, &self.names)?;
+                self.maybe_late_retry(at, number);
                 self.finish(session)
             }
-            (Ok(Reply::Shown(shown)), Asked::Read(object)) => {
-                place.token = shown.vector.clone();
+            (Reply::Shown(shown), Asked::Read(object)) => {
+                self.checks.has_read(session, &asks, &shown.vector, &self.names)?;
                 if let Value::Cart(_, seen) | Value::Set(_, seen) = shown.value {
-                    place.seen.insert(object.clone(), seen);
+                    self.shop.sessions[session].seen.insert(object, seen);
                 }
                 self.finish(session)
             }
-            (Err(Refusal::Behind { origin, have, .. }), _) => self.behind(session, origin, have),
-            (Err(Refusal::Overloaded), _) => {
-                self.coverage.hit(Mark::Overloaded);
-                self.later(session, key)
+            _ => {
+                self.breach("sessions", vec![format!("s{session} ")], "an answer to something else")
             }
-            (Err(refusal), Asked::Write(at)) => {
-                let mark = match refusal {
-                    Refusal::FromTheFuture { .. } => Some(Mark::FromTheFuture),
-                    Refusal::OpIdReused(_) => Some(Mark::OpIdReused),
-                    _ => None,
-                };
-                mark.into_iter().for_each(|mark| self.coverage.hit(mark));
-                // An earlier attempt may have been taken in unheard: then the outcome is unknown.
-                let first = self.shop.sessions[session].task.as_ref().is_some_and(|t| t.tries == 1);
-                if first && self.history.intents[*at].outcome == Outcome::Unknown {
-                    self.history.intents[*at].outcome = Outcome::Refused;
-                }
-                self.finish(session)
-            }
-            _ => self.breach("sessions", vec![format!("@{ticket}")], "an answer to something else"),
         }
+    }
+
+    /// What must not be taken was not.
+    fn strange_answered(&mut self, strange: Strange, session: usize, answer: &Answer) -> Verdict {
+        let reason = answer.said.as_ref().err().map(|failure| failure.reason);
+        let expected = match strange {
+            Strange::Bent => Reason::TokenMalformed,
+            Strange::Foreign => Reason::TokenForeign,
+            Strange::Forged => Reason::Behind,
+        };
+        if reason == Some(expected) {
+            self.coverage.hit(Mark::StrangeRefused);
+            return Ok(());
+        }
+        // What never came so far, or was given no time, says nothing of the token.
+        if strange == Strange::Forged && reason.is_some() {
+            return Ok(());
+        }
+        let silent = [Reason::Draining, Reason::ReplicaLost, Reason::NoReplica, Reason::Overloaded];
+        if reason.is_some_and(|reason| silent.contains(&reason)) {
+            return Ok(());
+        }
+        let said = reason.map_or("an answer", Reason::as_str);
+        let what = format!("a token that is {strange:?} brings {said}, not {expected}");
+        self.breach("tokens", vec![format!("s{session} ")], what)
+    }
+
+    /// A call failed: what next is read from the table of reasons.
+    fn failed(
+        &mut self,
+        session: usize,
+        key: u64,
+        asked: &Asked,
+        failure: &Failure,
+        unanswered: u32,
+    ) -> Verdict {
+        let unsure = !says_nothing_changed(failure, unanswered);
+        if let Some(task) = &mut self.shop.sessions[session].task {
+            task.unsure |= unsure;
+        }
+        match (failure.next(), failure.reason) {
+            (_, Reason::Behind) => return self.behind(session),
+            (NextMove::Retry | NextMove::Resume | NextMove::GoOn, reason) => {
+                if reason == Reason::Overloaded {
+                    self.coverage.hit(Mark::Overloaded);
+                }
+                if reason == Reason::StorageFailed {
+                    self.coverage.hit(Mark::StorageToldFailed);
+                }
+                return self.later(
+                    session,
+                    key,
+                    failure.retry.map_or(0, |it| it.as_micros() as u64),
+                );
+            }
+            (
+                NextMove::MendRequest
+                | NextMove::NewOpId
+                | NextMove::MendClock
+                | NextMove::MendSettings
+                | NextMove::NewSession
+                | NextMove::StartOver,
+                _,
+            ) => {}
+        }
+        let mark = match failure.reason {
+            Reason::FromTheFuture => Some(Mark::FromTheFuture),
+            Reason::OpIdReused => Some(Mark::OpIdReused),
+            _ => None,
+        };
+        mark.into_iter().for_each(|mark| self.coverage.hit(mark));
+        let task = self.shop.sessions[session].task.as_ref();
+        if let Asked::Write(at) = asked
+            && task.is_some_and(|task| !task.unsure)
+        {
+            self.history.intents[*at].outcome = Outcome::Refused;
+        }
+        self.finish(session)
     }
 
     fn finish(&mut self, session: usize) -> Verdict {
@@ -205,109 +326,122 @@ impl World<'_> {
         self.next_task(session)
     }
 
-    /// The replica lacks what the session has seen: the next one, or none.
-    fn behind(&mut self, session: usize, origin: orset::Origin, have: u64) -> Verdict {
+    /// Who was asked lacks what the session has seen: by the next door, a few times.
+    fn behind(&mut self, session: usize) -> Verdict {
         self.coverage.hit(Mark::Behind);
-        let replicas = self.nodes.len();
-        let place = &mut self.shop.sessions[session];
+        // After the end a session whose home is gone has no reason to hope for long.
+        let hopeless = self.healed && self.nodes.iter().any(|node| node.dead);
+        let (doors, place) = (&self.shop.doors, &mut self.shop.sessions[session]);
         let Some(task) = &mut place.task else { return Ok(()) };
         task.behind += 1;
         let (behind, key) = (task.behind, task.key);
-        place.home = (place.home + 1) % replicas;
-        if behind == TRIES && self.scenario.options.own_writes {
-            let token = place.token.iter().map(|dot| {
-                let seq = if dot.origin == origin { have.min(dot.seq) } else { dot.seq };
-                orset::Dot::new(dot.origin, seq)
-            });
-            place.token = Arc::new(token.collect());
-            place.resend = place.own.iter().copied().collect();
-            self.coverage.hit(Mark::Regressed);
+        if let Home::Single(door) = &mut place.home {
+            let at = doors.iter().position(|other| other == door).unwrap_or(0);
+            *door = doors[(at + 1) % doors.len()];
         }
-        // After the end a session whose home is gone has no reason to hope for long.
-        let hopeless = self.healed && self.nodes.iter().any(|node| node.dead);
-        let most = if hopeless { 2 } else { 3 * TRIES };
-        if behind >= most { self.give_up(session) } else { self.later(session, key) }
+        let most = if hopeless && !place.must { 2 } else { 3 * TRIES };
+        if behind >= most { self.give_up(session) } else { self.later(session, key, 0) }
     }
 
     /// Tries again after a pause.
-    fn later(&mut self, session: usize, key: u64) -> Verdict {
+    fn later(&mut self, session: usize, key: u64, least_us: u64) -> Verdict {
         let tries = self.shop.sessions[session].task.as_ref().map_or(0, |task| task.tries);
         if tries >= 4 * TRIES {
             return self.give_up(session);
         }
         let seed = self.scenario.options.seed;
         let mut dice = Dice::keyed(seed, Purpose::Shopper, key, tries | 1 << 32);
-        let pause_us = dice.between((1_000, 80_000));
+        let pause_us = dice.between((1_000, 80_000)).max(least_us);
         let serial = self.shop.sessions[session].serial;
         self.queue.put(self.now_us + pause_us, What::Again { session, serial });
         Ok(())
     }
 
     fn give_up(&mut self, session: usize) -> Verdict {
-        // What was sent may still happen: the outcome stays unknown.
-        if let Some(Task { asked: Asked::Write(at), ticket, .. }) = self.shop.sessions[session].task
-        {
-            self.maybe_late_retry(session, at, ticket);
+        if self.shop.sessions[session].must {
+            let what = format!("s{session} is not answered, though nothing is wrong any more");
+            return self.breach("liveness", vec![format!("s{session} ")], what);
+        }
+        // What was sent may still happen, unless each try was told that it did nothing.
+        if let Some(Task { asked: Asked::Write(at), call, .. }) = self.shop.sessions[session].task {
+            self.maybe_late_retry(at, call);
         }
         self.finish(session)
     }
 
     /// Nobody answered in time.
-    pub(crate) fn timed_out(&mut self, ticket: u64) -> Verdict {
-        let session = self.history.attempts[ticket as usize].session;
-        let replicas = self.nodes.len();
+    pub(crate) fn timed_out(&mut self, number: u64) -> Verdict {
+        let call = &self.history.calls[number as usize];
+        let (session, door) = (call.session, call.door);
         let seed = self.scenario.options.seed;
-        let place = &mut self.shop.sessions[session];
-        let Some(task) = &mut place.task else { return Ok(()) };
-        if task.ticket != ticket || task.answered {
+        if call.strange.is_some() {
+            self.hang_up(door, number);
+            return Ok(());
+        }
+        let Some(task) = &mut self.shop.sessions[session].task else { return Ok(()) };
+        if task.call != number || task.answered {
             return Ok(());
         }
         task.answered = true;
-        self.coverage.hit(Mark::TimeOut);
+        task.unsure = true;
         let (key, tries) = (task.key, task.tries);
+        self.coverage.hit(Mark::TimeOut);
+        self.hang_up(door, number);
         let mut dice = Dice::keyed(seed, Purpose::Shopper, key, tries | 2 << 32);
         if dice.chance(600) {
-            place.home = dice.index(replicas);
+            let other = dice.pick(&self.shop.doors);
+            self.shop.sessions[session].home = Home::Single(other);
         }
-        if tries >= TRIES && !self.healed {
+        let must = self.shop.sessions[session].must;
+        if tries >= TRIES && !self.healed && !must {
             self.give_up(session)
         } else {
-            self.later(session, key)
+            self.later(session, key, 0)
+        }
+    }
+
+    /// The gateway hears that its client has gone, most of the time.
+    fn hang_up(&mut self, door: Door, number: u64) {
+        let Door::Gateway(gateway) = door else { return };
+        let options = &self.scenario.options;
+        let mut dice = Dice::keyed(options.seed, Purpose::Client, number, 8 << 32);
+        let delay_us = dice.between((500, 3_000));
+        if !dice.chance(options.client_loss) || self.healed {
+            let start = self.gateways[gateway].start;
+            self.queue.put(self.now_us + delay_us, What::Cancel { gateway, start, call: number });
         }
     }
 
     /// The pause is over.
-    pub(crate) fn again(&mut self, session: usize, serial: u64) {
+    pub(crate) fn again(&mut self, session: usize, serial: u64) -> Verdict {
         if self.shop.sessions[session].serial == serial {
             self.try_task(session);
         }
+        Ok(())
     }
 
     /// Perhaps the request comes again, much later, somewhere.
-    fn maybe_late_retry(&mut self, session: usize, intent: usize, ticket: u64) {
+    fn maybe_late_retry(&mut self, intent: usize, call: u64) {
         let options = &self.scenario.options;
         let key = self.history.intents[intent].key;
         let mut dice = Dice::keyed(options.seed, Purpose::Shopper, key, 3 << 32);
         if dice.chance(options.late_retries) {
             let replica = dice.index(self.nodes.len());
             let pause_us = dice.between((1_000, 6_000_000));
-            let after = self.history.attempts[ticket as usize].after.clone();
+            let token = self.history.calls[call as usize].token.clone();
             let at_us = (self.now_us + pause_us).min(options.duration_us + 500_000);
-            let late = What::Late { session, intent, replica, after };
+            let late = What::Late { intent, replica, token };
             self.queue.put(at_us.max(self.now_us), late);
         }
     }
 
     /// It does.
-    pub(crate) fn late_retry(
-        &mut self,
-        session: usize,
-        intent: usize,
-        replica: usize,
-        after: Arc<VersionVector>,
-    ) {
+    pub(crate) fn late_retry(&mut self, intent: usize, place: usize, token: Bytes) -> Verdict {
         self.coverage.hit(Mark::LateRetry);
-        let fate = (self.history.intents[intent].key, 4 << 32);
-        self.send_attempt(session, Asked::Write(intent), replica, after, fate);
+        let asked = Asked::Write(intent);
+        let seen = self.seen_of(&asked);
+        let start = self.nodes[place].start;
+        let (told_us, lane, via) = (400_000, NO_LANE, Via::Nobody);
+        self.arrive(Arrival { place, start, asked, token, seen, told_us, lane, via })
     }
 }

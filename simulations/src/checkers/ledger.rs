@@ -24,6 +24,8 @@ pub struct Committed {
 #[derive(Default)]
 pub struct Ledger {
     commits: BTreeMap<Dot, Committed>,
+    /// Of each commit, everything it rests on, itself included.
+    causes: BTreeMap<Dot, VersionVector>,
     /// Commits that touch an object, as they came.
     objects: BTreeMap<ObjectKey, Vec<(Dot, usize)>>,
     /// Commits of an op id itself.
@@ -53,6 +55,12 @@ impl Ledger {
             self.by_op.entry(op.id).or_default().push(dot);
             self.note_effect(dot, op);
         }
+        let before = Dot::new(dot.origin, dot.seq - 1);
+        let mut causes = self.causes.get(&before).cloned().unwrap_or_default();
+        // The vector at the commit before, and what has come since: nothing is left out.
+        delta.deps.iter().for_each(|dep| causes.raise(dep.origin, dep.seq));
+        causes.raise(dot.origin, dot.seq);
+        self.causes.insert(dot, causes);
         self.commits.insert(dot, Committed { bytes: bytes.clone(), delta });
         Ok(true)
     }
@@ -99,6 +107,18 @@ impl Ledger {
     /// A commit.
     pub fn get(&self, dot: Dot) -> Option<&Committed> {
         self.commits.get(&dot)
+    }
+
+    /// Everything that a commit rests on.
+    pub fn causes(&self, dot: Dot) -> Option<&VersionVector> {
+        self.causes.get(&dot)
+    }
+
+    /// Whether that request of that object was ever committed under that op id.
+    pub fn was_done(&self, op: OpId, object: &ObjectKey, request: &orset::Request) -> bool {
+        let commits = self.of_op(op).iter().filter_map(|dot| self.commits.get(dot));
+        let mut ops = commits.flat_map(|commit| &commit.delta.ops);
+        ops.any(|other| other.id == op && other.object == *object && other.request == *request)
     }
 
     /// Everything that was ever done to an object.

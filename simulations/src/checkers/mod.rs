@@ -6,19 +6,22 @@
 //! | I1 equal vectors, equal bytes | `totals`: every (vector, total) ever synced or said; sums recomputed from rows; dumps compared at the end |
 //! | I2 no acknowledged write is lost | `promises`: every answer, status and delta rests on the sender's synced log; every acknowledged op id is everywhere at the end |
 //! | I4 an op id takes effect once | `rounds`: nobody commits an op id it has taken in; `reads`: counters and carts by the specification |
-//! | I6 sessions never go backwards | `promises`: an answer's vector covers the session's; `reads`: its value is the state at that vector |
+//! | I6 sessions never go backwards | `promises`: an answer's vector covers the session's; `reads`: its value is the state at that vector; `sessions`: what each client was really answered, beside all tokens |
 //! | I7 removed stays removed, unseen stays | `rounds`: a removal ends exactly what its client was shown; `reads` |
 //! | P3 causal order | `rounds`: each record follows everything it depends on |
-//! | P4 bounds | `after`: buffers and queues |
+//! | P4 bounds | `after`: buffers and queues; `accounts`: the retry budget of a gateway |
+//! | a refusal that says "nothing changed" is true | `finale` |
 //! | liveness | `world/settle.rs` |
 //!
 //! White-box checks find a bug at the step that makes it; black-box ones would find it in any
 //! implementation. Both run, always.
 
+mod accounts;
 mod ledger;
 mod promises;
 mod reads;
 mod rounds;
+mod sessions;
 mod shadow;
 mod spec;
 mod totals;
@@ -28,11 +31,14 @@ use crate::history::{Asked, History, Outcome};
 use crate::names::Names;
 use crate::scenario::Options;
 use crate::world::Node;
+pub use accounts::Accounts;
 use ledger::Ledger;
 use orset::{Dot, Lattice, Origin, VersionVector};
 use pannier_replica::protocol::{Command, Effect, Event, Protocol, Reply};
 use pannier_replica::store::memory::MemoryStore;
 use pannier_replica::store::{LogExtent, Store};
+use sessions::Sessions;
+pub use sessions::Snapshot;
 use shadow::Shadow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -64,6 +70,7 @@ pub struct Checks {
     ledger: Ledger,
     shadows: Vec<Shadow>,
     totals: Totals,
+    sessions: Sessions,
     buffer_deltas: usize,
     waiting_max: usize,
     rounds: u64,
@@ -78,6 +85,7 @@ impl Checks {
             ledger: Ledger::default(),
             shadows: (0..replicas).map(|_| Shadow::default()).collect(),
             totals: Totals::default(),
+            sessions: Sessions::new(options.sessions),
             buffer_deltas: options.knobs.buffer_deltas,
             waiting_max: options.knobs.waiting_max,
             rounds: 0,
@@ -252,8 +260,20 @@ impl Checks {
                 }
             }
         }
+        self.counts_are_of_intents(nodes, history, names)?;
         for intent in &history.intents {
-            let Outcome::Acknowledged(_) = intent.outcome else { continue };
+            match intent.outcome {
+                Outcome::Unknown => continue,
+                Outcome::Acknowledged(_) => {}
+                Outcome::Refused => {
+                    if self.ledger.was_done(intent.op, &intent.object, &intent.request) {
+                        let op = names.op(intent.op);
+                        let what = format!("{op} was refused, nothing changed, and is committed");
+                        return Err(Breach::new("refusals", vec![op], what));
+                    }
+                    continue;
+                }
+            }
             if self.ledger.is_known_at(intent.op, &all) {
                 continue;
             }
@@ -272,6 +292,31 @@ impl Checks {
         for object in &objects {
             let masked = spec::masked_lines(&self.ledger, object, &view);
             coverage.add(Mark::ConcurrentSets, masked);
+        }
+        Ok(())
+    }
+
+    /// I4 from the clients' side: a counter is the sum over the intents that arrived, each once,
+    /// however often they were sent and wherever they landed.
+    fn counts_are_of_intents(&self, nodes: &[Node], history: &History, names: &Names) -> Verdict {
+        let Some(up) = nodes.iter().find_map(|node| node.up.as_ref()) else { return Ok(()) };
+        let vector = up.protocol.applied();
+        let mut sums: BTreeMap<&orset::ObjectKey, i128> = BTreeMap::new();
+        for intent in &history.intents {
+            if let orset::Request::Count(amount) = intent.request
+                && self.ledger.is_known_at(intent.op, vector)
+            {
+                *sums.entry(&intent.object).or_default() += i128::from(amount);
+            }
+        }
+        for (object, sum) in sums {
+            let view = spec::View { vector, foreign: &[], own: None };
+            let shown = spec::value(&self.ledger, object, &view);
+            if shown != pannier_replica::protocol::Value::Counter(sum) {
+                let object = names.object(object);
+                let what = format!("{object} shows {shown:?}, its intents add up to {sum}");
+                return Err(Breach::new("op ids", vec![object], what));
+            }
         }
         Ok(())
     }

@@ -40,10 +40,7 @@ impl Checks {
         history: &History,
         names: &Names,
     ) -> Verdict {
-        let vector = match reply {
-            Reply::Written(written) => &written.vector,
-            Reply::Shown(shown) => &shown.vector,
-        };
+        let vector = reply.vector();
         let about = || vec![format!("@{ticket} "), format!("r{place}")];
         self.rests_on_log(place, vector, about(), || format!("answer @{ticket} speaks"), names)?;
         if !vector.covers(&attempt.after) {

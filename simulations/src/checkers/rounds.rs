@@ -96,7 +96,9 @@ impl Checks {
     fn ops_are_meant(&self, place: usize, dot: Dot, history: &History, names: &Names) -> Verdict {
         let Some(committed) = self.ledger.get(dot) else { return Ok(()) };
         let mut before: Option<(OpId, &Op)> = None;
-        for op in &committed.delta.ops {
+        for (at, op) in committed.delta.ops.iter().enumerate() {
+            let earlier = |id| committed.delta.ops[..at].iter().any(|op| op.id == id);
+            self.is_in_order(place, dot, op.id, &earlier, history, names)?;
             let second_half = before.is_some_and(|(id, first)| {
                 id == op.id && matches!(first.request, Request::Merge { .. })
             });

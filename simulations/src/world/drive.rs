@@ -18,7 +18,7 @@ impl World<'_> {
         let start = self.nodes[place].start + 1;
         self.nodes[place].start = start;
         let origin = self.names.origin(seed, place, start);
-        let settings = self.settings();
+        let (settings, planted) = (self.settings(), self.canary.of_protocol());
         let opened = self.nodes[place].disk.open().and_then(|store| {
             let store = Arc::new(store);
             let extents = store.log_extents()?;
@@ -30,7 +30,7 @@ impl World<'_> {
             };
             let write = |batch: &StateBatch| store.write_state(batch);
             let base = store.clone();
-            let protocol = Protocol::with_canary(begin, settings, base, write, self.canary)?;
+            let protocol = Protocol::with_canary(begin, settings, base, write, planted)?;
             Ok((store, extents, protocol))
         });
         let (store, extents, protocol) = match opened {
@@ -91,6 +91,8 @@ impl World<'_> {
             self.coverage.add(mark, met.into());
         }
         self.nodes[place].up = None;
+        self.nodes[place].draining = false;
+        self.nodes[place].open.clear();
         self.nodes[place].disk.crash(keep);
         let start = self.nodes[place].start;
         self.trace.numbers(&[4, place as u64, self.now_us, keep.appends as u64]);
@@ -98,6 +100,8 @@ impl World<'_> {
             let (kept, all) = (keep.appends.min(in_doubt.appends), in_doubt.appends);
             format!("r{place} CRASHES, keeps {kept} of {all} unsynced appends")
         });
+        self.lanes_of_replica_end(place);
+        self.streams_of_replica_end(place, false);
         match pause_us {
             Some(pause_us) => {
                 self.queue.put(self.now_us + pause_us, What::Restart { place, start });
@@ -110,6 +114,26 @@ impl World<'_> {
             None => self.queue.put(self.now_us + 1_000_000, What::Restart { place, start }),
         }
         Ok(())
+    }
+
+    /// It is told to stop: it finishes what is under way, takes nothing new, and ends its streams.
+    pub(crate) fn drain(&mut self, place: usize, for_us: u64, pause_us: u64) {
+        let node = &mut self.nodes[place];
+        if node.up.is_none() || node.draining {
+            return;
+        }
+        node.draining = true;
+        let start = node.start;
+        self.coverage.hit(Mark::ReplicaDrained);
+        self.trace.numbers(&[5, place as u64, self.now_us]);
+        self.trace.tell(self.now_us, || format!("r{place} drains"));
+        let mut dice =
+            Dice::keyed(self.scenario.options.seed, Purpose::Disk, place as u64, 1 << 41 | start);
+        // Or each new command is told, until the connection goes.
+        if dice.chance(500) {
+            self.streams_of_replica_end(place, true);
+        }
+        self.queue.put(self.now_us + for_us, What::Drained { place, start, pause_us });
     }
 
     /// One event for a replica, and all that follows from it. Lost when the replica is down.
@@ -167,7 +191,7 @@ impl World<'_> {
                 }
                 self.begin_sync(place);
             }
-            Effect::Reply(ticket, reply) => self.answer(ticket, reply),
+            Effect::Reply(ticket, reply) => return self.replied(place, ticket, reply),
             Effect::Send(member, message) => {
                 let Some(to) = self.place_of(member) else { return Ok(()) };
                 self.messages += 1;
@@ -229,6 +253,7 @@ impl World<'_> {
         if up.store.sync_upto(number).is_err() {
             // The store is shut (S6): the replica goes down, the next opening decides.
             self.coverage.hit(Mark::SyncFailed);
+            self.tell_storage_failed(place)?;
             let all = self.nodes[place].disk.in_doubt();
             let mut dice =
                 Dice::keyed(self.scenario.options.seed, Purpose::Disk, place as u64, 1 << 40);

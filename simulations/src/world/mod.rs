@@ -8,40 +8,76 @@
 //! The checkers see every event and effect; the first breach ends the run.
 
 mod drive;
+mod edge;
+mod gateway;
+mod lanes;
 mod network;
 mod node;
+mod opening;
+mod passing;
 mod queue;
 mod settle;
+mod streams;
 
-use crate::actors::Shop;
+use crate::actors::{Service, Shop};
+use crate::canary::Canary;
 use crate::chance::{Dice, Purpose};
 use crate::checkers::{Breach, Checks, Verdict};
 use crate::coverage::{Coverage, Mark};
-use crate::history::History;
+use crate::history::{History, LaneAt, TryAt};
 use crate::names::Names;
 use crate::scenario::{Act, Scenario};
 use crate::trace::Trace;
+use bytes::Bytes;
+pub(crate) use edge::{Answer, Arrival, CLUSTER};
+use gateway::Gateway;
+use lanes::LaneEvent;
 use network::Network;
 pub use node::{Node, Up};
-use orset::{Member, VersionVector};
-use pannier_replica::protocol::{Canary, Event, Message, ProtocolSettings, Refusal, Reply};
+use orset::Member;
+use pannier_replica::protocol::{Event, Message, ProtocolSettings};
+use pannier_replica::store::memory::InDoubt;
+pub(crate) use passing::says_nothing_changed;
 use queue::Queue;
-use std::sync::Arc;
+pub(crate) use streams::Delivered;
+use streams::{Stream, StreamEvent};
 
 /// What is due.
 pub(crate) enum What {
     /// A message arrives.
     Deliver { from: usize, to: usize, message: Message },
-    /// A client's request arrives.
-    Request { ticket: u64 },
+    /// A call reaches its door.
+    Knock { call: u64 },
     /// An answer reaches its client.
-    Answer { ticket: u64, reply: Result<Reply, Refusal> },
+    Answer { call: u64, answer: Box<Answer> },
     /// A client has waited long enough.
-    TimeOut { ticket: u64 },
+    TimeOut { call: u64 },
+    /// A gateway hears that a client has gone.
+    Cancel { gateway: usize, start: u64, call: u64 },
     /// A client tries again.
     Again { session: usize, serial: u64 },
     /// A request comes again, late.
-    Late { session: usize, intent: usize, replica: usize, after: Arc<VersionVector> },
+    Late { intent: usize, replica: usize, token: Bytes },
+    /// A command reaches a replica.
+    Arrive(Arrival),
+    /// A gateway's try is answered.
+    Tried(TryAt, Box<Answer>),
+    /// A gateway's try has had its time.
+    TryOver(TryAt),
+    /// Of a connection between a gateway and a replica, as it was in that epoch.
+    Lane(LaneAt, u64, LaneEvent),
+    /// A gateway starts.
+    GatewayBack { gateway: usize, start: u64 },
+    /// Of a stream.
+    Stream(usize, StreamEvent),
+    /// A service's library has something to send.
+    Take { service: usize, place: usize, epoch: u64 },
+    /// A service's library wants to be told the time.
+    Wake { service: usize, at_us: u64 },
+    /// A session of a service does what it has come to.
+    Beat { session: usize },
+    /// A replica that was told to stop is done.
+    Drained { place: usize, start: u64, pause_us: u64 },
     /// The driver closes the open round.
     Commit { place: usize, start: u64 },
     /// A sync returns.
@@ -60,6 +96,17 @@ pub(crate) enum What {
     Settled,
 }
 
+/// How far the end of the second phase has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// Shoppers are still at something.
+    Not,
+    /// Each session reads once more, and must be answered.
+    Reading,
+    /// Services are gone; what they have begun ends.
+    Over,
+}
+
 /// See the file's head.
 pub struct World<'a> {
     pub(crate) scenario: &'a Scenario,
@@ -69,6 +116,9 @@ pub struct World<'a> {
     pub(crate) queue: Queue<What>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) network: Network,
+    pub(crate) gateways: Vec<Gateway>,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) services: Vec<Service>,
     pub(crate) shop: Shop,
     pub(crate) history: History,
     pub(crate) names: Names,
@@ -76,6 +126,7 @@ pub struct World<'a> {
     pub(crate) coverage: Coverage,
     pub(crate) checks: Checks,
     pub(crate) healed: bool,
+    pub(crate) closing: Closing,
     pub(crate) settled: bool,
     pub(crate) settle_by_us: u64,
     pub(crate) messages: u64,
@@ -103,12 +154,16 @@ impl<'a> World<'a> {
             checks: Checks::new(options, nodes.len()),
             nodes,
             network: Network::new(),
+            gateways: Vec::new(),
+            streams: Vec::new(),
+            services: Vec::new(),
             shop,
             history: History::default(),
             names,
             trace: Trace::new(told),
             coverage: Coverage::default(),
             healed: false,
+            closing: Closing::Not,
             settled: false,
             settle_by_us: u64::MAX,
             messages: 0,
@@ -116,6 +171,8 @@ impl<'a> World<'a> {
         for place in 0..world.nodes.len() {
             world.start(place)?;
         }
+        world.open_gateways();
+        world.open_services()?;
         for act in &scenario.acts {
             world.queue.put(act.at_us, What::Act(*act));
         }
@@ -142,22 +199,30 @@ impl<'a> World<'a> {
                 let from = self.nodes[from].member;
                 self.feed(to, Event::Message { from, message })
             }
-            What::Request { ticket } => {
-                let place = self.history.attempts[ticket as usize].replica;
-                let mono_us = self.nodes[place].now(self.now_us).mono_us;
-                let command = self.command_of(ticket, mono_us);
-                self.feed(place, Event::Command(ticket, command))
-            }
-            What::Answer { ticket, reply } => self.answered(ticket, reply),
-            What::TimeOut { ticket } => self.timed_out(ticket),
-            What::Again { session, serial } => {
-                self.again(session, serial);
+            What::Knock { call } => self.knock(call),
+            What::Answer { call, answer } => self.answered(call, *answer),
+            What::TimeOut { call } => self.timed_out(call),
+            What::Cancel { gateway, start, call } => {
+                self.cancel(gateway, start, call);
                 Ok(())
             }
-            What::Late { session, intent, replica, after } => {
-                self.late_retry(session, intent, replica, after);
+            What::Again { session, serial } => self.again(session, serial),
+            What::Arrive(arrival) => self.arrive(arrival),
+            What::Tried(this, answer) => self.try_answered(this, *answer),
+            What::TryOver(this) => self.try_over(this),
+            What::Lane(lane, epoch, event) => self.lane_event(lane, epoch, event),
+            What::GatewayBack { gateway, start } => {
+                self.gateway_back(gateway, start);
                 Ok(())
             }
+            What::Stream(id, event) => self.stream_event(id, event),
+            What::Take { service, place, epoch } => self.take(service, place, epoch),
+            What::Wake { service, at_us } => self.wake(service, at_us),
+            What::Beat { session } => self.beat(session),
+            What::Drained { place, start, pause_us } if self.is_start(place, start) => {
+                self.crash(place, InDoubt::EVERYTHING, Some(pause_us))
+            }
+            What::Late { intent, replica, token } => self.late_retry(intent, replica, token),
             What::Commit { place, start } if self.is_start(place, start) => self.close(place),
             What::SyncDone { place, start } if self.is_start(place, start) => self.synced(place),
             What::StateDone { place, start } if self.is_start(place, start) => {
@@ -178,7 +243,8 @@ impl<'a> World<'a> {
             }
             What::Settled => self.look_whether_settled(),
             // Of a start that is over.
-            What::Commit { .. }
+            What::Drained { .. }
+            | What::Commit { .. }
             | What::SyncDone { .. }
             | What::StateDone { .. }
             | What::Tick { .. } => Ok(()),

@@ -39,6 +39,17 @@ impl Network {
         }
     }
 
+    /// Whether nothing passes from one place to another; nobody is cut off from itself.
+    pub fn is_cut(&self, from: usize, to: usize, now_us: u64) -> bool {
+        let until_us = self.cut_until_us.get(from * REPLICAS_MAX + to);
+        from != to && !self.healed && until_us.is_some_and(|until_us| *until_us > now_us)
+    }
+
+    /// Whether the faults have ended.
+    pub fn is_healed(&self) -> bool {
+        self.healed
+    }
+
     /// When the copies of a message arrive, and as what.
     pub fn send(
         &mut self,

@@ -11,7 +11,7 @@ use orset::{Member, ObjectKey, Origin};
 use pannier_replica::protocol::{Event, Now, Protocol};
 use pannier_replica::store::StateBatch;
 use pannier_replica::store::memory::{MemoryDisk, MemoryStore};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// What is there while the replica is up.
@@ -52,6 +52,10 @@ pub struct Node {
     pub slow: (u64, u64),
     /// Never to start again.
     pub dead: bool,
+    /// It finishes what is under way, and takes nothing new.
+    pub draining: bool,
+    /// Commands that are not answered, by ticket.
+    pub open: BTreeSet<u64>,
     /// What is there while it is up.
     pub up: Option<Up>,
     /// Objects that somebody watches here.
@@ -70,6 +74,8 @@ impl Node {
             off_ms,
             slow: (0, 0),
             dead: false,
+            draining: false,
+            open: BTreeSet::new(),
             up: None,
             watched: Vec::new(),
             disk_calls: 0,

@@ -4,16 +4,21 @@
 //! replica may be set to send one delta at a time, three of the longest delays for each delta
 //! that the furthest replica lacks. A member that is gone for good is not waited for, and must
 //! not make others wait: what any live replica has, every live replica gets.
+//!
+//! Then every session reads once more, by the door it has: within twenty simulated seconds it must
+//! be answered, unless it has seen what only the member had that is gone.
 
-use super::{What, World};
+use super::{Closing, What, World};
 use crate::checkers::Verdict;
-use crate::history::Asked;
+use crate::history::{Asked, Via};
 use orset::VersionVector;
-use pannier_replica::protocol::{Command, Event, Read};
+use pannier_replica::protocol::{Command, Event, NO_LANE, Read};
 use std::sync::Arc;
 
 /// How often it is asked.
 const LOOK_US: u64 = 50_000;
+/// Within so long each session's last read must be answered, and what was begun must end.
+const LAST_READS_US: u64 = 20_000_000;
 /// Late requests still arrive for so long.
 const TAIL_US: u64 = 600_000;
 
@@ -37,25 +42,50 @@ impl World<'_> {
     }
 
     pub(crate) fn look_whether_settled(&mut self) -> Verdict {
-        match self.unsettled() {
-            None => {
-                self.settled = true;
-                Ok(())
-            }
-            Some(why) if self.now_us > self.settle_by_us => {
-                self.breach("liveness", Vec::new(), format!("no agreement in time: {why}"))
-            }
-            Some(_) => {
-                self.queue.put(self.now_us + LOOK_US, What::Settled);
-                Ok(())
-            }
+        if let Some(call) = self.unanswered_call() {
+            return self.breach("liveness", Vec::new(), call);
         }
+        match (self.unsettled(), self.closing) {
+            (None, Closing::Over) => {
+                self.settled = true;
+                return Ok(());
+            }
+            (None, Closing::Not) => {
+                self.closing = Closing::Reading;
+                self.settle_by_us = self.settle_by_us.max(self.now_us + LAST_READS_US);
+                let all = self.had_by_all();
+                self.read_all_last(&all)?;
+            }
+            (None, Closing::Reading) => {
+                self.closing = Closing::Over;
+                self.settle_by_us = self.settle_by_us.max(self.now_us + LAST_READS_US);
+                self.close_services()?;
+            }
+            (Some(why), _) if self.now_us > self.settle_by_us => {
+                return self.breach("liveness", Vec::new(), format!("no agreement in time: {why}"));
+            }
+            (Some(_), _) => {}
+        }
+        self.queue.put(self.now_us + LOOK_US, What::Settled);
+        Ok(())
+    }
+
+    /// What the replicas that are left have together.
+    fn had_by_all(&self) -> VersionVector {
+        let mut all = VersionVector::new();
+        for up in self.nodes.iter().filter_map(|node| node.up.as_ref()) {
+            orset::Lattice::join(&mut all, up.protocol.synced());
+        }
+        all
     }
 
     /// Why not everybody agrees yet: the smallest thing that stands in the way.
     fn unsettled(&self) -> Option<String> {
         if !self.shop.is_idle() {
             return Some("a session is still at something".into());
+        }
+        if self.gateways.iter().any(|gateway| !gateway.up || !gateway.calls.is_empty()) {
+            return Some("a gateway is still at something".into());
         }
         let mut first: Option<(usize, &VersionVector)> = None;
         for (place, node) in self.nodes.iter().enumerate().filter(|(_, node)| !node.dead) {
@@ -64,7 +94,8 @@ impl World<'_> {
             if protocol.has_open_round() || protocol.rounds_in_flight() > 0 || !up.held.is_empty() {
                 return Some(format!("r{place} has work under way"));
             }
-            if protocol.waiting() > 0 {
+            // Until the services are gone, a session that waits for what is lost may wait here.
+            if protocol.waiting() > 0 && self.closing == Closing::Over {
                 return Some(format!("at r{place} {} commands wait", protocol.waiting()));
             }
             let vector: &VersionVector = protocol.synced();
@@ -97,15 +128,14 @@ impl World<'_> {
                 let Some(up) = &self.nodes[place].up else { continue };
                 let after: Arc<VersionVector> = up.protocol.synced().clone();
                 let ticket = self.history.attempt(crate::history::Attempt {
-                    session: usize::MAX,
                     asked: Asked::Read(object.clone()),
-                    replica: place,
                     after: after.clone(),
                     wait_us: 0,
-                    fate: (0, 0),
                     seen: None,
+                    lane: NO_LANE,
+                    via: Via::Nobody,
                 });
-                let read = Read { object: object.clone(), after, deadline_us: u64::MAX };
+                let read = Read::new(object.clone(), after, u64::MAX);
                 self.feed(place, Event::Command(ticket, Command::Read(read)))?;
             }
         }

@@ -4,8 +4,8 @@
 use orset::cart::{Content, Seen};
 use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request, VersionVector};
 use pannier_replica::protocol::{
-    Command, Effect, Event, Message, Now, Protocol, ProtocolSettings, Read, Refusal, Reply, Shown,
-    Start, Ticket, Value, Write, Written,
+    Command, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings, Read, Refusal,
+    Reply, Shown, Start, Ticket, Value, Write, Written,
 };
 use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
 use pannier_replica::store::{StateBatch, Store};
@@ -203,7 +203,8 @@ impl Scene {
     ) -> Ticket {
         let ticket = self.ticket();
         let (object, after) = (object.clone(), after.clone());
-        let write = Write { op, object, request, seen, after, deadline_us: 0 };
+        let (deadline_us, lane) = (0, NO_LANE);
+        let write = Write { op, object, request, seen, after, deadline_us, lane };
         self.feed(replica, Event::Command(ticket, Command::Write(write)));
         ticket
     }
@@ -215,7 +216,7 @@ impl Scene {
         after: &Arc<VersionVector>,
     ) -> Ticket {
         let ticket = self.ticket();
-        let read = Read { object: object.clone(), after: after.clone(), deadline_us: 0 };
+        let read = Read::new(object.clone(), after.clone(), 0);
         self.feed(replica, Event::Command(ticket, Command::Read(read)));
         ticket
     }
@@ -239,7 +240,7 @@ impl Scene {
         self.sync(replica);
         match self.reply(ticket).expect("an answer after the sync")? {
             Reply::Written(written) => Ok(written),
-            Reply::Shown(_) => panic!("not what was asked"),
+            Reply::Shown(_) | Reply::Listed(_) => panic!("not what was asked"),
         }
     }
 
@@ -256,7 +257,7 @@ impl Scene {
         let ticket = self.send_read(replica, object, after);
         match self.reply(ticket).expect("nothing to wait for")? {
             Reply::Shown(shown) => Ok(shown),
-            Reply::Written(_) => panic!("not what was asked"),
+            Reply::Written(_) | Reply::Listed(_) => panic!("not what was asked"),
         }
     }
 

@@ -50,6 +50,11 @@ impl Seen {
         self.lines.get(product)
     }
 
+    /// The lines that were shown, ascending by product.
+    pub fn iter(&self) -> impl Iterator<Item = (&Product, &OpIdSet)> {
+        self.lines.iter()
+    }
+
     /// Everything that was shown.
     pub fn all(&self) -> OpIdSet {
         let mut all = OpIdSet::new();

@@ -13,6 +13,8 @@
 //! reads        a million carts of five lines: memory, read latency, disk against encoded rows
 //! lag          acknowledged at one replica to visible at another, and bytes sent to bytes missing
 //! ```
+//!
+//! `pannier bench wire` is in `wire/mod.rs`.
 
 mod bare;
 mod crash;
@@ -20,7 +22,10 @@ mod lag;
 mod load;
 mod process;
 mod reads;
+mod wire;
 mod words;
+
+pub use wire::WireArgs;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -133,8 +138,11 @@ pub fn run(args: &CartArgs, progress: &dyn Fn(&str)) -> Result<Report, Failure> 
     Ok(report)
 }
 
-/// Runs the load of a child that its parent will kill; never returns without a failure.
+/// Runs what a child is for: the reads, or the load, whose parent kills it.
 pub fn run_child(args: &CartArgs, say: &dyn Fn(&str)) -> Result<(), Failure> {
     let dir = args.dir.clone().ok_or("--child needs --dir")?;
-    crash::child(args, &dir, say)
+    match args.only.as_slice() {
+        [Figure::Reads] => reads::child(args, &dir, say),
+        _ => crash::child(args, &dir, say),
+    }
 }

@@ -1,4 +1,4 @@
-//! What the operating system says of this process: CPU time and memory.
+//! What the operating system says of processes: CPU time and memory.
 
 use super::Failure;
 
@@ -7,7 +7,16 @@ const TICKS: f64 = 100.0;
 
 /// CPU seconds used so far, user and system; 0 where /proc does not exist.
 pub fn cpu_seconds() -> Result<f64, Failure> {
-    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return Ok(0.0) };
+    spent("self")
+}
+
+/// The same of another process; 0 when it is gone.
+pub fn cpu_seconds_of(process: u32) -> Result<f64, Failure> {
+    spent(&process.to_string())
+}
+
+fn spent(process: &str) -> Result<f64, Failure> {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { return Ok(0.0) };
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let fields: Vec<&str> = after_name.split_whitespace().collect();
     let field = |at: usize| fields.get(at).and_then(|word| word.parse::<f64>().ok());

@@ -1,67 +1,46 @@
-//! `cart`, `set` and `counter`: one op on a replica's directory, from the shell.
+//! `cart`, `set` and `counter` in a replica's directory: one op, without a server.
 //!
-//! Each call opens the directory as a cluster of one, does one thing and closes it again. What a
-//! client of the library may carry, a caller of these may too: an op id, so that a call that was
-//! cut off can be repeated; what it was shown; its session. All of it is judged before the
-//! directory is opened, so a bad call changes nothing, not even a directory that is not there yet.
+//! Each call opens the directory as a cluster of one, does one thing and closes it again. All of
+//! the call is judged before the directory is opened, so a bad call changes nothing, not even a
+//! directory that is not there yet. A directory that a replica has open is refused: ask the
+//! replica.
 
-mod answer;
-mod ask;
-mod verbs;
-
-pub use verbs::{CartVerb, CounterVerb, SetVerb};
-
+use crate::call::{After, Ask, Call, Did, Done, Kept, Place, SessionFile, Show, Value};
 use crate::config;
 use crate::fail::Fail;
-use crate::hex;
 use crate::out::Form;
-use answer::{Done, Show};
-use ask::{Ask, Call};
 use orset::cart::Seen;
-use orset::{Kind, NAMESPACE_MAX, OpId, Product, check_name};
-use pannier_replica::protocol::{Refusal, Value, Written};
+use orset::{Kind, OpId, Product};
+use pannier_replica::protocol::{self, Refusal, Written};
 use pannier_replica::{Error, Pending, Replica, Session};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Where, and for whom.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Place {
-    /// The replica's data directory; a write makes it if it is not there
-    #[arg(long, global = true, value_name = "PATH")]
-    dir: Option<PathBuf>,
-    /// The namespace
-    #[arg(long, global = true, value_name = "NAME", default_value = "shop")]
-    namespace: OsString,
-    /// A settings file (TOML)
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The session to go on with, as an earlier answer gave it
-    #[arg(long, global = true, value_name = "HEX")]
-    session: Option<String>,
-}
-
-/// Does what was asked of a kind of object.
-pub fn run(form: Form, place: &Place, kind: Kind, call: &Call) -> Result<(), Fail> {
-    let namespace = place.namespace.as_encoded_bytes();
-    check_name("", namespace, NAMESPACE_MAX).map_err(|error| ask::names("--namespace", error))?;
-    let settings = config::settings(place.config.as_deref())?;
-    let session = match &place.session {
-        None => Session::begin()?,
-        Some(text) => {
-            let bytes = hex::decode(text).map_err(|problem| Fail::of("--session", problem))?;
-            Session::resume(&bytes).map_err(|error| Fail::of("--session", error))?
+/// Does what was asked of a kind of object, in the directory `dir`.
+pub fn run(form: Form, place: &Place, dir: &Path, kind: Kind, call: &Call) -> Result<(), Fail> {
+    let namespace = place.namespace()?;
+    let settings = config::limits(place.config.as_deref())?;
+    let target = crate::call::Target::Directory(dir.to_owned());
+    let mut file = None;
+    let session = match place.kept(&target)? {
+        Kept::Not => Session::begin()?,
+        Kept::Token(token) => {
+            Session::resume(&token).map_err(|error| Fail::of("--token", error))?
+        }
+        Kept::File(path) => {
+            let kept = file.insert(SessionFile::at(&path));
+            match kept.read()? {
+                Some(token) => {
+                    Session::resume(&token).map_err(|error| Fail::of("--session", error))?
+                }
+                None => Session::begin()?,
+            }
         }
     };
-    let dir = place
-        .dir
-        .as_deref()
-        .ok_or_else(|| Fail::of("--dir", "name the data directory of the replica"))?;
     if call.ask.only_looks() && !dir.exists() {
-        return Err(Fail::Storage(format!("--dir: there is nothing at {}", dir.display())));
+        return Err(Fail::Storage(format!("--directory: there is nothing at {}", dir.display())));
     }
     let replica = open(dir, settings)?;
-    let result = Local { form, replica: &replica, session, namespace, kind }.answer(call);
+    let result = Local { form, replica: &replica, session, file, namespace, kind }.answer(call);
     let closed = replica.close();
     result?;
     Ok(closed?)
@@ -69,13 +48,14 @@ pub fn run(form: Form, place: &Place, kind: Kind, call: &Call) -> Result<(), Fai
 
 fn open(dir: &Path, settings: pannier_replica::Settings) -> Result<Replica, Fail> {
     let opened = Replica::builder().directory(dir).settings(settings).open();
-    opened.map_err(|error| Fail::open("--dir", error))
+    opened.map_err(|error| Fail::open("--directory", error))
 }
 
 struct Local<'a> {
     form: Form,
     replica: &'a Replica,
     session: Session,
+    file: Option<SessionFile>,
     namespace: &'a [u8],
     kind: Kind,
 }
@@ -99,8 +79,9 @@ impl Local<'_> {
     fn write(&self, call: &Call) -> Result<(), Fail> {
         let op = call.op.map_or_else(|| self.session.op_id(), Ok)?;
         let written = self.send(call, op)?.wait().map_err(refused)?;
-        let seen = meant(call, &written);
-        self.form.print(&Done::new(call, op, &written, seen, self.token()))
+        let dot = written.dot.map(|dot| dot.to_string());
+        let did = Did { dot, taken: written.taken, seen: meant(call, &written) };
+        self.form.print(&Done::new(call, op, did, self.after()?))
     }
 
     fn send(&self, call: &Call, op: OpId) -> Result<Pending<Written>, Fail> {
@@ -152,7 +133,7 @@ impl Local<'_> {
         match self.kind {
             Kind::Cart => {
                 let cart = self.replica.cart(space, id).map_err(name)?.in_session(session);
-                cart.read().wait().map(|view| Value::Cart(view.lines, view.seen))
+                cart.read().wait().map(|view| shown(&view.lines, view.seen))
             }
             Kind::Set => {
                 let set = self.replica.set(space, id).map_err(name)?.in_session(session);
@@ -179,18 +160,39 @@ impl Local<'_> {
         let mut left = count.unwrap_or(u64::MAX);
         while left > 0 {
             let shown = watch.wait().map_err(refused)?;
-            self.show(call, shown.value)?;
+            self.form.event(&Show::new(call, value(shown.value), self.after()?))?;
             left -= 1;
         }
         Ok(())
     }
 
     fn show(&self, call: &Call, value: Value) -> Result<(), Fail> {
-        self.form.print(&Show::new(call, value, self.token()))
+        self.form.print(&Show::new(call, value, self.after()?))
     }
 
-    fn token(&self) -> String {
-        hex::encode(&self.session.token(Some(self.replica.member())))
+    /// The session as it goes on; kept, if a file keeps it.
+    fn after(&self) -> Result<After, Fail> {
+        let token = self.session.token(Some(self.replica.member()));
+        if let Some(file) = &self.file {
+            file.write(&token)?;
+        }
+        Ok(After { token, is_kept: self.file.is_some() })
+    }
+}
+
+fn shown(lines: &[orset::cart::Line], seen: Seen) -> Value {
+    let line = |line: &orset::cart::Line| {
+        let attributes = line.entries.iter().map(|entry| entry.attributes.to_vec());
+        (line.product.clone(), line.quantity, attributes.collect())
+    };
+    Value::Cart(lines.iter().map(line).collect(), seen)
+}
+
+fn value(value: protocol::Value) -> Value {
+    match value {
+        protocol::Value::Cart(lines, seen) => shown(&lines, seen),
+        protocol::Value::Set(elements, seen) => Value::Set(elements, seen),
+        protocol::Value::Counter(value) => Value::Counter(value),
     }
 }
 
@@ -216,7 +218,7 @@ fn refused(error: Error) -> Fail {
             Fail::of("--op-id", error)
         }
         Error::Refused(Refusal::Behind { .. }) => {
-            Fail::of("--session", format!("it has seen what this directory has not; {error}"))
+            Fail::of("--token", format!("it has seen what this directory has not; {error}"))
         }
         Error::Refused(Refusal::Merge { .. }) => Fail::of("GUEST", error),
         error => error.into(),

@@ -7,18 +7,18 @@
 //! since "not equal" is the same word for a lost unit and for one sold twice.
 
 use super::events::{Event, Kind};
-use super::floor::{Findings, cart, counter};
+use super::floor::Findings;
 use super::oracle::{Oracle, UserCart};
 use super::plan::Region;
+use super::shop::{Shelves, Trouble};
 use super::tasks::{Tasks, step_aside};
 use super::world::World;
 use crate::fail::Fail;
 use orset::ObjectKey;
 use orset::codec::Reader;
-use pannier_replica::protocol::Refusal;
-use pannier_replica::{Error, FromReply, Pending};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::time::Duration;
 
 /// Reads under way at once.
@@ -41,7 +41,7 @@ pub struct Values {
 }
 
 /// Reads everything everywhere.
-pub fn values(world: &World, oracle: &Oracle) -> Result<Values, Fail> {
+pub fn values<S: Shelves>(shelves: &S, oracle: &Oracle) -> Result<Values, Fail> {
     let found =
         Values { carts: oracle.carts().len(), counters: oracle.views().len(), ..Values::default() };
     let mut tasks = Tasks::new();
@@ -53,11 +53,11 @@ pub fn values(world: &World, oracle: &Oracle) -> Result<Values, Fail> {
     for region in Region::all() {
         for (user, should) in oracle.carts() {
             room(&mut tasks);
-            tasks.spawn(found.cart(world, region, user, should));
+            tasks.spawn(found.cart(shelves, region, user, should));
         }
         for (product, should) in oracle.views() {
             room(&mut tasks);
-            tasks.spawn(found.counter(world, region, product, should));
+            tasks.spawn(found.counter(shelves, region, product, should));
         }
     }
     while !tasks.is_empty() {
@@ -71,15 +71,14 @@ pub fn values(world: &World, oracle: &Oracle) -> Result<Values, Fail> {
 }
 
 impl Values {
-    async fn cart(&self, world: &World, region: Region, user: &str, should: &UserCart) {
-        let handle = || Ok(cart(world.replica(region), user)?.read());
-        let view = match answered(handle).await {
-            Ok(view) => view,
+    async fn cart<S: Shelves>(&self, shelves: &S, region: Region, user: &str, should: &UserCart) {
+        let lines = match answered(|| shelves.cart_at(region, user)).await {
+            Ok(lines) => lines,
             Err(fail) => return *self.fatal.borrow_mut() = Some(fail),
         };
         let mut shown: BTreeMap<&[u8], u64> = BTreeMap::new();
-        for line in &view.lines {
-            *shown.entry(line.product.as_bytes()).or_insert(0) += line.quantity;
+        for (product, quantity) in &lines {
+            *shown.entry(product.as_bytes()).or_insert(0) += quantity;
         }
         let products: BTreeSet<&[u8]> =
             should.lines().map(|line| line.0.as_bytes()).chain(shown.keys().copied()).collect();
@@ -100,9 +99,8 @@ impl Values {
         }
     }
 
-    async fn counter(&self, world: &World, region: Region, product: &str, want: u64) {
-        let handle = || Ok(counter(world.replica(region), product)?.read());
-        let have: i128 = match answered(handle).await {
+    async fn counter<S: Shelves>(&self, shelves: &S, region: Region, product: &str, want: u64) {
+        let have = match answered(|| shelves.views_at(region, product)).await {
             Ok(have) => have,
             Err(fail) => return *self.fatal.borrow_mut() = Some(fail),
         };
@@ -115,11 +113,16 @@ impl Values {
 }
 
 /// Asks until the replica has room.
-async fn answered<T: FromReply>(ask: impl Fn() -> Result<Pending<T>, Fail>) -> Result<T, Fail> {
+async fn answered<T, F: Future<Output = Result<T, Trouble>>>(
+    mut ask: impl FnMut() -> F,
+) -> Result<T, Fail> {
     loop {
-        match ask()?.await {
-            Err(Error::Busy | Error::Refused(Refusal::Overloaded)) => step_aside().await,
-            other => return other.map_err(Fail::from),
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(Trouble::Busy) => step_aside().await,
+            Err(Trouble::Fatal(fail)) => return Err(fail),
+            Err(Trouble::Behind(why) | Trouble::Away(why)) => return Err(Fail::Away(why)),
+            Err(Trouble::Refused(why)) => return Err(Fail::Usage(why)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What all shoppers of a run share: the day, the world, op ids, counts, findings.
+//! What all shoppers of a run share: the day, the shop, op ids, counts, findings.
 //!
 //! One thread runs all shoppers, so this is cells without locks.
 
@@ -6,28 +6,15 @@ use super::day::Day;
 use super::events::{Event, Kind};
 use super::plan::{Plan, Region};
 use super::sabotage::Sabotage;
+use super::shop::{Change, Shop, Trouble};
 use super::splitmix::SplitMix64;
 use super::tasks::step_aside;
-use super::world::World;
 use crate::fail::Fail;
 use hdrhistogram::Histogram;
-use orset::cart::Seen;
-use orset::{OpId, OpIdSession, VersionVector};
-use pannier_replica::protocol::{Refusal, Written};
-use pannier_replica::{Error, Pending, Replica, Session};
+use orset::{OpId, OpIdSession};
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
+use std::future::Future;
 use std::time::Duration;
-
-macro_rules! in_session {
-    ($handle:expr, $session:expr) => {
-        match $session {
-            Some(session) => $handle.in_session(session),
-            None => $handle,
-        }
-    };
-}
-pub(super) use in_session;
 
 /// Where carts and view counts live.
 pub const NAMESPACE: &str = "shop";
@@ -97,6 +84,8 @@ pub struct Counts {
     pub moves: Count,
     /// Answers BEHIND.
     pub behind: Count,
+    /// Answers that did not come.
+    pub away: Count,
     /// Sessions that went back after that.
     pub went_back: Count,
     /// Answers held against what the session wrote.
@@ -104,30 +93,36 @@ pub struct Counts {
 }
 
 /// One op as it may be sent several times: everything here is the same each time.
-#[derive(Clone)]
-pub struct Intent {
+pub struct Intent<S: Shop> {
     /// Its name.
     pub op: OpId,
     /// The row: a place in `Day::events`.
     pub row: u32,
     /// What the shopper was shown, for a remove and a purchase.
-    pub seen: Option<Seen>,
+    pub seen: Option<S::Seen>,
     /// What the session had seen when it was sent first.
-    pub after: Arc<VersionVector>,
+    pub after: S::After,
+}
+
+impl<S: Shop> Clone for Intent<S> {
+    fn clone(&self) -> Self {
+        let Self { op, row, seen, after } = self;
+        Self { op: *op, row: *row, seen: seen.clone(), after: after.clone() }
+    }
 }
 
 /// An intent that is to be sent again.
-pub struct Resend {
+pub struct Resend<S: Shop> {
     /// What.
-    pub intent: Intent,
+    pub intent: Intent<S>,
     /// Where.
     pub to: Region,
 }
 
 /// See the file's head.
-pub struct Floor<'a> {
+pub struct Floor<'a, S: Shop> {
     /// Where it happens.
-    pub world: &'a World,
+    pub shop: &'a S,
     /// What happens.
     pub day: &'a Day,
     /// What goes wrong.
@@ -139,14 +134,14 @@ pub struct Floor<'a> {
     /// How long a request may stay BEHIND while nothing is cut.
     pub patience: Duration,
     ids: Ids,
-    /// Since when all regions are connected; `None` during a cut.
+    /// Since when all regions are up and connected; `None` while one is not.
     pub connected_us: Cell<Option<u64>>,
     /// See there.
     pub counts: Counts,
     /// Retries due now.
-    pub resends: RefCell<Vec<Resend>>,
+    pub resends: RefCell<Vec<Resend<S>>>,
     /// Retries due when that many rows have been sent.
-    pub later: RefCell<Vec<(u64, Resend)>>,
+    pub later: RefCell<Vec<(u64, Resend<S>)>>,
     /// Users with a task at work.
     pub shoppers: Cell<u64>,
     /// Rows sent.
@@ -161,10 +156,10 @@ pub struct Floor<'a> {
     pub fatal: RefCell<Option<Fail>>,
 }
 
-impl<'a> Floor<'a> {
+impl<'a, S: Shop> Floor<'a, S> {
     /// Nobody has come yet.
     pub fn new(
-        world: &'a World,
+        shop: &'a S,
         day: &'a Day,
         plan: &'a Plan,
         seed: u64,
@@ -177,17 +172,17 @@ impl<'a> Floor<'a> {
             Ok::<_, Fail>((name, histogram))
         };
         Ok(Self {
-            world,
+            shop,
             day,
             plan,
             sabotage,
             check_every,
             patience,
-            ids: Ids { second: world.second(), seed },
-            connected_us: Cell::new(Some(world.now_us())),
+            ids: Ids { second: shop.second(), seed },
+            connected_us: Cell::new(Some(shop.now_us())),
             counts: Counts::default(),
-            resends: RefCell::default(),
-            later: RefCell::default(),
+            resends: RefCell::new(Vec::new()),
+            later: RefCell::new(Vec::new()),
             shoppers: Cell::new(0),
             sent: Cell::new(0),
             latencies: RefCell::new(names.map(histogram).collect::<Result<_, _>>()?),
@@ -209,83 +204,63 @@ impl<'a> Floor<'a> {
 
     /// Takes note of how long an op (a place in `latencies`) took.
     pub fn took(&self, at: usize, since_us: u64) {
-        let took = self.world.now_us().saturating_sub(since_us);
+        let took = self.shop.now_us().saturating_sub(since_us);
         if let Some((_, histogram)) = self.latencies.borrow_mut().get_mut(at) {
             // Never above the range of a histogram that resizes.
             let _ = histogram.record(took);
         }
     }
 
-    /// Sends an intent to a replica, once.
-    pub fn send(
-        &self,
-        intent: &Intent,
-        to: Region,
-        session: Option<&Session>,
-    ) -> Result<Pending<Written>, Fail> {
-        let event = self.event(intent.row);
-        let replica = self.world.replica(to);
-        if event.kind == Kind::View {
-            let counter = counter(replica, &event.product)?.with_op_id(intent.op);
-            return Ok(in_session!(counter, session).add(1));
-        }
-        let cart = cart(replica, &event.user)?.with_op_id(intent.op);
-        let mut cart = in_session!(cart, session);
-        if let Some(seen) = &intent.seen {
-            cart = cart.seen(seen.clone());
-        }
-        Ok(match event.kind {
-            Kind::Remove => cart.remove(event.product.as_bytes()),
-            Kind::Purchase => cart.decrement(event.product.as_bytes(), 1),
-            Kind::Cart | Kind::View => cart.add(event.product.as_bytes(), 1),
-        })
+    /// What an intent does.
+    pub fn change(&self, intent: &Intent<S>) -> Change<'a> {
+        let Event { kind, user, product, .. } = self.event(intent.row);
+        Change { op: intent.op, kind: *kind, user, product }
     }
 
-    /// Asks until there is an answer. On BEHIND, `elsewhere` says whether to go on asking.
-    pub async fn ask<T: pannier_replica::FromReply>(
+    /// Asks until there is an answer. `elsewhere` is told when the next asking had better be at
+    /// another region.
+    pub async fn ask<T, F: Future<Output = Result<T, Trouble>>>(
         &self,
         row: u32,
-        mut send: impl FnMut() -> Result<Pending<T>, Fail>,
+        mut send: impl FnMut() -> F,
         mut elsewhere: impl FnMut(),
     ) -> Option<T> {
-        let began_us = self.world.now_us();
+        let began_us = self.shop.now_us();
         loop {
             if self.fatal.borrow().is_some() {
                 return None;
             }
-            let error = match send() {
-                Ok(pending) => match pending.await {
-                    Ok(answer) => return Some(answer),
-                    Err(error) => error,
-                },
-                Err(fail) => {
-                    self.unanswered.add(|| format!("line {}: {fail}", self.event(row).line));
-                    return None;
-                }
-            };
-            match error {
-                Error::Busy | Error::Refused(Refusal::Overloaded) => step_aside().await,
-                Error::Refused(Refusal::Behind { .. }) if self.may_wait(began_us) => {
+            match send().await {
+                Ok(answer) => return Some(answer),
+                Err(Trouble::Busy) => step_aside().await,
+                Err(Trouble::Behind(_)) if self.may_wait(began_us) => {
                     self.counts.behind.up();
                     elsewhere();
+                    step_aside().await;
                 }
-                Error::Failed(_) | Error::Closed => {
-                    *self.fatal.borrow_mut() = Some(error.into());
+                Err(Trouble::Away(_)) if self.may_wait(began_us) => {
+                    self.counts.away.up();
+                    elsewhere();
+                    step_aside().await;
+                }
+                Err(Trouble::Fatal(fail)) => {
+                    *self.fatal.borrow_mut() = Some(fail);
                     return None;
                 }
-                error => {
-                    self.unanswered.add(|| format!("line {}: {error}", self.event(row).line));
+                Err(Trouble::Behind(why) | Trouble::Away(why) | Trouble::Refused(why)) => {
+                    self.unanswered.add(|| format!("line {}: {why}", self.event(row).line));
                     return None;
                 }
             }
         }
     }
 
-    /// During a cut one may be behind as long as it takes; else not much longer than convergence.
+    /// While a region is away one may be behind as long as it takes; else not much longer than
+    /// convergence.
     fn may_wait(&self, began_us: u64) -> bool {
         let patience_us = self.patience.as_micros() as u64;
         self.connected_us.get().is_none_or(|connected_us| {
-            self.world.now_us() < began_us.max(connected_us).saturating_add(patience_us)
+            self.shop.now_us() < began_us.max(connected_us).saturating_add(patience_us)
         })
     }
 
@@ -293,39 +268,24 @@ impl<'a> Floor<'a> {
     /// half: the replica may have heard of nothing before it. A purchase means units of entries
     /// that the shopper was shown, so it goes, as everything does, in the session that was shown
     /// them.
-    pub async fn resend(&self, resend: Resend) {
+    pub async fn resend(&self, resend: Resend<S>) {
         let Resend { mut intent, to } = resend;
         let event = self.event(intent.row);
         if self.sabotage == Some(Sabotage::DoubleCount) {
             intent.op = self.ids.of(event.line, "another op").unwrap_or(intent.op);
         }
-        let session = (event.kind == Kind::Purchase).then(|| session_at(&intent.after));
+        let session = (event.kind == Kind::Purchase).then(|| self.shop.begin_after(&intent.after));
         let session = match session.transpose() {
             Ok(session) => session,
             Err(fail) => return *self.fatal.borrow_mut() = Some(fail),
         };
         self.counts.retries.up();
-        let send = || self.send(&intent, to, session.as_ref());
-        if self.ask(intent.row, send, || ()).await.is_some_and(|written| written.dot.is_none()) {
+        let (change, seen) = (self.change(&intent), intent.seen.as_ref());
+        let send = || self.shop.write(to, change, seen, session.as_ref());
+        if self.ask(intent.row, send, || ()).await == Some(false) {
             self.counts.known.up();
         }
     }
-}
-
-fn session_at(vector: &Arc<VersionVector>) -> Result<Session, Fail> {
-    let session = Session::begin()?;
-    session.observe(vector);
-    Ok(session)
-}
-
-/// A user's cart.
-pub fn cart(replica: &Replica, user: &str) -> Result<pannier_replica::Cart, Fail> {
-    replica.cart(NAMESPACE, user).map_err(|error| Fail::of("user_id", error))
-}
-
-/// A product's view count.
-pub fn counter(replica: &Replica, product: &str) -> Result<pannier_replica::Counter, Fail> {
-    replica.counter(NAMESPACE, product).map_err(|error| Fail::of("product_id", error))
 }
 
 /// Op ids from line numbers: version 8, born when the run began, the counter being the line.

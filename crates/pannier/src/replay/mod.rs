@@ -4,24 +4,48 @@
 //! `rows`) turns a file into typed events, `synthetic` makes such events without a file, `plan`
 //! decides from a seed alone what goes wrong during the run, `oracle` computes the right answer
 //! from the events alone, and `report` says how it went: none of these knows the store, a clock or
-//! a socket. `run` brings them together with three replicas; its head says what is where.
+//! a socket. `run` brings them together with three replicas in this process; its head says what is
+//! where. `through` plays the same day through a gateway (`remote`, `settle`), and so does the demo
+//! (`../demo/`), which kills and cuts besides.
 
+mod checks;
 mod compare;
 mod day;
 mod dispatch;
+mod embedded;
 mod events;
 mod floor;
+mod options;
 mod oracle;
 mod plan;
 mod progress;
+mod remote;
 mod report;
 mod rows;
 mod run;
 mod sabotage;
+mod settle;
+mod shop;
 mod shopper;
 mod splitmix;
 mod synthetic;
+mod tally;
 mod tasks;
+mod through;
 mod world;
 
-pub use run::{Options, run};
+pub use checks::Phases;
+pub use day::Day;
+pub use dispatch::{Pace, Script, play};
+pub use floor::Floor;
+pub use options::{Options, Prepared};
+pub use plan::{Plan, Region, Settings as PlanSettings};
+pub use progress::Progress;
+pub use remote::{Fate, Remote, Side, pinned};
+pub use report::{Summary, grouped};
+pub use run::run;
+pub use sabotage::Sabotage;
+pub use settle::settle;
+pub use shop::Act;
+pub use tally::Tally;
+pub use through::{Through, through};

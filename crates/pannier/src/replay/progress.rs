@@ -4,10 +4,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Duration;
 
-/// A bar, or none.
-pub struct Progress(Option<ProgressBar>);
+/// Whoever wants to know how far a run is.
+pub trait Progress {
+    /// So many rows are answered.
+    fn at(&self, rows: u64);
 
-impl Progress {
+    /// What is being done now.
+    fn says(&self, what: &'static str);
+}
+
+/// A bar, or none.
+pub struct Bar(Option<ProgressBar>);
+
+impl Bar {
     /// Of `rows` rows. It goes to stderr, so that stdout is the report's alone.
     pub fn of(rows: u64) -> Self {
         let shown = std::io::stderr().is_terminal();
@@ -21,23 +30,23 @@ impl Progress {
             bar
         }))
     }
+}
 
-    /// So many rows are answered.
-    pub fn at(&self, rows: u64) {
+impl Progress for Bar {
+    fn at(&self, rows: u64) {
         if let Some(bar) = &self.0 {
             bar.set_position(rows);
         }
     }
 
-    /// What is being done now.
-    pub fn says(&self, what: &'static str) {
+    fn says(&self, what: &'static str) {
         if let Some(bar) = &self.0 {
             bar.set_message(what);
         }
     }
 }
 
-impl Drop for Progress {
+impl Drop for Bar {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();

@@ -43,17 +43,26 @@ pub struct Summary {
     pub moves: u64,
     /// Requests answered BEHIND: the replica had not caught up with the session in time.
     pub behind: u64,
-    /// Of these, how often the session then went back to a replica that had.
+    /// Requests that nobody answered in time.
+    pub away: u64,
+    /// After one or the other: how often the session then asked elsewhere.
     pub went_back: u64,
-    /// The cut, if there was one.
-    pub cut: Option<CutLength>,
+    /// The regions that were away.
+    pub troubles: Vec<Away>,
+    /// How often a session was served by another replica than before, where replicas die.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions_moved: Option<u64>,
+    /// The longest that one waited for the answer that moved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slowest_move_us: Option<u64>,
     /// From the first op sent to the last one answered.
     pub elapsed_us: u64,
     /// From the last answer, all regions connected, until all replicas were equal; none if they
     /// never were.
     pub convergence_us: Option<u64>,
-    /// Bytes of deltas that replicas received, for each byte that was missing there; 0 if none was.
-    pub payload_ratio: f64,
+    /// Bytes of deltas that replicas received, for each byte that was missing there; 0 if none was;
+    /// none where replicas do not tell.
+    pub payload_ratio: Option<f64>,
     /// Where the time of the whole run went.
     pub phases: Vec<Phase>,
     /// One row per kind of op.
@@ -71,11 +80,13 @@ pub struct Phase {
     pub duration_us: u64,
 }
 
-/// Which region was cut off from its peers, and for how long.
-#[derive(Clone, Debug, Serialize)]
-pub struct CutLength {
+/// Which region was away, how, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Away {
     /// Its name.
     pub region: String,
+    /// `cut off` from its peers, or `killed`.
+    pub how: &'static str,
     /// How long.
     pub duration_us: u64,
 }
@@ -247,19 +258,27 @@ impl fmt::Display for Summary {
         line("users", grouped(self.users), format!("{} moved", grouped(self.moves)))?;
         let behind = format!("{} then served elsewhere", grouped(self.went_back));
         line("behind", grouped(self.behind), behind)?;
+        if self.away > 0 {
+            line("unanswered", grouped(self.away), "asked again elsewhere".into())?;
+        }
         let known = format!(
             "{} already known, {} met later and counted once",
             grouped(self.duplicates_suppressed),
             grouped(self.duplicates_merged)
         );
         line("retries", grouped(self.retries_sent), known)?;
-        match &self.cut {
-            Some(cut) => line("cut", span(cut.duration_us), format!("{} alone", cut.region))?,
-            None => line("cut", "none".into(), none())?,
+        if let Some((moved, slowest_us)) = self.sessions_moved.zip(self.slowest_move_us) {
+            let note = format!("the slowest waited {}", span(slowest_us));
+            line("sessions moved", grouped(moved), note)?;
+        }
+        for Away { region, how, duration_us } in &self.troubles {
+            line(region, span(*duration_us), (*how).to_owned())?;
         }
         line("converged", self.convergence_us.map_or("never".into(), span), none())?;
-        let ratio = "deltas received, for each byte that was missing";
-        line("payload", format!("{:.3}", self.payload_ratio), ratio.into())?;
+        if let Some(ratio) = self.payload_ratio {
+            let note = "deltas received, for each byte that was missing";
+            line("payload", format!("{ratio:.3}"), note.into())?;
+        }
         let phases = self.phases.iter().map(|it| format!("{} {}", it.name, span(it.duration_us)));
         let total = self.phases.iter().map(|phase| phase.duration_us).sum();
         line("whole run", span(total), phases.collect::<Vec<_>>().join(", "))?;
@@ -292,7 +311,7 @@ impl fmt::Display for Summary {
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -305,7 +324,7 @@ fn grouped(number: u64) -> String {
 }
 
 /// Microseconds in the unit that needs the fewest digits: three are enough for a person.
-fn span(us: u64) -> String {
+pub fn span(us: u64) -> String {
     let (number, unit) = match us {
         0..1_000 => return format!("{us} µs"),
         1_000..1_000_000 => (us as f64 / 1e3, "ms"),

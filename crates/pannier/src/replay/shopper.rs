@@ -6,14 +6,12 @@
 //! ([`UserCart`]): as nobody else touches its cart, the two must be equal, not just close.
 
 use super::events::{Event, Kind};
-use super::floor::{Floor, Intent, Resend, cart, counter, in_session};
+use super::floor::{Floor, Intent, Resend};
 use super::oracle::UserCart;
 use super::plan::{Region, When};
 use super::sabotage::Sabotage;
+use super::shop::{Shop, Shown};
 use crate::fail::Fail;
-use orset::cart::Seen;
-use pannier_replica::protocol::Written;
-use pannier_replica::{CartView, Session};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
@@ -21,28 +19,33 @@ use std::collections::BTreeMap;
 const READ: usize = Kind::ALL.len();
 
 /// A user's turn: what the dispatcher and the user's task tell each other.
-#[derive(Default)]
-pub struct Turn {
+pub struct Turn<S: Shop> {
     /// How many of the user's rows may be sent.
     pub dispatched: Cell<usize>,
     /// Whether a task is at it.
     pub running: Cell<bool>,
     /// The user, while no task is at it.
-    shopper: RefCell<Option<Shopper>>,
+    shopper: RefCell<Option<Shopper<S>>>,
 }
 
-struct Shopper {
+impl<S: Shop> Default for Turn<S> {
+    fn default() -> Self {
+        Self { dispatched: Cell::new(0), running: Cell::new(false), shopper: RefCell::new(None) }
+    }
+}
+
+struct Shopper<S: Shop> {
     user: u32,
     done: usize,
     at: Region,
     moved: bool,
-    session: Session,
+    session: S::Session,
     cart: UserCart,
     views: BTreeMap<Box<str>, u64>,
 }
 
 /// Sends a user's rows as far as they are dispatched.
-pub async fn shop(floor: &Floor<'_>, user: u32, turn: &Turn) {
+pub async fn shop<S: Shop>(floor: &Floor<'_, S>, user: u32, turn: &Turn<S>) {
     let rows = &floor.day.users[user as usize].rows;
     let mut shopper = match turn.shopper.take().map_or_else(|| Shopper::new(floor, user), Ok) {
         Ok(shopper) => shopper,
@@ -60,20 +63,20 @@ pub async fn shop(floor: &Floor<'_>, user: u32, turn: &Turn) {
     floor.shoppers.set(floor.shoppers.get() - 1);
 }
 
-impl Shopper {
-    fn new(floor: &Floor<'_>, user: u32) -> Result<Self, Fail> {
+impl<S: Shop> Shopper<S> {
+    fn new(floor: &Floor<'_, S>, user: u32) -> Result<Self, Fail> {
         Ok(Self {
             user,
             done: 0,
             at: floor.day.users[user as usize].plan.home,
             moved: false,
-            session: Session::begin()?,
+            session: floor.shop.begin()?,
             cart: UserCart::default(),
             views: BTreeMap::new(),
         })
     }
 
-    async fn step(&mut self, floor: &Floor<'_>, row: u32) {
+    async fn step(&mut self, floor: &Floor<'_, S>, row: u32) {
         let event = floor.event(row);
         let user = &floor.day.users[self.user as usize];
         let wanted = user.plan.region(self.done as u64);
@@ -105,22 +108,28 @@ impl Shopper {
     }
 
     /// Sends the row's op, and once more if so planned.
-    async fn write(&mut self, floor: &Floor<'_>, row: u32, seen: Option<Seen>) -> Option<Written> {
+    async fn write(
+        &mut self,
+        floor: &Floor<'_, S>,
+        row: u32,
+        seen: Option<S::Seen>,
+    ) -> Option<bool> {
         let event = floor.event(row);
         let op = floor.op_id(event.line)?;
-        let intent = Intent { op, row, seen, after: self.session.vector() };
+        let intent = Intent { op, row, seen, after: floor.shop.after(&self.session) };
         let retry = floor.plan.retry(event.line, self.at);
         let again = |to| Resend { intent: intent.clone(), to };
         let before = retry.filter(|retry| retry.when == When::BeforeAnswer);
         floor.resends.borrow_mut().extend(before.map(|retry| again(retry.to)));
-        let since_us = floor.world.now_us();
+        let since_us = floor.shop.now_us();
         let at = Cell::new(self.at);
-        let session = self.session.clone();
-        let send = || floor.send(&intent, at.get(), Some(&session));
-        let written = floor.ask(row, send, || self.go_elsewhere(floor, event, &at)).await;
+        let (session, change) = (self.session.clone(), floor.change(&intent));
+        let seen = intent.seen.as_ref();
+        let send = || floor.shop.write(at.get(), change, seen, Some(&session));
+        let did = floor.ask(row, send, || self.go_elsewhere(floor, event, &at)).await;
         self.at = at.get();
         floor.took(event.kind as usize, since_us);
-        if written.as_ref().is_some_and(|written| written.dot.is_none()) {
+        if did == Some(false) {
             floor.counts.known.up();
         }
         match retry.map(|retry| (retry.to, retry.when)) {
@@ -130,11 +139,11 @@ impl Shopper {
                 floor.later.borrow_mut().push((floor.sent.get() + rows, again(to)));
             }
         }
-        written
+        did
     }
 
     /// What the gateway does on BEHIND: it tries another.
-    fn go_elsewhere(&self, floor: &Floor<'_>, event: &Event, at: &Cell<Region>) {
+    fn go_elsewhere(&self, floor: &Floor<'_, S>, event: &Event, at: &Cell<Region>) {
         let home = floor.day.users[self.user as usize].plan.home;
         let to = Region::route(&floor.plan.session_key(&event.user), Some(home), Some(at.get()));
         at.set(to);
@@ -142,20 +151,17 @@ impl Shopper {
     }
 
     /// The session that a read goes in.
-    fn reading(&self, floor: &Floor<'_>) -> Option<Session> {
+    fn reading(&self, floor: &Floor<'_, S>) -> Option<S::Session> {
         let skips = self.moved && floor.sabotage == Some(Sabotage::SkipToken);
         (!skips).then(|| self.session.clone())
     }
 
     /// Reads the cart, and holds it against what was written.
-    async fn look(&mut self, floor: &Floor<'_>, row: u32) -> Option<CartView> {
+    async fn look(&mut self, floor: &Floor<'_, S>, row: u32) -> Option<Shown<S::Seen>> {
         let event = floor.event(row);
-        let (since_us, at) = (floor.world.now_us(), Cell::new(self.at));
+        let (since_us, at) = (floor.shop.now_us(), Cell::new(self.at));
         let session = self.reading(floor);
-        let send = || {
-            let cart = cart(floor.world.replica(at.get()), &event.user)?;
-            Ok(in_session!(cart, &session).read())
-        };
+        let send = || floor.shop.cart(at.get(), &event.user, session.as_ref());
         let view = floor.ask(row, send, || self.go_elsewhere(floor, event, &at)).await;
         self.at = at.get();
         let view = view?;
@@ -171,14 +177,11 @@ impl Shopper {
     }
 
     /// Reads the view count of the row's product: at least this user's own views.
-    async fn look_at_views(&mut self, floor: &Floor<'_>, row: u32) {
+    async fn look_at_views(&mut self, floor: &Floor<'_, S>, row: u32) {
         let event = floor.event(row);
         let at = Cell::new(self.at);
         let session = self.reading(floor);
-        let send = || {
-            let counter = counter(floor.world.replica(at.get()), &event.product)?;
-            Ok(in_session!(counter, &session).read())
-        };
+        let send = || floor.shop.views(at.get(), &event.product, session.as_ref());
         let views = floor.ask(row, send, || self.go_elsewhere(floor, event, &at)).await;
         self.at = at.get();
         let own = self.views.get(&event.product).copied().unwrap_or(0);
@@ -193,24 +196,21 @@ impl Shopper {
     }
 }
 
-/// The first product of which a view shows another quantity than it should.
-fn difference(view: &CartView, cart: &UserCart) -> Option<String> {
-    let shown = |line: &orset::cart::Line| (line.product.as_bytes().to_vec(), line.quantity);
-    let mut lines = view.lines.iter();
+/// The first product of which a cart shows another quantity than it should.
+fn difference<S>(shown: &Shown<S>, cart: &UserCart) -> Option<String> {
+    let mut lines = shown.lines.iter();
     let mut should = cart.lines();
     loop {
-        let (line, want) = (lines.next(), should.next());
-        match (line, want) {
+        match (lines.next(), should.next()) {
             (None, None) => return None,
-            (Some(line), Some((product, quantity)))
-                if line.product.as_bytes() == product.as_bytes() && line.quantity == quantity => {}
+            (Some((name, have)), Some((product, want)))
+                if name.as_bytes() == product.as_bytes() && *have == want => {}
             (line, want) => {
                 // Both are ascending: the smaller product is the one that the other side lacks.
-                let mut products: Vec<Vec<u8>> =
-                    line.map(|line| shown(line).0).into_iter().collect();
-                products.extend(want.map(|(product, _)| product.as_bytes().to_vec()));
-                let product = products.into_iter().min()?;
-                let have = view.quantity(&product);
+                let line = line.map(|(name, _)| name.as_bytes().to_vec());
+                let want = want.map(|(product, _)| product.as_bytes().to_vec());
+                let product = line.into_iter().chain(want).min()?;
+                let have = shown.quantity(&product);
                 let name = String::from_utf8_lossy(&product);
                 return Some(format!("{have} of {name}, not {}", cart.quantity(&name)));
             }

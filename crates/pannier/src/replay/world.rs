@@ -7,6 +7,7 @@ use orset::{Member, VersionVector};
 use pannier_replica::doors::clock::Clock;
 use pannier_replica::transport::Mesh;
 use pannier_replica::{Replica, Settings, Status};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -19,9 +20,11 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// The regions.
 pub struct World {
-    replicas: Vec<Replica>,
-    mesh: Mesh,
-    clock: Clock,
+    pub(super) replicas: Vec<Replica>,
+    pub(super) mesh: Mesh,
+    pub(super) clock: Clock,
+    /// Whether no region is cut off.
+    pub(super) whole: Cell<bool>,
     /// Gone with the world, unless the user chose the place.
     _temporary: Option<TempDir>,
 }
@@ -36,7 +39,7 @@ impl World {
         let temporary = match dir {
             Some(_) => None,
             None => Some(tempfile::tempdir().map_err(|error| {
-                Fail::Storage(format!("no temporary directory: {error}; name one with --dir"))
+                Fail::Storage(format!("no temporary directory: {error}; name one with --directory"))
             })?),
         };
         let root: PathBuf = match (dir, &temporary) {
@@ -58,35 +61,21 @@ impl World {
                 .join(&members, &mesh)
                 .settings(settings.clone())
                 .open()
-                .map_err(|error| Fail::open("--dir", error))
+                .map_err(|error| Fail::open("--directory", error))
         };
         let replicas = Region::all().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { replicas, mesh, clock: Clock::start(), _temporary: temporary })
+        Ok(Self {
+            replicas,
+            mesh,
+            clock: Clock::start(),
+            whole: Cell::new(true),
+            _temporary: temporary,
+        })
     }
 
     /// The replica of a region.
     pub fn replica(&self, region: Region) -> &Replica {
         &self.replicas[region.index()]
-    }
-
-    /// Microseconds since it was opened.
-    pub fn now_us(&self) -> u64 {
-        self.clock.now().mono_us
-    }
-
-    /// Seconds since 1970.
-    pub fn second(&self) -> u64 {
-        self.clock.now().wall_ms / 1_000
-    }
-
-    /// Cuts one region off from the others.
-    pub fn cut(&self, region: Region) {
-        self.mesh.cut(region.member());
-    }
-
-    /// Ends the cut.
-    pub fn heal(&self) {
-        self.mesh.heal();
     }
 
     /// Where each replica stands.
@@ -96,14 +85,14 @@ impl World {
 
     /// Waits until all vectors are equal; on giving up, says who lacks what.
     pub fn converge(&self, within: Duration) -> Result<Result<(), Vec<String>>, Fail> {
-        let deadline_us = self.now_us().saturating_add(within.as_micros() as u64);
+        let deadline_us = self.clock.now().mono_us.saturating_add(within.as_micros() as u64);
         loop {
             let statuses = self.statuses()?;
             let lacking = lacking(&statuses);
             if lacking.is_empty() {
                 return Ok(Ok(()));
             }
-            if self.now_us() >= deadline_us {
+            if self.clock.now().mono_us >= deadline_us {
                 return Ok(Err(lacking));
             }
             // Nobody tells an outsider that replicas have become equal, so this is a poll.
@@ -128,7 +117,7 @@ fn must_be_free(dir: &Path) -> Result<(), Fail> {
         Some(path) => {
             let problem =
                 format!("{} is there already; a replay begins with nothing", path.display());
-            Err(Fail::Usage(format!("--dir: {problem}")))
+            Err(Fail::Usage(format!("--directory: {problem}")))
         }
     }
 }

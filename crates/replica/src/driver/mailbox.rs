@@ -4,17 +4,20 @@
 //! checkpoint behind), so one channel will not do; and it wants everything that waits in one go,
 //! because that is the next round. A channel crate's `select` takes one item a time.
 //!
-//! Bounds: `commands_max` commands (then `Busy`: nothing changed, try again); `messages_max`
-//! messages and `MESSAGE_BYTES_MAX` bytes of deltas in them (then the newest is lost: gossip makes
-//! up for it); notices of the disk threads, as many as rounds in flight; notices of watchers and
-//! inspections, one for each that is under way, which their callers bound.
+//! Bounds: `commands_max` commands (then `Busy`: nothing changed, try again; a stream is woken when
+//! there is room); `messages_max` messages and `MESSAGE_BYTES_MAX` bytes of deltas in them (then
+//! the newest is lost: gossip makes up for it); notices of the disk threads, as many as rounds in
+//! flight; notices of watchers and inspections, one for each that is under way, which their callers
+//! bound.
 
 use super::Answer;
 use crate::protocol::{Command, Message};
 use crate::store::StoreError;
+use crate::transport::Delivery;
 use orset::{Member, ObjectKey};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 /// A command and where its answer goes.
@@ -52,6 +55,8 @@ struct Queues {
     messages: VecDeque<(Member, Message)>,
     message_bytes: usize,
     notices: VecDeque<Notice>,
+    /// Streams that wait for room, one each.
+    want_room: Vec<Waker>,
     closed: bool,
 }
 
@@ -112,19 +117,56 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Queues a message, or loses it.
-    pub fn message(&self, from: Member, message: Message) {
+    /// Queues commands of one stream from the front of `asked`, as many as there is room for. When
+    /// some are left, the task of `context` is woken as soon as there is room again: a stream is
+    /// slowed down, not refused.
+    pub fn commands(
+        &self,
+        asked: &mut VecDeque<Asked>,
+        context: &Context<'_>,
+    ) -> Result<(), NotTaken> {
         let mut queues = self.queues();
-        let bytes = message.payload_bytes();
-        if !queues.closed
-            && queues.messages.len() < self.messages_max
-            && queues.message_bytes + bytes <= MESSAGE_BYTES_MAX
-        {
-            queues.message_bytes += bytes;
-            queues.messages.push_back((from, message));
-            drop(queues);
+        if queues.closed {
+            return Err(NotTaken::Closed);
+        }
+        let wake = queues.commands.is_empty();
+        let room = self.commands_max.saturating_sub(queues.commands.len());
+        let taken = asked.len().min(room);
+        queues.commands.extend(asked.drain(..taken));
+        let left = !asked.is_empty();
+        if left && !queues.want_room.iter().any(|waker| waker.will_wake(context.waker())) {
+            queues.want_room.push(context.waker().clone());
+        }
+        drop(queues);
+        if wake && taken > 0 {
             self.arrived.notify_one();
         }
+        if left { Err(NotTaken::Busy) } else { Ok(()) }
+    }
+
+    /// How many commands and how many messages wait.
+    pub fn waiting(&self) -> (usize, usize) {
+        let queues = self.queues();
+        (queues.commands.len(), queues.messages.len())
+    }
+
+    /// Queues a message, or loses it.
+    pub fn message(&self, from: Member, message: Message) -> Delivery {
+        let mut queues = self.queues();
+        let bytes = message.payload_bytes();
+        if queues.closed {
+            return Delivery::Gone;
+        }
+        if queues.messages.len() >= self.messages_max
+            || queues.message_bytes + bytes > MESSAGE_BYTES_MAX
+        {
+            return Delivery::Full;
+        }
+        queues.message_bytes += bytes;
+        queues.messages.push_back((from, message));
+        drop(queues);
+        self.arrived.notify_one();
+        Delivery::Taken
     }
 
     /// Queues a notice. `false` when the writer has ended.
@@ -145,7 +187,9 @@ impl Mailbox {
         let mut queues = self.queues();
         queues.closed = true;
         queues.notices.push_back(Notice::Close);
+        let want_room = std::mem::take(&mut queues.want_room);
         drop(queues);
+        want_room.into_iter().for_each(Waker::wake);
         self.arrived.notify_one();
     }
 
@@ -178,6 +222,11 @@ impl Mailbox {
             } else {
                 queues.commands.drain(..commands).collect()
             };
+        }
+        if !taken.commands.is_empty() && !queues.want_room.is_empty() {
+            let want_room = std::mem::take(&mut queues.want_room);
+            drop(queues);
+            want_room.into_iter().for_each(Waker::wake);
         }
         taken
     }

@@ -12,19 +12,20 @@
 //! while this one syncs. There is no branch on what a command or message says: that is the
 //! protocol's, and the simulator's to prove.
 
+mod answer;
 mod mailbox;
 mod workers;
 mod writer;
 
+pub use answer::{Answer, Outcome, Sink, Slot};
 pub use mailbox::{Asked, Mailbox, NotTaken, Notice};
 pub use writer::spawn;
 
-use crate::protocol::{Alarm, Protocol, Refusal, Reply};
-use crate::store::Store;
+use crate::protocol::{Alarm, Protocol, Refusal};
+use crate::store::{Store, StoreError};
 use orset::ObjectKey;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tokio::sync::oneshot;
 
 /// Why a command has no reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +35,6 @@ pub enum NoReply {
     /// Storage failed while it was under way; it may or may not be on disk.
     Failed(String),
 }
-
-/// Where the answer to one command goes.
-pub type Answer = oneshot::Sender<Result<Reply, NoReply>>;
 
 /// The protocol over a shared store.
 pub type Core = Protocol<Arc<dyn Store>>;
@@ -50,9 +48,13 @@ pub trait Observer: Send + Sync + 'static {
     fn changed(&self, object: &ObjectKey);
     /// Something an operator must see.
     fn alarm(&self, alarm: &Alarm);
+    /// A round is on disk; appending and syncing it took so many microseconds.
+    fn synced(&self, took_us: u64);
+    /// The writer has ended: closed, or with this error. Commands are no longer taken.
+    fn ended(&self, error: Option<&StoreError>);
 }
 
 /// The threads of a running replica.
 pub struct Threads {
-    pub(crate) writer: JoinHandle<Result<(), crate::store::StoreError>>,
+    pub(crate) writer: JoinHandle<Result<(), StoreError>>,
 }

@@ -1,13 +1,13 @@
 //! The writer's loop.
 
 use super::mailbox::{Asked, Mailbox, Notice};
-use super::workers::{Persist, checkpoint_thread, log_thread};
-use super::{Answer, Core, NoReply, Observer, Threads};
+use super::workers::{Checkpointing, Persist, checkpoint_thread, log_thread};
+use super::{Answer, Core, NoReply, Observer, Sink, Threads};
 use crate::doors::chance::Dice;
 use crate::doors::clock::Clock;
 use crate::protocol::{Effect, Event, Refusal, Reply, Ticket};
 use crate::store::{StateBatch, Store, StoreError};
-use crate::transport::Transport;
+use crate::transport::Attached;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
@@ -19,10 +19,12 @@ struct Writer {
     dice: Dice,
     mailbox: Arc<Mailbox>,
     store: Arc<dyn Store>,
-    transport: Arc<dyn Transport>,
+    transport: Attached,
     observer: Arc<dyn Observer>,
     log: Option<SyncSender<Persist>>,
-    checkpoints: Option<SyncSender<Arc<StateBatch>>>,
+    checkpoints: Option<SyncSender<Checkpointing>>,
+    /// The rows that are being written, held so that the writer is not the last to drop them.
+    checkpoint: Option<Arc<StateBatch>>,
     workers: Vec<JoinHandle<()>>,
     answers: Answers,
     rounds_in_flight: u32,
@@ -37,6 +39,8 @@ struct Writer {
 struct Answers {
     places: Vec<Option<Answer>>,
     free: Vec<usize>,
+    /// Streams to be woken when the effects at hand are done.
+    to_wake: Vec<Arc<Sink>>,
 }
 
 impl Answers {
@@ -56,14 +60,17 @@ impl Answers {
     fn give(&mut self, ticket: Ticket, reply: Result<Reply, Refusal>) {
         if let Some(answer) = self.places.get_mut(ticket as usize).and_then(Option::take) {
             self.free.push(ticket as usize);
-            // Whoever asked may have gone away; the op stands all the same.
-            drop(answer.send(reply.map_err(NoReply::Refused)));
+            self.to_wake.extend(answer.give(reply.map_err(NoReply::Refused)));
         }
+    }
+
+    fn wake(&mut self) {
+        self.to_wake.drain(..).for_each(|sink| sink.wake());
     }
 
     fn fail_all(&mut self, why: &str) {
         for answer in self.places.drain(..).flatten() {
-            drop(answer.send(Err(NoReply::Failed(why.to_owned()))));
+            answer.give_now(Err(NoReply::Failed(why.to_owned())));
         }
         self.free.clear();
     }
@@ -76,11 +83,12 @@ pub fn spawn(
     tick_us: u64,
     mailbox: Arc<Mailbox>,
     store: Arc<dyn Store>,
-    transport: Arc<dyn Transport>,
+    transport: Attached,
     observer: Arc<dyn Observer>,
 ) -> Result<Threads, StoreError> {
     let failed = |source| StoreError::Io { path: "a thread of the replica".into(), source };
-    let (log, log_worker) = log_thread(store.clone(), mailbox.clone()).map_err(failed)?;
+    let (log, log_worker) =
+        log_thread(store.clone(), mailbox.clone(), observer.clone(), clock).map_err(failed)?;
     let (checkpoints, checkpoint_worker) =
         checkpoint_thread(store.clone(), mailbox.clone()).map_err(failed)?;
     let writer = Writer {
@@ -93,6 +101,7 @@ pub fn spawn(
         observer,
         log: Some(log),
         checkpoints: Some(checkpoints),
+        checkpoint: None,
         workers: vec![log_worker, checkpoint_worker],
         answers: Answers::default(),
         rounds_in_flight: 0,
@@ -112,13 +121,15 @@ impl Writer {
     fn run(mut self) -> Result<(), StoreError> {
         let result = self.work();
         self.mailbox.close();
+        self.observer.ended(result.as_ref().err());
+        self.answers.wake();
         if let Err(error) = &result {
             self.answers.fail_all(&error.to_string());
         }
         // What was queued behind the end gets its answer too.
         let rest = self.mailbox.take(std::time::Duration::ZERO, false, usize::MAX);
         for asked in rest.commands {
-            drop(asked.answer.send(Err(NoReply::Failed("the replica has ended".into()))));
+            asked.answer.give_now(Err(NoReply::Failed("the replica has ended".into())));
         }
         drop(self.log.take());
         drop(self.checkpoints.take());
@@ -179,7 +190,11 @@ impl Writer {
             }
             Notice::Checkpointed => {
                 self.checkpoints_in_flight -= 1;
-                self.core.handle(Event::Checkpointed, now)
+                self.core.handle(Event::Checkpointed, now)?;
+                match self.checkpoint.take() {
+                    Some(rows) => self.checkpointing(Checkpointing::Release(rows)),
+                    None => Ok(()),
+                }
             }
             Notice::Failed(error) => Err(error),
             Notice::Watch(object) => self.core.handle(Event::Watch(object), now),
@@ -207,19 +222,25 @@ impl Writer {
                     }
                 }
                 Effect::Reply(ticket, reply) => self.answers.give(ticket, reply),
-                Effect::Send(to, message) => self.transport.send(self.core.member(), to, message),
+                Effect::Send(to, message) => self.transport.send(to, message),
                 Effect::Checkpoint(batch) => {
                     self.checkpoints_in_flight += 1;
-                    let sent = self.checkpoints.as_ref().map(|thread| thread.send(batch));
-                    if !matches!(sent, Some(Ok(()))) {
-                        return Err(StoreError::Poisoned("the checkpoint thread has ended".into()));
-                    }
+                    self.checkpoint = Some(batch.clone());
+                    self.checkpointing(Checkpointing::Write(batch))?;
                 }
                 Effect::Changed(object) => self.observer.changed(&object),
                 Effect::Alarm(alarm) => self.observer.alarm(&alarm),
             }
         }
+        self.answers.wake();
         Ok(())
+    }
+
+    fn checkpointing(&self, job: Checkpointing) -> Result<(), StoreError> {
+        match self.checkpoints.as_ref().map(|thread| thread.send(job)) {
+            Some(Ok(())) => Ok(()),
+            _ => Err(StoreError::Poisoned("the checkpoint thread has ended".into())),
+        }
     }
 
     /// A clean end leaves nothing to replay.

@@ -4,11 +4,11 @@ use super::{Inner, Listeners, OpenError, Replica};
 use crate::doors::{chance, clock::Clock};
 use crate::driver::{Mailbox, spawn};
 use crate::protocol::{Protocol, ProtocolSettings, Start};
-use crate::store::Store;
-use crate::store::directory::Directory;
-use crate::store::fjall::{FjallSettings, FjallStore};
+use crate::store::directory::{CLUSTER_MAX, Directory, is_cluster_name};
+use crate::store::fjall::FjallSettings;
 use crate::store::memory::MemoryDisk;
-use crate::transport::Mesh;
+use crate::store::{self, EngineKind, SledSettings, Store};
+use crate::transport::{Attached, Mesh, Transport};
 use orset::Member;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -29,8 +29,13 @@ pub struct Settings {
     pub catch_up: Duration,
     /// Time between two ticks: the grain of gossip, pulls and deadlines.
     pub tick: Duration,
+    /// Which engine is to keep the directory. None: the one that it remembers, or fjall when it is
+    /// new. A directory that another engine keeps is refused.
+    pub engine: Option<EngineKind>,
     /// The engine's own, when the engine is fjall.
     pub fjall: FjallSettings,
+    /// The engine's own, when the engine is sled.
+    pub sled: SledSettings,
 }
 
 impl Default for Settings {
@@ -42,15 +47,17 @@ impl Default for Settings {
             watchers_max: 65_536,
             catch_up: Duration::from_secs(1),
             tick: Duration::from_millis(10),
+            engine: None,
             fjall: FjallSettings::default(),
+            sled: SledSettings::default(),
         }
     }
 }
 
 /// Where the bytes go.
-enum Engine {
+enum Place {
     /// On disk, below this directory.
-    Fjall(PathBuf),
+    Directory(PathBuf),
     /// In memory, for tests: the "disk" outlives the replica and nothing else.
     Memory(MemoryDisk),
 }
@@ -58,10 +65,11 @@ enum Engine {
 /// Puts a replica together.
 #[derive(Default)]
 pub struct Builder {
-    engine: Option<Engine>,
+    place: Option<Place>,
     member: Option<Member>,
     members: Vec<Member>,
-    mesh: Option<Mesh>,
+    transport: Option<Arc<dyn Transport>>,
+    cluster: Option<String>,
     settings: Settings,
 }
 
@@ -73,14 +81,14 @@ impl Builder {
     /// On disk, in this directory: made if it is not there.
     #[must_use]
     pub fn directory(mut self, path: impl AsRef<Path>) -> Self {
-        self.engine = Some(Engine::Fjall(path.as_ref().to_owned()));
+        self.place = Some(Place::Directory(path.as_ref().to_owned()));
         self
     }
 
     /// In memory, on this disk.
     #[must_use]
     pub fn memory(mut self, disk: &MemoryDisk) -> Self {
-        self.engine = Some(Engine::Memory(disk.clone()));
+        self.place = Some(Place::Memory(disk.clone()));
         self
     }
 
@@ -92,11 +100,21 @@ impl Builder {
         self
     }
 
-    /// All members of the cluster, this one included, and the network between them.
+    /// All members of the cluster, this one included, and the network between them: a `Mesh`
+    /// within one process, or `Links` between processes. Clones of a transport are the same one.
     #[must_use]
-    pub fn join(mut self, members: &[Member], mesh: &Mesh) -> Self {
+    pub fn join(mut self, members: &[Member], transport: &(impl Transport + Clone)) -> Self {
         self.members = members.to_vec();
-        self.mesh = Some(mesh.clone());
+        self.transport = Some(Arc::new(transport.clone()));
+        self
+    }
+
+    /// Which cluster it belongs to: a name of 1 to 64 bytes without control characters. A directory
+    /// remembers it, and is refused as one of another. Session tokens of other clusters are
+    /// refused, too; without a name, all are taken.
+    #[must_use]
+    pub fn cluster(mut self, name: impl Into<String>) -> Self {
+        self.cluster = Some(name.into());
         self
     }
 
@@ -110,7 +128,7 @@ impl Builder {
     /// Opens it: recovers what is on disk and takes a new origin.
     pub fn open(self) -> Result<Replica, OpenError> {
         let mut settings = self.settings;
-        let engine = self.engine.ok_or_else(|| {
+        let place = self.place.ok_or_else(|| {
             OpenError::Setting("a replica needs a directory (or a memory disk)".into())
         })?;
         for (name, value) in [
@@ -122,14 +140,26 @@ impl Builder {
                 return Err(OpenError::Setting(format!("{name} must be at least 1")));
             }
         }
+        if let Some(name) = self.cluster.as_deref().filter(|name| !is_cluster_name(name)) {
+            let problem = format!("cluster {name:?} is not 1 to {CLUSTER_MAX} plain bytes");
+            return Err(OpenError::Setting(problem));
+        }
+        let mut cluster = self.cluster;
+        let mut engine = "memory";
         let fresh = chance::member()?;
-        let (member, directory, store): (Member, Option<Directory>, Arc<dyn Store>) = match engine {
-            Engine::Fjall(path) => {
-                let directory = Directory::open(&path, self.member, fresh, "fjall")?;
-                let store = FjallStore::open(directory.path(), &settings.fjall)?;
-                (directory.member(), Some(directory), Arc::new(store))
+        let (member, directory, store): (Member, Option<Directory>, Arc<dyn Store>) = match place {
+            Place::Directory(path) => {
+                let mut directory = Directory::open(&path, self.member, fresh, settings.engine)?;
+                if let Some(name) = &cluster {
+                    directory.join(name)?;
+                }
+                cluster = directory.cluster().map(str::to_owned);
+                let (kind, path) = (directory.engine(), directory.path());
+                engine = kind.name();
+                let store = store::open(kind, path, &settings.fjall, &settings.sled)?;
+                (directory.member(), Some(directory), store)
             }
-            Engine::Memory(disk) => (self.member.unwrap_or(fresh), None, Arc::new(disk.open()?)),
+            Place::Memory(disk) => (self.member.unwrap_or(fresh), None, Arc::new(disk.open()?)),
         };
         settings.protocol.members =
             if self.members.is_empty() { vec![member] } else { self.members };
@@ -144,8 +174,10 @@ impl Builder {
             store.write_state(batch)
         })?;
         let mailbox = Arc::new(Mailbox::new(settings.commands_max, settings.messages_max));
-        let mesh = self.mesh.unwrap_or_default();
-        mesh.join(member, &mailbox);
+        let transport = self.transport.unwrap_or_else(|| Arc::new(Mesh::new()));
+        let members = &settings.protocol.members;
+        let attached = Attached::new(transport, member, members, &mailbox)
+            .map_err(|error| OpenError::Setting(error.to_string()))?;
         let listeners = Arc::new(Listeners::default());
         let clock = Clock::start();
         let tick_us = settings.tick.as_micros() as u64;
@@ -155,7 +187,7 @@ impl Builder {
             tick_us,
             mailbox.clone(),
             store.clone(),
-            Arc::new(mesh),
+            attached,
             listeners.clone(),
         )?;
         let inner = Inner {
@@ -167,6 +199,9 @@ impl Builder {
             nothing: Arc::default(),
             member,
             origin,
+            fingerprint: cluster.as_deref().map_or(0, pannier_proto::fingerprint),
+            cluster: cluster.map(Into::into),
+            engine,
             store: Mutex::new(Some(store)),
             threads: Mutex::new(Some(threads)),
             directory: Mutex::new(directory),

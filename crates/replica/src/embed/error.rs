@@ -17,6 +17,9 @@ pub enum Error {
     /// The session token is not one that this store returned.
     #[error("the session token is damaged: {0}")]
     Token(String),
+    /// The session is of another cluster: what it has seen will never arrive here.
+    #[error("the session is of another cluster")]
+    Foreign,
     /// The op id is not a version 7 or 8 UUID.
     #[error(transparent)]
     OpId(#[from] NotAnOpId),
@@ -67,6 +70,7 @@ impl Error {
             Self::Bounds(_)
             | Self::Seen(_)
             | Self::Token(_)
+            | Self::Foreign
             | Self::OpId(_)
             | Self::Refused(_)
             | Self::Busy
@@ -85,7 +89,7 @@ impl Error {
                 NextMove::MendRequest
             }
             Self::Closed | Self::Failed(_) => NextMove::Reopen,
-            Self::Token(_) | Self::OpIdsExhausted => NextMove::NewSession,
+            Self::Token(_) | Self::Foreign | Self::OpIdsExhausted => NextMove::NewSession,
         }
     }
 }

@@ -17,21 +17,26 @@
 mod builder;
 mod error;
 mod handles;
+mod histogram;
 mod pending;
+#[cfg(feature = "server")]
+mod serve;
 mod session;
 mod watch;
 
 pub use builder::{Builder, Settings};
 pub use error::{Error, NextMove, OpenError, StateChange};
 pub use handles::{Cart, Counter, Set};
+use histogram::Histogram;
+pub use histogram::Snapshot;
 pub use pending::{CartView, FromReply, Pending, SetView};
 pub use session::Session;
 pub use watch::Watch;
 
 use crate::doors::chance;
 use crate::doors::clock::Clock;
-use crate::driver::{Asked, Core, Mailbox, NotTaken, Notice, Observer, Threads};
-use crate::protocol::{Alarm, Command, Read, Stats, Write, Written};
+use crate::driver::{Answer, Asked, Core, Mailbox, NotTaken, Notice, Observer, Threads};
+use crate::protocol::{Alarm, Command, NO_LANE, Read, Stats, Write, Written};
 use crate::store::directory::Directory;
 use crate::store::{Store, StoreError};
 use orset::cart::Seen;
@@ -42,6 +47,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
+pub(crate) use watch::Flag;
 use watch::Watchers;
 
 /// An open replica; clones are the same one. It closes when `close` is called or the last clone
@@ -61,6 +67,12 @@ struct Inner {
     nothing: Arc<VersionVector>,
     member: Member,
     origin: Origin,
+    /// The name of its cluster, when it was given one.
+    cluster: Option<Box<str>>,
+    /// What stands for it in tokens; 0 for none.
+    fingerprint: u64,
+    /// What holds its data.
+    engine: &'static str,
     /// Let go of when the replica closes, so that the directory can be opened again.
     store: Mutex<Option<Arc<dyn Store>>>,
     threads: Mutex<Option<Threads>>,
@@ -73,6 +85,19 @@ struct Inner {
 struct Listeners {
     watchers: Watchers,
     alarms: Mutex<Alarms>,
+    /// How long appending and syncing a round took, in microseconds.
+    sync_us: Histogram,
+    /// How the writer ended, when it has.
+    ending: tokio::sync::watch::Sender<Option<Ending>>,
+}
+
+/// How a replica ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Ending {
+    /// It was closed.
+    Closed,
+    /// Storage failed, and why.
+    Failed(String),
 }
 
 /// Alarms since the replica was opened.
@@ -101,6 +126,18 @@ impl Observer for Listeners {
         }
         alarms.last.push(alarm.clone());
     }
+
+    fn synced(&self, took_us: u64) {
+        self.sync_us.note(took_us);
+    }
+
+    fn ended(&self, error: Option<&StoreError>) {
+        let ending = match error {
+            None => Ending::Closed,
+            Some(error) => Ending::Failed(error.to_string()),
+        };
+        self.ending.send_replace(Some(ending));
+    }
 }
 
 /// Where a replica stands.
@@ -118,6 +155,12 @@ pub struct Status {
     pub stats: Stats,
     /// Deltas that wait for their causes.
     pub buffered: usize,
+    /// Commands that wait for this replica to catch up with their session.
+    pub waiting: usize,
+    /// Of each other member, how many own commits it has not acknowledged.
+    pub unacknowledged: BTreeMap<Member, u64>,
+    /// How long appending and syncing a round took.
+    pub sync_times: Snapshot,
     /// Alarms since it was opened.
     pub alarms: Alarms,
 }
@@ -173,19 +216,37 @@ impl Replica {
         self.inner.origin
     }
 
+    /// The name of its cluster, if it has one.
+    pub fn cluster(&self) -> Option<&str> {
+        self.inner.cluster.as_deref()
+    }
+
+    /// What holds its data: `fjall`, `sled` or `memory`.
+    pub fn engine(&self) -> &'static str {
+        self.inner.engine
+    }
+
     /// Where it stands.
     pub fn status(&self) -> Result<Status, Error> {
+        self.inspect(self.status_of())
+    }
+
+    fn status_of(&self) -> impl FnOnce(&Core) -> Status + Send + 'static + use<> {
         let alarms =
             self.inner.watchers.alarms.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.inspect(move |core| Status {
+        let sync_times = self.inner.watchers.sync_us.snapshot();
+        move |core| Status {
             member: core.member(),
             origin: core.origin(),
             vector: core.synced().clone(),
             total: core.synced_total(),
             stats: *core.stats(),
             buffered: core.buffered(),
+            waiting: core.waiting(),
+            unacknowledged: core.unacknowledged().collect(),
+            sync_times,
             alarms,
-        })
+        }
     }
 
     /// Every row that equal replicas have equal, by key. It costs the whole state and holds the
@@ -221,15 +282,18 @@ impl Replica {
 
     fn ask<T: FromReply>(&self, command: Command, session: Option<Session>) -> Pending<T> {
         let (answer, receive) = oneshot::channel();
-        match self.inner.mailbox.command(Asked { command, answer }) {
+        match self.inner.mailbox.command(Asked { command, answer: Answer::Once(answer) }) {
             Ok(()) => Pending::waiting(receive, session),
             Err(NotTaken::Busy) => Pending::failed(Error::Busy),
             Err(NotTaken::Closed) => Pending::failed(Error::Closed),
         }
     }
 
-    fn seen_by(&self, session: Option<&Session>) -> Arc<VersionVector> {
-        session.map_or_else(|| self.inner.nothing.clone(), Session::vector)
+    fn seen_by(&self, session: Option<&Session>) -> Result<Arc<VersionVector>, Error> {
+        match session {
+            None => Ok(self.inner.nothing.clone()),
+            Some(session) => session.vector_in(self.inner.fingerprint),
+        }
     }
 
     fn deadline_us(&self) -> u64 {
@@ -262,32 +326,38 @@ impl Replica {
                 }
             }
         };
-        let op = match op.map_or_else(fresh, Ok) {
-            Ok(op) => op,
+        let begun = op.map_or_else(fresh, Ok);
+        let (op, after) = match begun.and_then(|op| Ok((op, self.seen_by(session.as_ref())?))) {
+            Ok(begun) => begun,
             Err(error) => return Pending::failed(error),
         };
-        let after = self.seen_by(session.as_ref());
         let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
         let object = object.clone();
-        let write = Write { op, object, request, seen, after, deadline_us };
+        let write = Write { op, object, request, seen, after, deadline_us, lane: NO_LANE };
         self.ask(Command::Write(write), session)
     }
 
     fn read<T: FromReply>(&self, object: &ObjectKey, session: Option<Session>) -> Pending<T> {
-        let after = self.seen_by(session.as_ref());
+        let after = match self.seen_by(session.as_ref()) {
+            Ok(after) => after,
+            Err(error) => return Pending::failed(error),
+        };
         let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
-        let read = Read { object: object.clone(), after, deadline_us };
+        let read = Read::new(object.clone(), after, deadline_us);
         self.ask(Command::Read(read), session)
     }
 
     fn watch(&self, object: ObjectKey, session: Option<&Session>) -> Result<Watch, Error> {
+        Ok(Watch { flag: self.flag(object)?, session: session.cloned(), first: true })
+    }
+
+    pub(crate) fn flag(&self, object: ObjectKey) -> Result<Flag, Error> {
         let max = self.inner.settings.watchers_max;
-        let flag = self.watchers().add(object.clone(), max)?;
+        let receiver = self.watchers().add(object.clone(), max)?;
         if !self.inner.mailbox.notice(Notice::Watch(object.clone())) {
             return Err(Error::Closed);
         }
-        let session = session.cloned();
-        Ok(Watch { replica: self.clone(), object, session, flag, first: true })
+        Ok(Flag { replica: self.clone(), object, receiver })
     }
 
     fn unwatch(&self, object: &ObjectKey) {

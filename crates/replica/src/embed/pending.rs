@@ -19,7 +19,7 @@ impl FromReply for Written {
     fn from_reply(reply: Reply) -> Option<Self> {
         match reply {
             Reply::Written(written) => Some(written),
-            Reply::Shown(_) => None,
+            Reply::Shown(_) | Reply::Listed(_) => None,
         }
     }
 }
@@ -28,7 +28,7 @@ impl FromReply for Shown {
     fn from_reply(reply: Reply) -> Option<Self> {
         match reply {
             Reply::Shown(shown) => Some(shown),
-            Reply::Written(_) => None,
+            Reply::Written(_) | Reply::Listed(_) => None,
         }
     }
 }
@@ -126,10 +126,7 @@ fn finish<T: FromReply>(received: Received, session: Option<&Session>) -> Result
     match received {
         Ok(Ok(reply)) => {
             if let Some(session) = session {
-                session.observe(match &reply {
-                    Reply::Written(written) => &written.vector,
-                    Reply::Shown(shown) => &shown.vector,
-                });
+                session.observe(reply.vector());
             }
             T::from_reply(reply).ok_or(Error::Closed)
         }

@@ -12,6 +12,8 @@ use pannier_proto::Token;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 struct State {
+    /// Fingerprint of the cluster that it has been served in; 0 for none in particular.
+    cluster: u64,
     vector: Arc<VersionVector>,
     ids: OpIdSession,
 }
@@ -25,7 +27,7 @@ pub struct Session {
 impl Session {
     /// A session that has seen nothing yet.
     pub fn begin() -> Result<Self, StoreError> {
-        let state = State { vector: Arc::default(), ids: chance::op_ids()? };
+        let state = State { cluster: 0, vector: Arc::default(), ids: chance::op_ids()? };
         Ok(Self { state: Arc::new(Mutex::new(state)) })
     }
 
@@ -33,6 +35,7 @@ impl Session {
     pub fn resume(token: &[u8]) -> Result<Self, Error> {
         let token = Token::decode(token).map_err(|error| Error::Token(error.to_string()))?;
         let session = Self::begin().map_err(|error| Error::Failed(error.to_string()))?;
+        session.state().cluster = token.cluster;
         session.observe(&Arc::new(token.vector));
         Ok(session)
     }
@@ -40,12 +43,28 @@ impl Session {
     /// The session as opaque bytes that its client keeps; `home` is the member that served last.
     pub fn token(&self, home: Option<Member>) -> Vec<u8> {
         // Membership is static, and its number 0, as long as nothing changes it.
-        Token { number: 0, home, vector: VersionVector::clone(&self.vector()) }.encode()
+        let (cluster, vector) = {
+            let state = self.state();
+            (state.cluster, VersionVector::clone(&state.vector))
+        };
+        Token { cluster, number: 0, home, vector }.encode()
     }
 
     /// What it has seen and written.
     pub fn vector(&self) -> Arc<VersionVector> {
         self.state().vector.clone()
+    }
+
+    /// What it has seen, for a replica of `cluster` (0: of none in particular), whose session it is
+    /// from now on.
+    pub(super) fn vector_in(&self, cluster: u64) -> Result<Arc<VersionVector>, Error> {
+        let mut state = self.state();
+        if state.cluster == 0 {
+            state.cluster = cluster;
+        } else if cluster != 0 && cluster != state.cluster {
+            return Err(Error::Foreign);
+        }
+        Ok(state.vector.clone())
     }
 
     /// Its next op id.

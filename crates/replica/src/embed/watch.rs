@@ -15,20 +15,27 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
+#[derive(Default)]
+struct Table {
+    flags: BTreeMap<ObjectKey, Vec<mpsc::Sender<()>>>,
+    /// Flags in all.
+    count: usize,
+}
+
 /// Who watches what.
 #[derive(Default)]
 pub(super) struct Watchers {
-    table: Mutex<BTreeMap<ObjectKey, Vec<mpsc::Sender<()>>>>,
+    table: Mutex<Table>,
 }
 
 impl Watchers {
-    fn table(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Vec<mpsc::Sender<()>>>> {
+    fn table(&self) -> MutexGuard<'_, Table> {
         // Whole between any two statements, so a panic elsewhere spoils nothing.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn changed(&self, object: &ObjectKey) {
-        if let Some(flags) = self.table().get(object) {
+        if let Some(flags) = self.table().flags.get(object) {
             for flag in flags {
                 // A full flag is up already.
                 let _ = flag.try_send(());
@@ -38,47 +45,69 @@ impl Watchers {
 
     pub(super) fn add(&self, object: ObjectKey, max: usize) -> Result<mpsc::Receiver<()>, Error> {
         let mut table = self.table();
-        if table.values().map(Vec::len).sum::<usize>() >= max {
+        if table.count >= max {
             return Err(Error::Busy);
         }
         let (flag, receiver) = mpsc::channel(1);
-        table.entry(object).or_default().push(flag);
+        table.count += 1;
+        table.flags.entry(object).or_default().push(flag);
         Ok(receiver)
     }
 
     fn remove(&self, object: &ObjectKey) {
         let mut table = self.table();
-        if let Some(flags) = table.get_mut(object) {
-            flags.retain(|flag| !flag.is_closed());
-            if flags.is_empty() {
-                table.remove(object);
-            }
+        let Some(flags) = table.flags.get_mut(object) else { return };
+        let before = flags.len();
+        flags.retain(|flag| !flag.is_closed());
+        let gone = before - flags.len();
+        if flags.is_empty() {
+            table.flags.remove(object);
         }
+        table.count -= gone;
     }
 
     /// Ends every watch.
     pub(super) fn end(&self) {
-        self.table().clear();
+        *self.table() = Table::default();
+    }
+}
+
+/// A flag that goes up when the object changes. Dropping it ends the watch.
+pub(crate) struct Flag {
+    pub(super) replica: Replica,
+    pub(super) object: ObjectKey,
+    pub(super) receiver: mpsc::Receiver<()>,
+}
+
+impl Flag {
+    /// Waits until it is up, and takes it down; false when the replica has closed.
+    pub async fn up(&mut self) -> bool {
+        self.receiver.recv().await.is_some()
+    }
+}
+
+impl Drop for Flag {
+    fn drop(&mut self) {
+        self.receiver.close();
+        self.replica.unwatch(&self.object);
     }
 }
 
 /// A watch on one object. See the file's head.
 pub struct Watch {
-    pub(super) replica: Replica,
-    pub(super) object: ObjectKey,
+    pub(super) flag: Flag,
     pub(super) session: Option<Session>,
-    pub(super) flag: mpsc::Receiver<()>,
     pub(super) first: bool,
 }
 
 impl Watch {
     fn read(&self) -> Pending<Shown> {
-        self.replica.read(&self.object, self.session.clone())
+        self.flag.replica.read(&self.flag.object, self.session.clone())
     }
 
     /// The value at first, then the next one: waits for a change. For async code.
     pub async fn next(&mut self) -> Result<Shown, Error> {
-        if !std::mem::take(&mut self.first) && self.flag.recv().await.is_none() {
+        if !std::mem::take(&mut self.first) && !self.flag.up().await {
             return Err(Error::Closed);
         }
         self.read().await
@@ -86,17 +115,10 @@ impl Watch {
 
     /// As `next`, blocking. Not for async code.
     pub fn wait(&mut self) -> Result<Shown, Error> {
-        if !std::mem::take(&mut self.first) && self.flag.blocking_recv().is_none() {
+        if !std::mem::take(&mut self.first) && self.flag.receiver.blocking_recv().is_none() {
             return Err(Error::Closed);
         }
         self.read().wait()
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.flag.close();
-        self.replica.unwatch(&self.object);
     }
 }
 

@@ -24,11 +24,13 @@ pub enum Canary {
     OpIdForgotten,
     /// The state sum does not cover decrements.
     HashSkipsTakes,
+    /// Commands are answered whatever their session has seen.
+    SessionIgnored,
 }
 
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -36,5 +38,6 @@ impl Canary {
         Self::BufferSkipped,
         Self::OpIdForgotten,
         Self::HashSkipsTakes,
+        Self::SessionIgnored,
     ];
 }

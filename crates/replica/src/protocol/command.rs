@@ -18,7 +18,16 @@ pub enum Command {
     Write(Write),
     /// Show one object.
     Read(Read),
+    /// Name the objects of a namespace.
+    List(List),
 }
+
+/// Commands of one lane are done in the order they came, also when one of them must wait for its
+/// session: then the later ones wait behind it. `NO_LANE` is none.
+pub type Lane = u64;
+
+/// For a command that waits for no other.
+pub const NO_LANE: Lane = 0;
 
 /// A change.
 #[derive(Clone, Debug)]
@@ -35,6 +44,8 @@ pub struct Write {
     pub after: Arc<VersionVector>,
     /// When to give up waiting for that, on the clock of `Now::mono_us`.
     pub deadline_us: u64,
+    /// What it is kept in order with.
+    pub lane: Lane,
 }
 
 /// A question.
@@ -42,10 +53,84 @@ pub struct Write {
 pub struct Read {
     /// Which object.
     pub object: ObjectKey,
+    /// Which part of a cart or set; `None`: all of it. A counter has no parts.
+    pub page: Option<Page>,
+    /// Rather an old answer, marked as such, than `Behind`.
+    pub allow_stale: bool,
     /// What the session has seen or written: shown, or answered `Behind`.
     pub after: Arc<VersionVector>,
     /// When to give up waiting for that.
     pub deadline_us: u64,
+    /// What it is kept in order with.
+    pub lane: Lane,
+}
+
+/// Lines of a cart or elements of a set, ascending bytewise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Behind this product; `None`: from the first.
+    pub after: Option<Product>,
+    /// Lines at most; at least 1.
+    pub lines: usize,
+    /// Bytes of rows at which the page ends, too: the line that reaches it is its last. Of a line
+    /// that is larger itself, not all entries are shown; its quantity counts all.
+    pub bytes: usize,
+}
+
+/// A question for the names of objects: those that show something, and every counter that was ever
+/// counted. Ascending bytewise.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// Of this kind.
+    pub kind: Kind,
+    /// In this namespace, 1 to `NAMESPACE_MAX` bytes.
+    pub namespace: Box<[u8]>,
+    /// Behind this id; `None`: from the first.
+    pub after_id: Option<Box<[u8]>>,
+    /// Names at most; at least 1.
+    pub limit: usize,
+    /// What the session has seen or written: covered, or answered `Behind`.
+    pub after: Arc<VersionVector>,
+    /// When to give up waiting for that.
+    pub deadline_us: u64,
+    /// What it is kept in order with.
+    pub lane: Lane,
+}
+
+impl Read {
+    /// A read of all of an object, in order with nothing.
+    pub const fn new(object: ObjectKey, after: Arc<VersionVector>, deadline_us: u64) -> Self {
+        Self { object, page: None, allow_stale: false, after, deadline_us, lane: NO_LANE }
+    }
+}
+
+impl Command {
+    /// What its session has seen or written.
+    pub const fn after(&self) -> &Arc<VersionVector> {
+        match self {
+            Self::Write(write) => &write.after,
+            Self::Read(read) => &read.after,
+            Self::List(list) => &list.after,
+        }
+    }
+
+    /// When to give up waiting for that.
+    pub const fn deadline_us(&self) -> u64 {
+        match self {
+            Self::Write(write) => write.deadline_us,
+            Self::Read(read) => read.deadline_us,
+            Self::List(list) => list.deadline_us,
+        }
+    }
+
+    /// What it is kept in order with.
+    pub const fn lane(&self) -> Lane {
+        match self {
+            Self::Write(write) => write.lane,
+            Self::Read(read) => read.lane,
+            Self::List(list) => list.lane,
+        }
+    }
 }
 
 /// What a change did. Everything it says is synced at this replica.
@@ -78,6 +163,21 @@ pub enum Value {
 pub struct Shown {
     /// What the object shows.
     pub value: Value,
+    /// Of a page: where the next one begins (behind this product); `None` when there is no more.
+    pub next: Option<Product>,
+    /// The value does not cover the session; it was allowed not to.
+    pub stale: bool,
+    /// What the session has now seen.
+    pub vector: Arc<VersionVector>,
+}
+
+/// Names of objects, and a vector that covers them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Ids.
+    pub ids: Vec<Box<[u8]>>,
+    /// Where the next page begins (behind this id, listed or not); `None` when there is no more.
+    pub next: Option<Box<[u8]>>,
     /// What the session has now seen.
     pub vector: Arc<VersionVector>,
 }
@@ -89,6 +189,19 @@ pub enum Reply {
     Written(Written),
     /// To a read.
     Shown(Shown),
+    /// To a question for names.
+    Listed(Listed),
+}
+
+impl Reply {
+    /// What the session has now seen.
+    pub const fn vector(&self) -> &Arc<VersionVector> {
+        match self {
+            Self::Written(written) => &written.vector,
+            Self::Shown(shown) => &shown.vector,
+            Self::Listed(listed) => &listed.vector,
+        }
+    }
 }
 
 /// Why a command was not done. None of these changed anything.

@@ -23,11 +23,14 @@
 //! driver drops the protocol, and recovery starts from the synced log.
 
 mod apply;
+mod by_name;
 mod canary;
 mod command;
 pub mod delta;
+mod listing;
 mod message;
 mod peers;
+mod read;
 mod receive;
 mod recover;
 mod round;
@@ -35,10 +38,15 @@ mod rows;
 mod sessions;
 mod settings;
 mod time;
+mod waiting;
+mod walk;
 mod writer;
 
 pub use canary::Canary;
-pub use command::{Alarm, Command, Read, Refusal, Reply, Shown, Ticket, Value, Write, Written};
+pub use command::{
+    Alarm, Command, Lane, List, Listed, NO_LANE, Page, Read, Refusal, Reply, Shown, Ticket, Value,
+    Write, Written,
+};
 pub use message::{Message, Range};
 pub use recover::Start;
 pub use rows::{BUCKETS, Base, object_hash, row_hash};
@@ -53,6 +61,7 @@ use round::{Open, Unsynced};
 use rows::Rows;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use waiting::Waiting;
 
 /// What happens to a replica.
 #[derive(Debug)]
@@ -147,6 +156,14 @@ pub struct Stats {
 /// memory (a row is some 150 bytes).
 const BACKLOG: usize = 12;
 
+/// Checkpoints' worth of changed rows from which on rounds are kept small. All that has changed is
+/// frozen at once, so the more there is, the slower the next checkpoint: many short waits in place
+/// of one long one.
+const PACED_FROM: usize = 3;
+
+/// Ops in the largest of those rounds; a full load closes rounds of some 450.
+const PACED_OPS: usize = 512;
+
 /// One replica. See the file's head.
 pub struct Protocol<B> {
     member: Member,
@@ -170,7 +187,7 @@ pub struct Protocol<B> {
     freeze_after: Option<(u64, Arc<StateBatch>)>,
     inbox: Inbox,
     peers: Peers,
-    waiting: VecDeque<(Ticket, Command)>,
+    waiting: Waiting,
     watched: BTreeMap<ObjectKey, (u64, u32)>,
     skew_alarmed: bool,
     effects: VecDeque<Effect>,
@@ -269,8 +286,19 @@ impl<B: Base> Protocol<B> {
 
     /// Whether the open round is full: commit before the next command.
     pub fn is_round_full(&self) -> bool {
-        self.open.ops >= self.settings.round_ops as u64
+        self.open.ops >= self.round_ops() as u64
             || self.open.bytes.len() + self.open.foreign_bytes >= self.settings.round_bytes
+    }
+
+    /// Ops that the open round may hold: fewer, the further checkpoints are behind.
+    fn round_ops(&self) -> usize {
+        let (rows, most) = (self.settings.checkpoint_rows, self.settings.round_ops);
+        let behind = self.rows.live_rows().saturating_sub(PACED_FROM * rows);
+        if !self.rows.is_frozen() || behind == 0 {
+            return most;
+        }
+        let span = (BACKLOG - PACED_FROM) * rows;
+        (PACED_OPS * span.saturating_sub(behind) / span).clamp(1, most)
     }
 
     /// Whether rows changed faster than checkpoints were written: wait for `Checkpointed`.

@@ -142,7 +142,7 @@ impl<B: Base> Protocol<B> {
 
     /// Gossip, pulls and deadlines.
     pub(super) fn tick(&mut self, chance: u64, now: Now) -> Result<(), StoreError> {
-        self.expire_waiting(now);
+        self.settle_waiting(now)?;
         if now.mono_us >= self.peers.gossip_us && !self.peers.peers.is_empty() {
             self.peers.gossip_us = now.mono_us + self.settings.gossip_us;
             let at = (chance % self.peers.peers.len() as u64) as usize;
@@ -179,6 +179,13 @@ impl<B: Base> Protocol<B> {
     /// The membership in force; static for now, so its number never moves.
     pub const fn number(&self) -> Number {
         0
+    }
+
+    /// Each peer, and how many own synced commits it has not acknowledged.
+    pub fn unacknowledged(&self) -> impl Iterator<Item = (Member, u64)> + '_ {
+        let synced = self.synced.get(self.origin);
+        let left = move |peer: &Peer| synced.saturating_sub(peer.acked.get(self.origin));
+        self.peers.peers.iter().map(move |(member, peer)| (*member, left(peer)))
     }
 
     fn heard(

@@ -143,7 +143,7 @@ impl<B: Base> Protocol<B> {
         }
         if moved {
             self.drain_early()?;
-            self.retry_waiting(now)?;
+            self.settle_waiting(now)?;
         }
         let delay_us = self.settings.pull_delay_us;
         self.peers.note_arrival(from, &new, &self.applied, now, delay_us);

@@ -17,6 +17,7 @@ use super::receive::Inbox;
 use super::round::Open;
 use super::rows::{Base, Rows, decode_vector, meta_key};
 use super::settings::ProtocolSettings;
+use super::waiting::Waiting;
 use super::{Protocol, Stats};
 use crate::store::{LogExtent, StateBatch, StoreError};
 use orset::{HybridClock, HybridTime, Member, Origin, VersionVector};
@@ -85,7 +86,7 @@ impl<B: Base> Protocol<B> {
             freeze_after: None,
             inbox: Inbox::default(),
             peers,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             watched: BTreeMap::new(),
             skew_alarmed: false,
             effects: VecDeque::new(),

@@ -12,7 +12,7 @@ use crate::protocol::canary::Canary;
 use crate::protocol::rows::{encode_vector, meta_key};
 use crate::protocol::time::Now;
 use crate::store::{LogRecord, StoreError};
-use orset::{Dot, Member, VersionVector};
+use orset::{Dot, Lattice, Member, VersionVector};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
@@ -171,14 +171,18 @@ impl<B: Base> Protocol<B> {
             let status = self.status(false);
             self.effect(Effect::Send(peer, status));
         }
-        self.retry_waiting(now)
+        self.settle_waiting(now)
     }
 
     pub(super) fn release(&mut self, replies: Vec<Parked>, vector: &Arc<VersionVector>) {
         for (ticket, mut reply) in replies {
             match &mut reply {
                 Ok(Reply::Written(written)) => written.vector = vector.clone(),
+                Ok(Reply::Shown(shown)) if shown.stale => {
+                    Arc::make_mut(&mut shown.vector).join(vector);
+                }
                 Ok(Reply::Shown(shown)) => shown.vector = vector.clone(),
+                Ok(Reply::Listed(listed)) => listed.vector = vector.clone(),
                 Err(_) => {}
             }
             self.effect(Effect::Reply(ticket, reply));

@@ -17,6 +17,7 @@
 //! and equal rows have equal sums (Bellare, Micciancio 1997: incremental hashing).
 
 use super::sessions::{Asked, Sessions};
+use super::walk::Walk;
 use crate::store::{Row, StateBatch, StoreError};
 use orset::cart::Entry;
 use orset::codec::{Reader, put_u64};
@@ -248,44 +249,22 @@ impl<B: Base> Rows<B> {
 
     /// All rows below `prefix`, ascending.
     pub fn scan(&self, prefix: &[u8]) -> Result<Vec<Row>, StoreError> {
-        let mut changed: BTreeMap<&[u8], Option<&Vec<u8>>> = BTreeMap::new();
-        let from = self.frozen.partition_point(|row| row.0.as_slice() < prefix);
-        for (key, value) in &self.frozen[from..] {
-            if !key.starts_with(prefix) {
-                break;
-            }
-            changed.insert(key, value.as_ref());
-        }
-        for (key, value) in self.live.range(prefix.to_vec()..) {
-            if !key.starts_with(prefix) {
-                break;
-            }
-            changed.insert(key, value.as_ref());
-        }
+        let mut walk = Walk::new(self, prefix, None, usize::MAX);
         let mut rows = Vec::new();
-        let mut changed = changed.into_iter().peekable();
-        let mut after: Option<Vec<u8>> = None;
-        const PAGE: usize = 1_024;
-        loop {
-            let page = self.base.scan(prefix, after.as_deref(), PAGE)?;
-            let full = page.len() == PAGE;
-            after = page.last().map(|row| row.0.clone());
-            for row in page {
-                while let Some((key, value)) = changed.next_if(|(key, _)| *key < row.0.as_slice()) {
-                    rows.extend(value.map(|value| (key.to_vec(), value.clone())));
-                }
-                match changed.next_if(|(key, _)| *key == row.0.as_slice()) {
-                    Some((_, None)) => {}
-                    Some((_, Some(value))) => rows.push((row.0, value.clone())),
-                    None => rows.push(row),
-                }
-            }
-            if !full {
-                break;
-            }
+        while let Some(row) = walk.next()? {
+            rows.push(row);
         }
-        rows.extend(changed.filter_map(|(key, value)| Some((key.to_vec(), value?.clone()))));
         Ok(rows)
+    }
+
+    /// Rows changed since the batch before; of op memory, none.
+    pub fn live(&self) -> &BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        &self.live
+    }
+
+    /// Rows on their way into the store, ascending.
+    pub fn frozen(&self) -> &[(Vec<u8>, Option<Vec<u8>>)] {
+        &self.frozen
     }
 
     /// The op memory of `op`.

@@ -1,4 +1,4 @@
-//! Commands: what a client's write means here, and what a read shows.
+//! What a client's write means here.
 //!
 //! A write is decided against the rows as they are now (which entries a remove means), applied to
 //! them at once, and encoded into the open round. What its client knows, others will know: the
@@ -6,109 +6,24 @@
 //! answered when everything applied so far is synced: an earlier answer would rest on a round
 //! that may still be lost (counterexample 2).
 
-use super::apply::{apply, entries, line, memories, value};
-use super::canary::Canary;
-use super::command::{Command, Read, Refusal, Reply, Shown, Ticket, Value, Write, Written};
+use super::apply::{apply, entries, line, memories};
+use super::command::{Refusal, Reply, Ticket, Write, Written};
 use super::rows::{Base, Memory, object_hash};
 use super::time::Now;
 use super::{Effect, Protocol};
 use crate::store::StoreError;
 use orset::cart::{
-    CartEffect, Content, EntryKind, IDS_MAX, Line, Moved, Seen, counted, line_ids, line_of,
-    take_plan,
+    CartEffect, Content, EntryKind, IDS_MAX, Moved, Seen, counted, line_ids, take_plan,
 };
-use orset::{Dot, Effect as OpEffect, Kind, ObjectKey, Op, OpId, OpIdSet, Product, Request};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use orset::{Dot, Effect as OpEffect, ObjectKey, Op, OpId, OpIdSet, Product, Request};
 
 impl<B: Base> Protocol<B> {
-    pub(super) fn command(
+    pub(super) fn write(
         &mut self,
         ticket: Ticket,
-        command: Command,
+        write: Write,
         now: Now,
     ) -> Result<(), StoreError> {
-        let after = match &command {
-            Command::Write(write) => &write.after,
-            Command::Read(read) => &read.after,
-        };
-        if !self.applied.covers(after) {
-            return self.wait(ticket, command, now);
-        }
-        match command {
-            Command::Write(write) => self.write(ticket, write, now),
-            Command::Read(read) => self.read(ticket, &read),
-        }
-    }
-
-    /// Parks a command until its session's vector is covered, and pulls what is missing.
-    fn wait(&mut self, ticket: Ticket, command: Command, now: Now) -> Result<(), StoreError> {
-        if self.waiting.len() >= self.settings.waiting_max {
-            self.effect(Effect::Reply(ticket, Err(Refusal::Overloaded)));
-            return Ok(());
-        }
-        self.stats.waited += 1;
-        let after = match &command {
-            Command::Write(write) => &write.after,
-            Command::Read(read) => &read.after,
-        };
-        let hopeless = after.iter().find(|dot| {
-            let have = self.applied.get(dot.origin);
-            // Nobody but this start writes under its origin: what it has not made does not exist.
-            let may_come = if dot.origin == self.origin { 0 } else { FAR_AHEAD };
-            dot.seq > have.saturating_add(may_come)
-        });
-        if let Some(dot) = hopeless {
-            let have = self.applied.get(dot.origin);
-            let refusal = Refusal::Behind { origin: dot.origin, have, need: dot.seq };
-            self.effect(Effect::Reply(ticket, Err(refusal)));
-            return Ok(());
-        }
-        self.waiting.push_back((ticket, command));
-        self.pull_now(now);
-        self.expire_waiting(now);
-        Ok(())
-    }
-
-    /// Tries parked commands again; called when the applied vector may have grown.
-    pub(super) fn retry_waiting(&mut self, now: Now) -> Result<(), StoreError> {
-        for _ in 0..self.waiting.len() {
-            let Some((ticket, command)) = self.waiting.pop_front() else { break };
-            let after = match &command {
-                Command::Write(write) => &write.after,
-                Command::Read(read) => &read.after,
-            };
-            if self.applied.covers(after) {
-                self.command(ticket, command, now)?;
-            } else {
-                self.waiting.push_back((ticket, command));
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers parked commands whose deadline is over.
-    pub(super) fn expire_waiting(&mut self, now: Now) {
-        let mut kept = std::mem::take(&mut self.waiting);
-        kept.retain(|(ticket, command)| {
-            let (after, deadline_us) = match command {
-                Command::Write(write) => (&write.after, write.deadline_us),
-                Command::Read(read) => (&read.after, read.deadline_us),
-            };
-            if deadline_us > now.mono_us {
-                return true;
-            }
-            if let Some((origin, have, need)) = self.applied.first_missing(after) {
-                let refusal = Refusal::Behind { origin, have, need };
-                self.effects.push_back(Effect::Reply(*ticket, Err(refusal)));
-                return false;
-            }
-            true
-        });
-        self.waiting = kept;
-    }
-
-    fn write(&mut self, ticket: Ticket, write: Write, now: Now) -> Result<(), StoreError> {
         if let Err(refusal) = write.check(now, self.settings.skew_ms) {
             self.effect(Effect::Reply(ticket, Err(refusal)));
             return Ok(());
@@ -282,50 +197,10 @@ impl<B: Base> Protocol<B> {
         }
         Ok(written)
     }
-
-    fn read(&mut self, ticket: Ticket, read: &Read) -> Result<(), StoreError> {
-        let value = self.show(&read.object)?;
-        let early = self.canary == Canary::ReadBeforeSync;
-        let shown = Shown { value, vector: self.synced.clone() };
-        if early {
-            let vector = Arc::new(self.applied.clone());
-            self.effect(Effect::Reply(ticket, Ok(Reply::Shown(Shown { vector, ..shown }))));
-        } else if self.is_touched(object_hash(&read.object)) || !self.synced.covers(&read.after) {
-            self.stats.reads_after_sync += 1;
-            self.park(ticket, Reply::Shown(shown));
-        } else {
-            self.effect(Effect::Reply(ticket, Ok(Reply::Shown(shown))));
-        }
-        Ok(())
-    }
-
-    /// What an object shows now, synced or not.
-    fn show(&self, object: &ObjectKey) -> Result<Value, StoreError> {
-        if object.kind() == Kind::Counter {
-            return Ok(Value::Counter(value(&self.rows, object)?));
-        }
-        let mut by_product: BTreeMap<Product, Vec<(OpId, orset::cart::Entry)>> = BTreeMap::new();
-        for (op, entry) in entries(&self.rows, object)? {
-            by_product.entry(entry.content.product.clone()).or_default().push((op, entry));
-        }
-        let mut seen = Seen::new();
-        let mut lines: Vec<Line> = Vec::with_capacity(by_product.len());
-        for (product, entries) in &by_product {
-            seen.add_line(product.clone(), entries.iter().map(|(op, _)| *op).collect());
-            lines.extend(line_of(product, entries));
-        }
-        Ok(match object.kind() {
-            Kind::Set => Value::Set(lines.into_iter().map(|line| line.product).collect(), seen),
-            _ => Value::Cart(lines, seen),
-        })
-    }
 }
 
 /// Decrements of one entry that an origin takes in.
 const TAKES_MAX: usize = 1_024;
-
-/// A session that needs so much more than anybody has told of is not waited for.
-const FAR_AHEAD: u64 = 1 << 20;
 
 enum Judgement {
     New,

@@ -12,8 +12,12 @@
 //! format 1
 //! member 0190b5a8-3c6e-7d52-9b1f-2f1c7f0a4e11
 //! engine fjall
+//! cluster shop-eu
 //! check 8d3c51f2a0b97e46
 //! ```
+//!
+//! (The line `cluster` is there once a replica was opened as one of a cluster: a directory without
+//! it takes it on, one with another is refused.)
 //!
 //! and an empty one, `lock`, whose lock the process holds: the system gives it back when the
 //! process dies, however it dies. A file that holds a process number would have to be believed.
@@ -24,7 +28,7 @@
 //! L3  A format newer than ours is refused as such, before its checksum is looked at: how a newer
 //!     one computes it is not for us to know.
 
-use super::StoreError;
+use super::{EngineKind, StoreError};
 use orset::Member;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -46,29 +50,46 @@ const IDENTITY_BYTES_MAX: u64 = 4096;
 pub struct Directory {
     path: PathBuf,
     member: Member,
+    engine: EngineKind,
+    cluster: Option<String>,
     _lock: File,
+}
+
+/// What the identity file says.
+struct Identity {
+    member: Member,
+    engine: EngineKind,
+    cluster: Option<String>,
+}
+
+/// Longest name of a cluster, in bytes; the shortest is 1.
+pub const CLUSTER_MAX: usize = 64;
+
+/// Whether a cluster may be called that: it stands on a line of its own.
+pub fn is_cluster_name(name: &str) -> bool {
+    (1..=CLUSTER_MAX).contains(&name.len()) && !name.contains(char::is_control)
 }
 
 impl Directory {
     /// Locks the directory at `path` and learns whose it is.
     ///
     /// A path that does not exist, or is empty, becomes the directory of `member`, or of `fresh`
-    /// when no member is named. One that exists must be that of `member`, when one is named, and
-    /// of `engine` (a word of letters, digits, `-` and `.`).
+    /// when no member is named, kept by `engine`, or by the default one when none is named. One
+    /// that exists must be that of `member` and of `engine`, where they are named.
     ///
     /// # Errors
     ///
-    /// `InUse`; `Format` for a directory that is not ours, is newer, or belongs to another member
-    /// or engine; `Corrupted` for an identity file that was damaged; `Io`. Nothing was changed.
+    /// `InUse`; `Format` for a directory that is not ours, is newer, or belongs to another member;
+    /// `OtherEngine`, `EngineNotBuilt`; `Corrupted` for an identity file that was damaged; `Io`.
+    /// Nothing was changed.
     pub fn open(
         path: &Path,
         member: Option<Member>,
         fresh: Member,
-        engine: &str,
+        engine: Option<EngineKind>,
     ) -> Result<Self, StoreError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-        if engine.is_empty() || !engine.chars().all(plain) {
-            return Err(StoreError::Refused(format!("{engine:?} is no name for an engine")));
+        if let Some(engine) = engine.filter(|engine| !engine.is_built()) {
+            return Err(StoreError::EngineNotBuilt(engine));
         }
         // Looked at before anything is created: a directory that is not ours gets no lock file.
         if !is_ours_or_empty(path)? {
@@ -84,30 +105,70 @@ impl Directory {
             Some(text) => Some(parse(path, &text)?),
             None => None,
         };
-        let member = match found {
+        let Identity { member, engine, cluster } = match found {
             None => {
-                let member = member.unwrap_or(fresh);
-                write(path, &text_of(member, engine))
-                    .map_err(|source| io_error(&identity, source))?;
-                member
+                let (member, engine) = (member.unwrap_or(fresh), engine.unwrap_or_default());
+                let made = Identity { member, engine, cluster: None };
+                write(path, &text_of(&made)).map_err(|source| io_error(&identity, source))?;
+                made
             }
-            Some((found, _)) if member.is_some_and(|member| member != found) => {
-                return Err(format_error(path, format!("it belongs to member {found}")));
+            Some(found) if member.is_some_and(|member| member != found.member) => {
+                return Err(format_error(path, format!("it belongs to member {}", found.member)));
             }
-            Some((_, other)) if other != engine => {
-                return Err(format_error(
-                    path,
-                    format!("it was written by engine {other}, and {engine} cannot read it"),
-                ));
-            }
-            Some((found, _)) => found,
+            Some(found) => match engine {
+                Some(asked) if asked != found.engine => {
+                    let (path, kept_by) = (path.display().to_string(), found.engine);
+                    return Err(StoreError::OtherEngine { path, kept_by, asked });
+                }
+                _ => found,
+            },
         };
-        Ok(Self { path: path.to_owned(), member, _lock: lock })
+        Ok(Self { path: path.to_owned(), member, engine, cluster, _lock: lock })
+    }
+
+    /// Says that it is of `cluster`, which it remembers from then on.
+    ///
+    /// # Errors
+    ///
+    /// `OtherCluster` when it is of another; `Refused` for what is no name; `Io`. Nothing was
+    /// changed.
+    pub fn join(&mut self, cluster: &str) -> Result<(), StoreError> {
+        if !is_cluster_name(cluster) {
+            let problem = format!(
+                "{cluster:?} is no name for a cluster: 1 to {CLUSTER_MAX} bytes, no control characters"
+            );
+            return Err(StoreError::Refused(problem));
+        }
+        match &self.cluster {
+            Some(of) if of == cluster => Ok(()),
+            Some(of) => {
+                let (path, of) = (self.path.display().to_string(), of.clone());
+                Err(StoreError::OtherCluster { path, of, asked: cluster.to_owned() })
+            }
+            None => {
+                let cluster = Some(cluster.to_owned());
+                let joined = Identity { member: self.member, engine: self.engine, cluster };
+                write(&self.path, &text_of(&joined))
+                    .map_err(|source| io_error(&self.path.join(IDENTITY), source))?;
+                self.cluster = joined.cluster;
+                Ok(())
+            }
+        }
     }
 
     /// Whose directory it is.
     pub fn member(&self) -> Member {
         self.member
+    }
+
+    /// What keeps it.
+    pub fn engine(&self) -> EngineKind {
+        self.engine
+    }
+
+    /// The cluster that it was opened in, if it was.
+    pub fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref()
     }
 
     /// Where it is; the engine's files go here.
@@ -186,9 +247,10 @@ fn read(identity: &Path) -> Result<Option<String>, StoreError> {
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<(Member, String), StoreError> {
+fn parse(path: &Path, text: &str) -> Result<Identity, StoreError> {
     let identity = path.join(IDENTITY);
     let mut lines = text.lines();
+    let has_cluster = text.lines().nth(4).is_some_and(|line| line.starts_with("cluster "));
     let mut field = |name: &str| {
         lines
             .next()
@@ -214,7 +276,8 @@ fn parse(path: &Path, text: &str) -> Result<(Member, String), StoreError> {
         _ => return Err(damaged(&identity, "its format is no number that we know")),
     }
     let member = field("member")?;
-    let engine = field("engine")?.to_owned();
+    let engine = field("engine")?;
+    let cluster = if has_cluster { Some(field("cluster")?) } else { None };
     let check = field("check")?;
     let covered = text.len().checked_sub("check ".len() + check.len() + 1);
     let sum = covered.and_then(|length| text.get(..length)).map(check_of);
@@ -222,11 +285,22 @@ fn parse(path: &Path, text: &str) -> Result<(Member, String), StoreError> {
         return Err(damaged(&identity, "its checksum does not match"));
     }
     let member = Uuid::parse_str(member).map_err(|_| damaged(&identity, "no member in it"))?;
-    Ok((Member::from(member), engine))
+    // Whole, and yet unknown: written by a build that has an engine more.
+    let engine = engine.parse().map_err(|_| {
+        format_error(path, format!("it is kept by engine {engine}, which this build does not know"))
+    })?;
+    if cluster.is_some_and(|name| !is_cluster_name(name)) {
+        return Err(damaged(&identity, "its cluster has no name"));
+    }
+    Ok(Identity { member: Member::from(member), engine, cluster: cluster.map(str::to_owned) })
 }
 
-fn text_of(member: Member, engine: &str) -> String {
+fn text_of(identity: &Identity) -> String {
+    let Identity { member, engine, cluster } = identity;
     let mut text = format!("{TITLE}\nformat {FORMAT}\nmember {member}\nengine {engine}\n");
+    if let Some(cluster) = cluster {
+        text.push_str(&format!("cluster {cluster}\n"));
+    }
     let check = check_of(&text);
     text.push_str(&format!("check {check}\n"));
     text

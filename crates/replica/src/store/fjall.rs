@@ -29,18 +29,17 @@
 mod journal;
 mod moment;
 mod open;
-mod range;
 mod ring;
 
 pub use open::FjallSettings;
 
 use super::checks::{self, Poison};
+use super::range::{self, log_key, parse_log_key};
 use super::{ENTRIES, LogExtent, LogRecord, OPS, Row, StateBatch, Store, StoreError};
 use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, Readable, Snapshot};
 use moment::Moments;
 use open::{Halves, Tree};
 use orset::Origin;
-use range::{log_key, parse_log_key};
 use ring::Ring;
 use std::ops::Bound;
 use std::path::Path;

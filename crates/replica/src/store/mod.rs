@@ -31,9 +31,15 @@
 mod checks;
 pub mod conformance;
 pub mod directory;
+mod engine;
 pub mod fjall;
 pub mod memory;
+mod range;
+#[cfg(feature = "sled")]
+pub mod sled;
 
+pub(crate) use engine::open;
+pub use engine::{EngineKind, SledSettings, UnknownEngine};
 use orset::Origin;
 
 /// First key byte of the rows that come in random order and are read by prefix.
@@ -105,6 +111,34 @@ pub enum StoreError {
         /// What is wrong with it, and what to do.
         problem: String,
     },
+    /// The directory is kept by another engine than the one asked for. Nothing changed. Ask for
+    /// the one that keeps it, or for none; another is had by backup and restore.
+    #[error(
+        "directory {path} is kept by engine {kept_by}, not by {asked}: ask for {kept_by} or for \
+         none. It is brought to another engine by a backup and a restore"
+    )]
+    OtherEngine {
+        /// Which directory.
+        path: String,
+        /// What it remembers.
+        kept_by: EngineKind,
+        /// What was asked for.
+        asked: EngineKind,
+    },
+    /// The directory is of another cluster. Nothing changed. Name the right directory, or the right
+    /// cluster.
+    #[error("directory {path} is of cluster {of:?}, not of {asked:?}")]
+    OtherCluster {
+        /// Which directory.
+        path: String,
+        /// What it remembers.
+        of: String,
+        /// What was asked for.
+        asked: String,
+    },
+    /// This build cannot open the engine. Nothing changed. Use a build that has it.
+    #[error("this build has no engine {0}: build it with the feature `{0}`")]
+    EngineNotBuilt(EngineKind),
     /// The directory could not be opened, read or created. Nothing changed.
     #[error("{path}: {source}")]
     Io {

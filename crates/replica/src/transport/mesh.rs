@@ -1,11 +1,10 @@
 //! Replicas in one process: a table of mailboxes, and rules that may lose what passes.
 
-use super::Transport;
-use crate::driver::Mailbox;
+use super::{AttachError, Recipient, Transport};
 use crate::protocol::Message;
 use orset::Member;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a rule says of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +19,8 @@ type Rule = Box<dyn Fn(Member, Member, &Message) -> Verdict + Send + Sync>;
 
 #[derive(Default)]
 struct Table {
-    mailboxes: BTreeMap<Member, Weak<Mailbox>>,
+    /// Of every member that was ever attached: a cut also binds those that are closed just now.
+    recipients: BTreeMap<Member, Recipient>,
     cut: BTreeSet<(Member, Member)>,
     rule: Option<Rule>,
 }
@@ -49,7 +49,7 @@ impl Mesh {
     /// Loses everything between `member` and all others, both ways, until `heal`.
     pub fn cut(&self, member: Member) {
         let mut table = self.table();
-        let others: Vec<Member> = table.mailboxes.keys().copied().collect();
+        let others: Vec<Member> = table.recipients.keys().copied().collect();
         for other in others.into_iter().filter(|other| *other != member) {
             table.cut.insert((member, other));
             table.cut.insert((other, member));
@@ -61,10 +61,6 @@ impl Mesh {
         self.table().cut.clear();
     }
 
-    pub(crate) fn join(&self, member: Member, mailbox: &Arc<Mailbox>) {
-        self.table().mailboxes.insert(member, Arc::downgrade(mailbox));
-    }
-
     fn table(&self) -> MutexGuard<'_, Table> {
         // The table is whole between any two statements, so a panic elsewhere spoils nothing.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -72,18 +68,32 @@ impl Mesh {
 }
 
 impl Transport for Mesh {
+    fn attach(
+        &self,
+        member: Member,
+        _members: &[Member],
+        recipient: Recipient,
+    ) -> Result<(), AttachError> {
+        self.table().recipients.insert(member, recipient);
+        Ok(())
+    }
+
+    fn detach(&self, _member: Member) {
+        // Nothing runs here on its behalf, and its recipient knows that it is gone.
+    }
+
     fn send(&self, from: Member, to: Member, message: Message) {
-        let mailbox = {
+        let recipient = {
             let table = self.table();
             let dropped =
                 table.rule.as_ref().is_some_and(|rule| rule(from, to, &message) == Verdict::Drop);
             if dropped || table.cut.contains(&(from, to)) {
                 return;
             }
-            table.mailboxes.get(&to).and_then(Weak::upgrade)
+            table.recipients.get(&to).cloned()
         };
-        if let Some(mailbox) = mailbox {
-            mailbox.message(from, message);
+        if let Some(recipient) = recipient {
+            recipient.deliver(from, message);
         }
     }
 }

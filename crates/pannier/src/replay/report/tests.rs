@@ -22,11 +22,14 @@ fn summary() -> Summary {
         duplicates_merged: 1_000,
         moves: 1_234,
         behind: 30,
+        away: 0,
         went_back: 20,
-        cut: Some(CutLength { region: "eu-2".into(), duration_us: 3_100_000 }),
+        troubles: vec![Away { region: "eu-2".into(), how: "cut off", duration_us: 3_100_000 }],
+        sessions_moved: None,
+        slowest_move_us: None,
         elapsed_us: 10_000_000,
         convergence_us: Some(120_000),
-        payload_ratio: 1.25,
+        payload_ratio: Some(1.25),
         phases: ["read", "shop"].map(|name| Phase { name, duration_us: 1_500_000 }).into(),
         latencies: vec![Latency::of("remove_from_cart", &taken)],
         checks: vec![
@@ -50,7 +53,7 @@ fn the_table() {
   users                   35,000   1,234 moved
   behind                      30   20 then served elsewhere
   retries                 10,000   9,000 already known, 1,000 met later and counted once
-  cut                     3.10 s   eu-2 alone
+  eu-2                    3.10 s   cut off
   converged               120 ms
   payload                  1.250   deltas received, for each byte that was missing
   whole run               3.00 s   read 1.50 s, shop 1.50 s
@@ -74,7 +77,7 @@ fn the_json_says_the_same() {
     assert_eq!(json["malformed"]["count"], 7);
     assert_eq!(json["malformed"]["first"][0]["line"], 10);
     assert_eq!(json["malformed"]["first"][4]["reason"], "not UTF-8");
-    assert_eq!(json["cut"]["duration_us"], 3_100_000);
+    assert_eq!(json["troubles"][0]["duration_us"], 3_100_000);
     assert_eq!(json["latencies"][0]["op"], "remove_from_cart");
     assert_eq!(json["latencies"][0]["count"], 1_000);
     assert_eq!(json["checks"][1]["verdict"], "pass");

@@ -31,8 +31,8 @@ fn a_day_with_every_trouble_passes() {
     assert!(summary.moves > 20 && summary.retries_sent > 400, "{summary}");
     assert!(summary.duplicates_suppressed > 0 && summary.duplicates_merged > 0, "{summary}");
     assert_eq!(summary.duplicates_suppressed + summary.duplicates_merged, summary.retries_sent);
-    assert!(summary.cut.is_some() && summary.convergence_us.is_some(), "{summary}");
-    assert!(summary.payload_ratio >= 1.0, "{summary}");
+    assert!(summary.troubles.len() == 1 && summary.convergence_us.is_some(), "{summary}");
+    assert!(summary.payload_ratio.is_some_and(|ratio| ratio >= 1.0), "{summary}");
     let measured: u64 = summary.latencies.iter().take(4).map(|row| row.count).sum();
     assert_eq!(measured, 2_000);
 }
@@ -42,7 +42,7 @@ fn a_quiet_day_passes_too() {
     let summary = play("--synthetic 300 --retries 0 --moves 0 --cut 0 --in-flight 1").unwrap();
     assert_eq!(failed(&summary), [""; 0], "{summary}");
     assert_eq!((summary.retries_sent, summary.moves, summary.behind), (0, 0, 0));
-    assert!(summary.cut.is_none());
+    assert!(summary.troubles.is_empty());
 }
 
 #[test]
@@ -51,8 +51,8 @@ fn a_delta_that_is_lost_for_ever_is_missed() {
     let failed = failed(&summary);
     assert!(failed.contains(&"converged") && failed.contains(&"replicas are equal"), "{summary}");
     let converged = summary.checks.iter().find(|check| check.name == "converged").unwrap();
-    assert!(converged.detail.contains("oregon lacks"), "{}", converged.detail);
-    assert!(converged.detail.contains("commits of paris, from 3"), "{}", converged.detail);
+    assert!(converged.detail.contains("us lacks"), "{}", converged.detail);
+    assert!(converged.detail.contains("commits of eu, from 3"), "{}", converged.detail);
     assert_eq!((summary.exit_code(), summary.convergence_us), (1, None));
 }
 
@@ -86,17 +86,17 @@ fn bad_shares_and_places_name_their_flag() {
     assert!(play("--synthetic 9 --cut -1").is_err_and(|e| e.to_string().starts_with("--cut")));
     assert!(play("--synthetic 0").unwrap_err().to_string().starts_with("--synthetic"));
     let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join("tokyo")).unwrap();
-    let error = play(&format!("--synthetic 9 --dir {}", dir.path().display())).unwrap_err();
-    assert!(error.to_string().starts_with("--dir: "), "{error}");
-    assert!(!dir.path().join("paris").exists());
+    std::fs::create_dir(dir.path().join("ap")).unwrap();
+    let error = play(&format!("--synthetic 9 --directory {}", dir.path().display())).unwrap_err();
+    assert!(error.to_string().starts_with("--directory: "), "{error}");
+    assert!(!dir.path().join("eu").exists());
 }
 
 #[test]
 fn the_replicas_stay_where_they_were_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("here");
-    let summary = play(&format!("--synthetic 50 --dir {}", path.display())).unwrap();
+    let summary = play(&format!("--synthetic 50 --directory {}", path.display())).unwrap();
     assert_eq!(summary.exit_code(), 0, "{summary}");
     for region in Region::all() {
         let replica = pannier_replica::Replica::open(path.join(region.name())).unwrap();

@@ -73,7 +73,7 @@ pub struct FjallSettings {
 impl Default for FjallSettings {
     fn default() -> Self {
         Self {
-            cache_bytes: 256 << 20,
+            cache_bytes: 64 << 20,
             log_memtable_bytes: 64 << 20,
             entries_memtable_bytes: 128 << 20,
             ops_memtable_bytes: 64 << 20,

@@ -1,0 +1,115 @@
+//! A session: what one user has written and read, and what of it may have to be written again.
+//!
+//! Its token may be carried anywhere, as bytes. What is kept to be sent again lives here, in this
+//! process, and ends with the last clone: a session resumed from bytes waits for what it wrote
+//! before as for anything that it has read.
+
+use crate::client::{Client, Inner};
+use crate::core::Mode;
+use crate::doors::chance;
+use crate::error::Error;
+use bytes::Bytes;
+use orset::{OpId, SessionPrefix};
+use pannier_proto::TokenError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Makes op ids without a lock; after 2^32 of them it begins another session of ids.
+pub(crate) struct Ids {
+    prefix: SessionPrefix,
+    next: AtomicU64,
+    then: OnceLock<Box<Ids>>,
+}
+
+impl Ids {
+    pub fn new() -> Result<Self, Error> {
+        let none = || Error::NoChance("an op id that is none".into());
+        let first = chance::op_ids()?.next_id().ok_or_else(none)?;
+        Ok(Self { prefix: first.split().0, next: AtomicU64::new(0), then: OnceLock::new() })
+    }
+
+    pub fn next(&self) -> Result<OpId, Error> {
+        let mut ids = self;
+        loop {
+            let count = ids.next.fetch_add(1, Ordering::Relaxed);
+            if let Ok(count) = u32::try_from(count) {
+                return OpId::join(ids.prefix, count)
+                    .map_err(|error| Error::NoChance(error.to_string()));
+            }
+            if ids.then.get().is_none() {
+                // Of two that come at once, one is not used.
+                let _ = ids.then.set(Box::new(Self::new()?));
+            }
+            match ids.then.get() {
+                Some(then) => ids = then,
+                None => return Err(Error::NoChance("no further session of ids".into())),
+            }
+        }
+    }
+}
+
+pub(crate) struct SessionInner {
+    pub client: Arc<Inner>,
+    pub number: u32,
+    pub ids: Ids,
+}
+
+impl Drop for SessionInner {
+    fn drop(&mut self) {
+        self.client.shared.with(|core, _| core.end(self.number));
+    }
+}
+
+/// One user's session; clones are the same session.
+#[derive(Clone)]
+pub struct Session {
+    pub(crate) inner: Arc<SessionInner>,
+}
+
+impl Session {
+    pub(crate) fn begin(client: &Client, token: &[u8], mode: Mode) -> Result<Self, Error> {
+        let ids = Ids::new()?;
+        let number = client.inner.shared.with(|core, _| core.begin(token, mode))?;
+        let client = client.inner.clone();
+        Ok(Self { inner: Arc::new(SessionInner { client, number, ids }) })
+    }
+
+    /// The session as opaque bytes that its user keeps; empty when it has seen nothing.
+    pub fn token(&self) -> Bytes {
+        self.inner.client.shared.with(|core, _| core.token(self.inner.number))
+    }
+
+    /// Takes note of another session's token that came with a message: from now on this one sees at
+    /// least as much.
+    pub fn observe(&self, token: &[u8]) -> Result<(), TokenError> {
+        let token = Bytes::copy_from_slice(token);
+        self.inner.client.shared.with(|core, _| core.learn(self.inner.number, &token))
+    }
+
+    /// Its next op id, for `with_op_id`.
+    pub fn op_id(&self) -> Result<OpId, Error> {
+        self.inner.ids.next()
+    }
+
+    /// How often it had to give up something that it had read (mode `own_writes`, or a kept change
+    /// that every server refused).
+    pub fn regressions(&self) -> u64 {
+        self.inner.client.shared.with(|core, _| core.regressions(self.inner.number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn op_ids_go_on_after_four_thousand_million() {
+        let ids = Ids::new().unwrap();
+        ids.next.store(u64::from(u32::MAX), Ordering::Relaxed);
+        let last = ids.next().unwrap();
+        assert_eq!(last.split(), (ids.prefix, u32::MAX));
+        let (first, second) = (ids.next().unwrap(), ids.next().unwrap());
+        assert_ne!(first.split().0, ids.prefix);
+        assert_eq!((first.split().0, first.split().1), (second.split().0, 0));
+    }
+}

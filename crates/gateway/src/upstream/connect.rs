@@ -1,0 +1,40 @@
+//! One connection to one replica: looked up, connected, greeted.
+
+use crate::body::{BoxError, Outgoing};
+use crate::settings::GatewaySettings;
+use bytes::Bytes;
+use http_body::Body;
+use hyper::client::conn::http2::{Builder, Connection, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Data of one HTTP/2 frame at most, both ways. Fewer and larger frames cost less each byte; the
+/// default, 16 KiB, cuts what tonic writes at once in two.
+pub const FRAME_BYTES: u32 = 64 << 10;
+
+/// A half that sends and a half that must be polled for anything to happen.
+pub type Pair<B> =
+    (SendRequest<Outgoing<B>>, Connection<TokioIo<TcpStream>, Outgoing<B>, TokioExecutor>);
+
+/// Connects once.
+pub async fn connect<B>(settings: &GatewaySettings, address: &str) -> Result<Pair<B>, BoxError>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let stream = TcpStream::connect(address).await?;
+    // Else the kernel waits to fill a segment, and the peer to acknowledge one: 40 ms.
+    stream.set_nodelay(true)?;
+    let window = settings.window_bytes;
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_connection_window_size(window)
+        .initial_stream_window_size(window)
+        .max_frame_size(FRAME_BYTES)
+        .keep_alive_interval(Duration::from_millis(settings.ping_ms))
+        .keep_alive_timeout(Duration::from_millis(settings.ping_timeout_ms))
+        .keep_alive_while_idle(true);
+    Ok(builder.handshake(TokioIo::new(stream)).await?)
+}

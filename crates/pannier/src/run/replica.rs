@@ -1,0 +1,110 @@
+//! `pannier replica`: one replica, until it is told to stop or its storage fails.
+//!
+//! The order matters. Listeners are bound first: an address in use costs nothing then. The
+//! directory is opened next, and its links dial as soon as it is. Only then does anything serve. At
+//! the end it goes backwards, with peers served until the directory is closed.
+
+use super::{Level, LogFlag, Ready, Stop, runtime};
+use crate::config::{self, ReplicaFlags};
+use crate::fail::Fail;
+use crate::out::Form;
+use orset::Member;
+use pannier_replica::server::{ServeError, Server, Sockets};
+use pannier_replica::transport::grpc::{Links, LinksError};
+use std::collections::BTreeMap;
+use tokio::runtime::Handle;
+
+/// Flags of `replica`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReplicaArgs {
+    #[command(flatten)]
+    flags: ReplicaFlags,
+    #[command(flatten)]
+    log: LogFlag,
+    /// End also when standard input does: for whoever starts it as a child
+    #[arg(long, hide = true)]
+    until_stdin_ends: bool,
+}
+
+impl ReplicaArgs {
+    /// Runs it.
+    pub fn run(&self, form: Form) -> Result<(), Fail> {
+        let (config, checked) = self.flags.load()?;
+        if self.flags.check {
+            return form.print(&checked);
+        }
+        self.log.begin(Level::Info)?;
+        let runtime = runtime()?;
+        let served = runtime.block_on(serve(form, &config, self.until_stdin_ends));
+        // Nothing is worth waiting for any more: what was under way is answered or cut off.
+        runtime.shutdown_background();
+        served
+    }
+}
+
+async fn serve(form: Form, config: &config::Replica, until_stdin_ends: bool) -> Result<(), Fail> {
+    let mut stop = Stop::on_signals(until_stdin_ends)?;
+    let sockets = Sockets::bind(&config.server).map_err(refused)?;
+    let server = open(config, sockets)?;
+    let replica = server.replica();
+    form.event(&Ready {
+        ready: "replica".into(),
+        cluster: replica.cluster().unwrap_or_default().to_owned(),
+        member: Some(replica.member().to_string()),
+        zone: config.zone.clone(),
+        listen: server.public_address(),
+        inner_listen: server.inner_address(),
+    })?;
+    let failed = stop.or(server.failed()).await;
+    let drained = server.drain().await;
+    if let Some(why) = failed {
+        return Err(Fail::Storage(format!("storage failed, start again when it is mended: {why}")));
+    }
+    let drained = drained?;
+    if drained.cut > 0 {
+        tracing::warn!(connections = drained.cut, "some were cut off: they took too long to end");
+    }
+    Ok(())
+}
+
+/// Opens the directory and serves it, on this runtime.
+pub fn open(config: &config::Replica, sockets: Sockets) -> Result<Server, Fail> {
+    let mut builder = pannier_replica::Replica::builder()
+        .directory(&config.directory)
+        .settings(config.limits.clone());
+    if let Some(cluster) = &config.cluster {
+        builder = builder.cluster(cluster);
+    }
+    if let Some(member) = config.member {
+        builder = builder.member(member);
+    }
+    let mut links = None;
+    // With peers, both are there: the settings were judged.
+    if let (Some(cluster), Some(member), false) =
+        (&config.cluster, config.member, config.peers.is_empty())
+    {
+        let peers: BTreeMap<Member, String> =
+            config.peers.iter().map(|peer| (peer.member, peer.address.clone())).collect();
+        let members: Vec<Member> = peers.keys().copied().chain([member]).collect();
+        let made = Links::new(cluster, member, peers, config.links.clone(), Handle::current());
+        let made = made.map_err(|error: LinksError| Fail::of("peers", error))?;
+        builder = builder.join(&members, &made);
+        links = Some(made);
+    }
+    let replica = builder.open().map_err(|error| Fail::open("directory", error))?;
+    let mut server = Server::builder(replica).settings(config.server.clone()).sockets(sockets);
+    if let Some(links) = &links {
+        server = server.links(links);
+    }
+    server.start().map_err(refused)
+}
+
+/// Why a server did not begin.
+pub fn refused(error: ServeError) -> Fail {
+    match error {
+        ServeError::Setting(_) | ServeError::Remote { .. } | ServeError::Links => {
+            Fail::Usage(error.to_string())
+        }
+        error => Fail::Away(error.to_string()),
+    }
+}

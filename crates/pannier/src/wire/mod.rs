@@ -1,0 +1,16 @@
+//! What is asked over the wire: objects through a gateway, a cluster about itself.
+//!
+//! | question | file |
+//! | --- | --- |
+//! | what becomes of a call of `cart`, `set`, `counter`, `watch`? | `objects.rs` |
+//! | what does an error of the client mean to a shell? | `refused.rs` |
+//! | how does a cluster stand? | `status.rs`, `http.rs` |
+
+mod http;
+mod objects;
+mod refused;
+mod status;
+
+pub use objects::run;
+pub use refused::refused;
+pub use status::{StatusArgs, standing};

@@ -1,0 +1,235 @@
+//! `cart`, `set`, `counter` and `watch` through a gateway, with a session that outlives the call.
+//!
+//! A session that a file has kept may be one of a cluster that is gone (a `dev` cluster of
+//! yesterday, on the same address). It says nothing about this one, so nothing is lost by beginning
+//! another; that is done, and said. A token that the caller gave by hand is never replaced.
+
+use super::refused;
+use crate::call::{After, Ask, Call, Did, Done, Kept, Place, SessionFile, Show, Target, Value};
+use crate::fail::Fail;
+use crate::out::{Form, progress};
+use crate::run::runtime;
+use orset::cart::Seen;
+use orset::{Kind, OpId};
+use pannier_client::{
+    CartView, Client, ClientSettings, Error, NextMove, Reason, Session, SetView, Shown, Written,
+};
+
+/// Does what was asked of a kind of object, through the gateway (or at the replica) at `address`.
+pub fn run(form: Form, place: &Place, address: &str, kind: Kind, call: &Call) -> Result<(), Fail> {
+    let namespace = place.namespace()?;
+    let kept = place.kept(&Target::Gateway(address.to_owned()))?;
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        let mut settings = ClientSettings::new([address]);
+        // The first stream leads anywhere; the second follows the session's home.
+        settings.core.streams = 2;
+        settings.deadline = place.within();
+        let client = Client::connect(settings).await;
+        let client = client.map_err(|error| refused(&error, "--token"))?;
+        let mut wire = Wire::begin(form, &client, namespace, kind, kept)?;
+        wire.answer(call).await
+    });
+    // What was asked is answered; nobody waits for connections to say goodbye.
+    runtime.shutdown_background();
+    result
+}
+
+struct Wire<'a> {
+    form: Form,
+    client: &'a Client,
+    namespace: &'a [u8],
+    kind: Kind,
+    session: Session,
+    file: Option<SessionFile>,
+    /// The flag that the session came by.
+    flag: &'static str,
+}
+
+impl<'a> Wire<'a> {
+    fn begin(
+        form: Form,
+        client: &'a Client,
+        namespace: &'a [u8],
+        kind: Kind,
+        kept: Kept,
+    ) -> Result<Self, Fail> {
+        let (file, flag, token) = match kept {
+            Kept::File(path) => {
+                let file = SessionFile::at(&path);
+                let token = file.read()?;
+                (Some(file), "--session", token)
+            }
+            Kept::Token(token) => (None, "--token", Some(token)),
+            Kept::Not => (None, "--token", None),
+        };
+        let session = match token {
+            Some(token) => client.resume(&token),
+            None => client.session(),
+        };
+        let session = session.map_err(|error| refused(&error, flag))?;
+        Ok(Self { form, client, namespace, kind, session, file, flag })
+    }
+
+    async fn answer(&mut self, call: &Call) -> Result<(), Fail> {
+        let op = match (&call.ask, call.op) {
+            (Ask::Show | Ask::Watch(_), _) => None,
+            (_, Some(op)) => Some(op),
+            (_, None) => Some(self.session.op_id().map_err(|error| refused(&error, self.flag))?),
+        };
+        match self.attempt(call, op).await {
+            Err(error) if error.reason() == Some(Reason::TokenForeign) && self.file.is_some() => {
+                let path = self.file.as_ref().map(|file| file.path().display().to_string());
+                let path = path.unwrap_or_default();
+                progress(&format!("the session in {path} is of another cluster; a new one begins"));
+                self.session = self.client.session().map_err(|error| refused(&error, self.flag))?;
+                self.attempt(call, op).await
+            }
+            other => other,
+        }
+        .map_err(|error| {
+            if error.next_move() == NextMove::GoOn {
+                // What is lost for good was told once; the session goes on without it.
+                drop(self.after());
+            }
+            self.told(&error, op)
+        })?
+    }
+
+    /// The inner error is one of printing or keeping.
+    async fn attempt(&mut self, call: &Call, op: Option<OpId>) -> Result<Result<(), Fail>, Error> {
+        match (&call.ask, op) {
+            (Ask::Watch(count), _) => self.watch(call, *count).await,
+            (Ask::Show, _) | (_, None) => {
+                let value = self.read(call).await?;
+                Ok(self.after().and_then(|it| self.form.print(&Show::new(call, value, it))))
+            }
+            (_, Some(op)) => {
+                let written = self.write(call, op).await?;
+                let dot = written.dot.map(|dot| dot.to_string());
+                let seen = meant(call, &written);
+                let did = Did { dot, taken: written.taken, seen };
+                Ok(self.after().and_then(|it| self.form.print(&Done::new(call, op, did, it))))
+            }
+        }
+    }
+
+    async fn write(&self, call: &Call, op: OpId) -> Result<Written, Error> {
+        let (space, id, session) = (self.namespace, &call.id, &self.session);
+        let seen = call.seen.as_ref().map(Seen::to_bytes);
+        match self.kind {
+            Kind::Cart => {
+                let mut cart = session.cart(space, id)?.with_op_id(op);
+                if let Some(seen) = &seen {
+                    cart = cart.seen_bytes(seen)?;
+                }
+                match &call.ask {
+                    Ask::Add(it, quantity, attributes) => cart.add_with(it, *quantity, attributes),
+                    Ask::Remove(it) => cart.remove(it),
+                    Ask::Set(it, quantity) => cart.set(it, *quantity),
+                    Ask::Decrement(it, quantity) => cart.decrement(it, *quantity),
+                    Ask::Merge(guest) => cart.merge(&session.cart(space, guest)?),
+                    Ask::Clear | Ask::Count(_) | Ask::Show | Ask::Watch(_) => cart.clear(),
+                }
+                .await
+            }
+            Kind::Set => {
+                let mut set = session.set(space, id)?.with_op_id(op);
+                if let Some(seen) = &seen {
+                    set = set.seen_bytes(seen)?;
+                }
+                match &call.ask {
+                    Ask::Add(it, ..) => set.add(it),
+                    Ask::Remove(it) => set.remove(it),
+                    Ask::Merge(guest) => set.merge(&session.set(space, guest)?),
+                    _ => set.clear(),
+                }
+                .await
+            }
+            Kind::Counter => {
+                let amount = if let Ask::Count(amount) = call.ask { amount } else { 0 };
+                session.counter(space, id)?.with_op_id(op).add(amount).await
+            }
+        }
+    }
+
+    async fn read(&self, call: &Call) -> Result<Value, Error> {
+        let (space, id, session) = (self.namespace, &call.id, &self.session);
+        match self.kind {
+            Kind::Cart => cart(session.cart(space, id)?.read().await?),
+            Kind::Set => set(session.set(space, id)?.read().await?),
+            Kind::Counter => {
+                let view = session.counter(space, id)?.read().await?;
+                Ok(Value::Counter(view.value.into()))
+            }
+        }
+    }
+
+    async fn watch(&mut self, call: &Call, count: Option<u64>) -> Result<Result<(), Fail>, Error> {
+        let (space, id, session) = (self.namespace, &call.id, &self.session);
+        let mut watch = match self.kind {
+            Kind::Cart => session.cart(space, id)?.watch(),
+            Kind::Set => session.set(space, id)?.watch(),
+            Kind::Counter => session.counter(space, id)?.watch(),
+        }?;
+        for _ in 0..count.unwrap_or(u64::MAX) {
+            let value = match watch.next().await? {
+                Shown::Cart(view) => cart(view)?,
+                Shown::Set(view) => set(view)?,
+                Shown::Counter(view) => Value::Counter(view.value.into()),
+            };
+            let told = self.after().and_then(|it| self.form.event(&Show::new(call, value, it)));
+            if told.is_err() {
+                return Ok(told);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// The session as it goes on; kept, if a file keeps it.
+    fn after(&self) -> Result<After, Fail> {
+        let token = self.session.token().to_vec();
+        if let Some(file) = &self.file
+            && !token.is_empty()
+        {
+            file.write(&token)?;
+        }
+        Ok(After { token, is_kept: self.file.is_some() })
+    }
+
+    /// Whoever may have done something is told how to do it again.
+    fn told(&self, error: &Error, op: Option<OpId>) -> Fail {
+        let fail = refused(error, self.flag);
+        match (op, fail) {
+            (Some(op), Fail::Away(words)) => {
+                Fail::Away(format!("{words}; the same call with --op-id {op} is safe to repeat"))
+            }
+            (_, fail) => fail,
+        }
+    }
+}
+
+fn shown(bytes: &[u8]) -> Result<Seen, Error> {
+    Seen::from_bytes(bytes).map_err(|_| Error::BadAnswer("what was seen is damaged"))
+}
+
+fn cart(view: CartView) -> Result<Value, Error> {
+    let seen = shown(view.seen.as_bytes())?;
+    let line = |line: pannier_client::Line| {
+        let attributes = line.entries.iter().map(|entry| entry.attributes.to_vec());
+        (line.product, line.quantity, attributes.collect())
+    };
+    Ok(Value::Cart(view.lines.into_iter().map(line).collect(), seen))
+}
+
+fn set(view: SetView) -> Result<Value, Error> {
+    let seen = shown(view.seen.as_bytes())?;
+    Ok(Value::Set(view.elements, seen))
+}
+
+/// What a retry of this call must carry as `--seen`, when the call itself carried nothing.
+fn meant(call: &Call, written: &Written) -> Option<Seen> {
+    let blind = call.seen.is_none();
+    let seen = Seen::from_bytes(written.ended.as_bytes()).ok().filter(|_| blind)?;
+    (seen != Seen::new()).then_some(seen)
+}

@@ -1,0 +1,133 @@
+//! What operators and their tools ask, on the inner listener.
+
+use super::shared::{Shared, Stage};
+use crate::embed::{Error, Replica, Status as Standing};
+use crate::protocol::Alarm;
+use bytes::Bytes;
+use orset::Member;
+use pannier_proto::convert;
+use pannier_proto::errors::{Failure, Reason};
+use pannier_proto::v1::{self, admin_server};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// The service.
+#[derive(Clone)]
+pub(super) struct Admin(pub Arc<Shared>);
+
+#[tonic::async_trait]
+impl admin_server::Admin for Admin {
+    async fn get_status(
+        &self,
+        _: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::ReplicaStatus>, Status> {
+        let shared = &self.0;
+        let standing = self.standing().await?;
+        let not_ready = not_ready_because(&shared.stage());
+        let refusals = shared.counts.refusals().map(|(_, count)| count).sum();
+        let replica = &shared.replica;
+        Ok(Response::new(v1::ReplicaStatus {
+            cluster: replica.cluster().unwrap_or_default().to_owned(),
+            member: bytes(replica.member()),
+            origin: shared.origin.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            engine: replica.engine().into(),
+            ready: not_ready.is_none(),
+            not_ready_because: not_ready.unwrap_or_default(),
+            uptime_ms: replica.now_us().saturating_sub(shared.began_us) / 1_000,
+            ops: standing.stats.ops,
+            duplicates: standing.stats.duplicates,
+            rounds: standing.stats.rounds,
+            deltas_applied: standing.stats.deltas_applied,
+            refusals,
+            commands_waiting: (replica.mailbox().waiting().0 + standing.waiting) as u64,
+            deltas_buffered: standing.buffered as u64,
+            disk_bytes: disk_bytes(replica).await.unwrap_or_default(),
+            alarms: standing.alarms.count,
+            last_alarms: standing.alarms.last.iter().map(in_words).collect(),
+        }))
+    }
+
+    async fn list_members(
+        &self,
+        _: Request<v1::ListMembersRequest>,
+    ) -> Result<Response<v1::MemberList>, Status> {
+        let shared = &self.0;
+        let standing = self.standing().await?;
+        let peers = shared.links.as_ref().map(|links| links.peers()).unwrap_or_default();
+        let mut members = shared.replica.protocol_settings().members.clone();
+        members.sort_unstable();
+        let info = |member: &Member| {
+            let peer = peers.iter().find(|peer| peer.member == *member);
+            v1::MemberInfo {
+                member: bytes(*member),
+                address: peer.map(|peer| peer.address.clone()).unwrap_or_default(),
+                connected: peer.is_some_and(|peer| peer.connected),
+                heard_ms_ago: peer.and_then(|peer| peer.heard_ms_ago),
+                unacknowledged: standing.unacknowledged.get(member).copied().unwrap_or_default(),
+            }
+        };
+        // Membership is static, and its number 0, as long as nothing changes it.
+        Ok(Response::new(v1::MemberList { number: 0, members: members.iter().map(info).collect() }))
+    }
+
+    async fn get_frontier(
+        &self,
+        _: Request<v1::GetFrontierRequest>,
+    ) -> Result<Response<v1::Frontier>, Status> {
+        let standing = self.standing().await?;
+        Ok(Response::new(v1::Frontier { vector: convert::vector(&standing.vector) }))
+    }
+
+    async fn get_state_hash(
+        &self,
+        _: Request<v1::GetStateHashRequest>,
+    ) -> Result<Response<v1::StateHash>, Status> {
+        let standing = self.standing().await?;
+        let total = Bytes::copy_from_slice(&standing.total.to_be_bytes());
+        Ok(Response::new(v1::StateHash { vector: convert::vector(&standing.vector), total }))
+    }
+}
+
+impl Admin {
+    async fn standing(&self) -> Result<Standing, Status> {
+        let standing = self.0.replica.status_soon().await;
+        standing.map_err(|_| self.0.told(Failure::new(Reason::Closed, "the replica is closed")))
+    }
+}
+
+fn bytes(member: Member) -> Bytes {
+    Bytes::copy_from_slice(member.as_bytes())
+}
+
+/// Why requests are not taken, for people.
+pub(super) fn not_ready_because(stage: &Stage) -> Option<String> {
+    match stage {
+        Stage::Serving => None,
+        Stage::Draining => Some("draining".into()),
+        Stage::Failed(why) => Some(format!("storage failed: {why}")),
+    }
+}
+
+/// Bytes on disk: the engine walks its files, so not on a thread that serves.
+pub(super) async fn disk_bytes(replica: &Replica) -> Result<u64, Error> {
+    let replica = replica.clone();
+    let asked = tokio::task::spawn_blocking(move || replica.disk_bytes()).await;
+    asked.unwrap_or_else(|error| Err(Error::Failed(error.to_string())))
+}
+
+fn in_words(alarm: &Alarm) -> String {
+    match alarm {
+        Alarm::Diverged { peer, totals: (ours, theirs) } => {
+            format!("state differs from member {peer}'s at one vector: {ours:032x}, {theirs:032x}")
+        }
+        Alarm::Quarantined { origin, reason } => {
+            format!("deltas of origin {origin} are no longer applied: {reason}")
+        }
+        Alarm::OpIdReused { op, origin } => {
+            format!("op id {op} names two requests; the second came with origin {origin}")
+        }
+        Alarm::Damaged { peer } => format!("a message of member {peer} was damaged on its way"),
+        Alarm::ClockSkew { ahead_ms } => format!("stamps run {ahead_ms} ms ahead of this clock"),
+    }
+}

@@ -1,0 +1,129 @@
+//! From what is asked to a command, and from its reply to an answer.
+
+use crate::protocol::{Command, Lane, List, Page, Read, Reply, Shown, Value, Write, Written};
+use bytes::Bytes;
+use orset::{Kind, ObjectKey, Request, VersionVector};
+use pannier_proto::convert::{self, Asked};
+use pannier_proto::v1;
+use pannier_proto::v1::answer::Body;
+use std::sync::Arc;
+
+/// What the answer will need to know of the question.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// A write that has nothing to tell of what it ended: an add, or one that says what it saw.
+    Write,
+    /// One whose answer names what it ended.
+    Ending(Box<Request>),
+    Read(ObjectKey),
+    List(Kind, Bytes),
+}
+
+/// How a command is asked.
+#[derive(Clone)]
+pub(super) struct Terms {
+    pub after: Arc<VersionVector>,
+    pub deadline_us: u64,
+    pub lane: Lane,
+    /// Bytes of rows on a page, at most.
+    pub page_bytes: usize,
+}
+
+/// The command, and what its answer needs.
+pub(super) fn command(asked: Asked, terms: Terms) -> (Command, Question) {
+    let Terms { after, deadline_us, lane, page_bytes } = terms;
+    match asked {
+        Asked::Write { op, object, request, seen } => {
+            let tells = match &request {
+                Request::Remove(_) | Request::Set { .. } | Request::Decrement(..) => seen.is_none(),
+                Request::Clear => seen.is_none(),
+                Request::Add(_) | Request::Merge { .. } | Request::Count(_) => false,
+            };
+            let question = match tells {
+                true => Question::Ending(Box::new(request.clone())),
+                false => Question::Write,
+            };
+            let write = Write { op, object, request, seen, after, deadline_us, lane };
+            (Command::Write(write), question)
+        }
+        Asked::Read { object, page, allow_stale } => {
+            let question = Question::Read(object.clone());
+            let page = (object.kind() != Kind::Counter).then(|| Page {
+                after: page.product(),
+                lines: page.size as usize,
+                bytes: page_bytes,
+            });
+            let read = Read { object, page, allow_stale, after, deadline_us, lane };
+            (Command::Read(read), question)
+        }
+        Asked::List { kind, namespace, page } => {
+            let list = List {
+                kind,
+                namespace: (*namespace).into(),
+                after_id: page.after.as_deref().map(Into::into),
+                limit: page.size as usize,
+                after,
+                deadline_us,
+                lane,
+            };
+            (Command::List(list), Question::List(kind, Bytes::copy_from_slice(&namespace)))
+        }
+    }
+}
+
+/// The answer. `own` is this start's origin in bytes: nearly every dot is of it.
+pub(super) fn answer(question: &Question, reply: &Reply, own: &Bytes) -> Body {
+    match reply {
+        Reply::Written(done) => Body::Written(written(question, done, own)),
+        Reply::Shown(shown) => show(question, shown),
+        Reply::Listed(listed) => {
+            let (kind, namespace) = match question {
+                Question::List(kind, namespace) => (*kind, namespace.as_ref()),
+                // A list is only answered to a list.
+                Question::Write | Question::Ending(_) | Question::Read(_) => (Kind::Cart, &[][..]),
+            };
+            let ids = listed.ids.iter().map(|id| Bytes::copy_from_slice(id));
+            Body::List(convert::listing(kind, namespace, ids, listed.next.as_deref()))
+        }
+    }
+}
+
+fn written(question: &Question, done: &Written, own: &Bytes) -> v1::Written {
+    if let Question::Ending(request) = question {
+        return convert::written(request, false, done.dot, &done.ended, done.taken);
+    }
+    let dot = done.dot.map(|dot| match dot.origin.as_bytes().as_slice() == own.as_ref() {
+        true => v1::Dot { origin: own.clone(), seq: dot.seq },
+        false => convert::dot(dot),
+    });
+    v1::Written { dot, ended: Bytes::new(), taken: done.taken }
+}
+
+fn show(question: &Question, shown: &Shown) -> Body {
+    let (next, stale) = (shown.next.as_ref(), shown.stale);
+    match (&shown.value, question) {
+        (Value::Counter(value), _) => Body::Counter(convert::counter(*value, stale)),
+        (Value::Cart(lines, seen), Question::Read(object)) => {
+            Body::Cart(convert::cart(object, lines, seen, next, stale))
+        }
+        (Value::Set(elements, seen), Question::Read(object)) => {
+            Body::Set(convert::set(object, elements, seen, next, stale))
+        }
+        // A value is only answered to a read.
+        (Value::Cart(..), _) => Body::Cart(v1::Cart::default()),
+        (Value::Set(..), _) => Body::Set(v1::Set::default()),
+    }
+}
+
+/// About how many bytes an answer takes.
+pub(super) fn size_of(body: &Body) -> usize {
+    use prost::Message;
+    match body {
+        Body::Written(written) => 48 + written.ended.len(),
+        Body::Counter(_) => 16,
+        Body::Cart(cart) => cart.encoded_len(),
+        Body::Set(set) => set.encoded_len(),
+        Body::List(list) => list.encoded_len(),
+        Body::Failure(failure) => failure.encoded_len(),
+    }
+}

@@ -1,0 +1,74 @@
+//! What went wrong here, as the wire says it: the one place where refusals become reasons.
+
+use crate::driver::{NoReply, NotTaken};
+use crate::protocol::Refusal;
+use http::HeaderMap;
+use pannier_proto::errors::{Failure, Reason};
+use tonic::{Code, Status};
+
+/// The protocol refused it; nothing changed.
+pub(super) fn refused(refusal: &Refusal) -> Failure {
+    let failure = |reason| Failure::new(reason, refusal.to_string());
+    match refusal {
+        Refusal::Behind { origin, have, need } => {
+            failure(Reason::Behind).with("origin", origin).with("have", have).with("need", need)
+        }
+        Refusal::OpIdReused(op) => failure(Reason::OpIdReused).with("op_id", op),
+        Refusal::FromTheFuture { op, ahead_ms } => {
+            failure(Reason::FromTheFuture).with("op_id", op).with("ahead_ms", ahead_ms)
+        }
+        Refusal::WrongKind(object) => failure(Reason::WrongKind).with("object", object),
+        Refusal::OutOfBounds(field) => failure(Reason::Bounds).with("field", field),
+        Refusal::Merge { .. } => failure(Reason::Bounds).with("field", "guest"),
+        Refusal::TooLarge { bytes, max } => {
+            failure(Reason::TooLarge).with("bytes", bytes).with("max", max)
+        }
+        Refusal::TooManyTakes { max } => failure(Reason::TooManyTakes).with("max", max),
+        Refusal::TooMany { entries, max } => {
+            failure(Reason::TooMany).with("entries", entries).with("max", max)
+        }
+        Refusal::Overloaded => failure(Reason::Overloaded),
+    }
+}
+
+/// It was queued and has no reply.
+pub(super) fn no_reply(why: &NoReply) -> Failure {
+    match why {
+        NoReply::Refused(refusal) => refused(refusal),
+        NoReply::Failed(why) => Failure::new(Reason::StorageFailed, why.as_str()),
+    }
+}
+
+/// It was not queued; nothing changed.
+pub(super) fn not_taken(why: NotTaken) -> Failure {
+    match why {
+        NotTaken::Busy => Failure::new(Reason::Overloaded, "too many commands wait here already"),
+        NotTaken::Closed => Failure::new(Reason::Closed, "the replica is closed"),
+    }
+}
+
+/// What the library below says of a message that it could not read, in words of the table. It knows
+/// nothing of the table, and a client should not have to know the library.
+pub(super) fn unreadable(status: &Status) -> Option<Failure> {
+    if let Some(failure) = Failure::from_status(status) {
+        return Some(failure);
+    }
+    let message = status.message();
+    match status.code() {
+        Code::OutOfRange => Some(Failure::new(Reason::TooLarge, message)),
+        Code::Internal if !message.is_empty() => {
+            let message = format!("the message cannot be read: {message}");
+            Some(Failure::new(Reason::CommandUnknown, message))
+        }
+        _ => None,
+    }
+}
+
+/// As `unreadable`, of a response that is nothing but a status.
+pub(super) fn typed(headers: &HeaderMap) -> Option<Failure> {
+    headers.get("grpc-status")?;
+    if headers.contains_key("grpc-status-details-bin") {
+        return None;
+    }
+    unreadable(&Status::from_header_map(headers)?)
+}

@@ -1,0 +1,65 @@
+//! From messages to what they mean, and back.
+//!
+//! Generated types say what a message may look like; only `Asked` says what it means. Everything
+//! that comes from outside passes here once, and is then within its bounds for good: names, sizes,
+//! op ids, contexts, page tokens, enums and oneofs. Nothing here panics on input, and nothing is
+//! allocated that the message's own size does not pay for.
+//!
+//! V1  there and back: `Asked` -> message -> `Asked` is the identity.
+//! V2  every refusal is a `Failure` of the table that names the field; nothing has changed.
+//! V3  a page token leads on in the object or listing that gave it, and nowhere else.
+//!
+//! ```text
+//! message -> Asked      ask.rs      Asked -> message     body.rs
+//! domain  -> answer     answer.rs   pages and tokens     page.rs
+//! ids and vectors       ids.rs
+//! ```
+
+mod answer;
+mod ask;
+mod body;
+mod ids;
+mod page;
+
+pub use answer::{cart, counter, line, listing, set, written};
+pub use ask::{batch, session, watched};
+pub use ids::{dot, dot_from, id, member_from, origin_from, vector, vector_from};
+pub use page::{PAGE_TOKEN_MAX, Page};
+
+use bytes::Bytes;
+use orset::cart::Seen;
+use orset::{Kind, ObjectKey, OpId, Request};
+
+/// One command or read, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Change an object (a merge: two).
+    Write {
+        /// The client's name for the intent.
+        op: OpId,
+        /// What it changes; of a merge, the user's.
+        object: ObjectKey,
+        /// What is asked; it goes with the object's kind.
+        request: Request,
+        /// What the client was shown; `None`: whatever the replica has.
+        seen: Option<Seen>,
+    },
+    /// Show an object.
+    Read {
+        /// Which.
+        object: ObjectKey,
+        /// Which part of it; of a counter, all.
+        page: Page,
+        /// Rather an old answer than none.
+        allow_stale: bool,
+    },
+    /// Name the objects of a namespace.
+    List {
+        /// Of which kind.
+        kind: Kind,
+        /// 1 to 64 bytes.
+        namespace: Bytes,
+        /// Which part of them.
+        page: Page,
+    },
+}

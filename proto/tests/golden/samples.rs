@@ -1,0 +1,354 @@
+//! One value of each message, every field set; of a oneof, one value for each of its fields.
+
+use bytes::Bytes;
+use pannier_proto::v1::{
+    AddToCart, AddToCounter, AddToSet, Answer, BatchGetCarts, BatchGetCounters, BatchGetSets,
+    BatchOfCarts, BatchOfCounters, BatchOfSets, Cart, ClearCart, ClearSet, Command, Counter,
+    DecrementInCart, Deltas, Dot, Entry, ExecuteRequest, ExecuteResponse, Failure, Frontier,
+    GetCart, GetCounter, GetFrontierRequest, GetSet, GetStateHashRequest, GetStatusRequest, Hello,
+    Kind, Line, ListMembersRequest, ListRequest, ListResponse, MemberInfo, MemberList, MergeCarts,
+    MergeSets, ObjectRef, PeerMessage, Pull, RemoveFromCart, RemoveFromSet, ReplicaStatus,
+    SeqRange, Set, SetInCart, StateHash, Status, VectorEntry, WatchEvent, WatchRequest, Written,
+    answer, command::Body, peer_message, watch_event,
+};
+use prost::{DecodeError, Message};
+
+/// One value, and how its bytes are read.
+pub struct Sample {
+    /// Of the message.
+    pub name: &'static str,
+    /// As they are written now.
+    pub bytes: Vec<u8>,
+    /// Decodes and encodes again.
+    pub again: fn(&[u8]) -> Result<Vec<u8>, DecodeError>,
+}
+
+macro_rules! table {
+    ($($message:ident $value:expr;)*) => {
+        vec![$(Sample {
+            name: stringify!($message),
+            bytes: Message::encode_to_vec(&$value),
+            again: |bytes| Ok($message::decode(bytes)?.encode_to_vec()),
+        }),*]
+    };
+}
+
+fn b(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
+}
+
+/// Sixteen times the same byte.
+fn id(byte: u8) -> Bytes {
+    Bytes::from(vec![byte; 16])
+}
+
+/// A version 7 UUID.
+fn op() -> Bytes {
+    let mut bytes = [9; 16];
+    bytes[6] = 0x79;
+    bytes[8] = 0x89;
+    Bytes::copy_from_slice(&bytes)
+}
+
+fn add_to_cart() -> AddToCart {
+    AddToCart {
+        op_id: op(),
+        namespace: b("shop"),
+        cart: b("ada"),
+        product: b("lamp"),
+        quantity: 1_000_000_000,
+        attributes: b("red"),
+    }
+}
+
+fn remove_from_cart() -> RemoveFromCart {
+    let (namespace, cart, product) = (b("shop"), b("ada"), b("lamp"));
+    RemoveFromCart { op_id: op(), namespace, cart, product, seen: b("seen") }
+}
+
+fn set_in_cart() -> SetInCart {
+    SetInCart {
+        op_id: op(),
+        namespace: b("shop"),
+        cart: b("ada"),
+        product: b("lamp"),
+        quantity: 3,
+        attributes: b("red"),
+        seen: b("seen"),
+    }
+}
+
+fn decrement_in_cart() -> DecrementInCart {
+    let (namespace, cart, product) = (b("shop"), b("ada"), b("lamp"));
+    DecrementInCart { op_id: op(), namespace, cart, product, quantity: 2, seen: b("seen") }
+}
+
+fn clear_cart() -> ClearCart {
+    ClearCart { op_id: op(), namespace: b("shop"), cart: b("ada"), seen: b("seen") }
+}
+
+fn merge_carts() -> MergeCarts {
+    MergeCarts { op_id: op(), namespace: b("shop"), guest: b("guest"), user: b("ada") }
+}
+
+fn get_cart() -> GetCart {
+    GetCart {
+        namespace: b("shop"),
+        cart: b("ada"),
+        page_size: 10_000,
+        page_token: b("page"),
+        allow_stale: true,
+    }
+}
+
+fn add_to_set() -> AddToSet {
+    AddToSet {
+        op_id: op(),
+        namespace: b("shop"),
+        set: b("ada"),
+        element: b("lamp"),
+        attributes: b("red"),
+    }
+}
+
+fn remove_from_set() -> RemoveFromSet {
+    let (namespace, set, element) = (b("shop"), b("ada"), b("lamp"));
+    RemoveFromSet { op_id: op(), namespace, set, element, seen: b("seen") }
+}
+
+fn clear_set() -> ClearSet {
+    ClearSet { op_id: op(), namespace: b("shop"), set: b("ada"), seen: b("seen") }
+}
+
+fn merge_sets() -> MergeSets {
+    MergeSets { op_id: op(), namespace: b("shop"), guest: b("guest"), user: b("ada") }
+}
+
+fn get_set() -> GetSet {
+    GetSet {
+        namespace: b("shop"),
+        set: b("ada"),
+        page_size: 10_000,
+        page_token: b("page"),
+        allow_stale: true,
+    }
+}
+
+fn add_to_counter() -> AddToCounter {
+    let amount = -1_000_000_000_000;
+    AddToCounter { op_id: op(), namespace: b("shop"), counter: b("views"), amount }
+}
+
+fn get_counter() -> GetCounter {
+    GetCounter { namespace: b("shop"), counter: b("views"), allow_stale: true }
+}
+
+fn list_request() -> ListRequest {
+    ListRequest { namespace: b("shop"), page_size: 1_000, page_token: b("page") }
+}
+
+fn list_response() -> ListResponse {
+    ListResponse { ids: vec![b("ada"), b("bob")], next_page_token: b("next") }
+}
+
+fn dot() -> Dot {
+    Dot { origin: id(1), seq: 300 }
+}
+
+fn vector() -> Vec<VectorEntry> {
+    vec![VectorEntry { origin: id(1), seq: 300 }, VectorEntry { origin: id(2), seq: 1 }]
+}
+
+fn written() -> Written {
+    Written { dot: Some(dot()), ended: b("seen"), taken: 2 }
+}
+
+fn line() -> Line {
+    let entries = vec![Entry { op_id: op(), quantity: 2, attributes: b("red") }];
+    Line { product: b("lamp"), quantity: 5, entries }
+}
+
+fn cart() -> Cart {
+    Cart { lines: vec![line()], seen: b("seen"), next_page_token: b("next"), stale: true }
+}
+
+fn set() -> Set {
+    let elements = vec![b("lamp"), b("tea")];
+    Set { elements, seen: b("seen"), next_page_token: b("next"), stale: true }
+}
+
+fn counter() -> Counter {
+    Counter { value: i64::MIN, stale: true }
+}
+
+fn failure() -> Failure {
+    let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    Failure {
+        code: 14,
+        message: "behind".into(),
+        reason: "BEHIND".into(),
+        metadata: [entry("have", "1"), entry("need", "2")].into(),
+        retry_ms: 50,
+    }
+}
+
+fn command(body: Body) -> Command {
+    Command { request_id: 7, token: b("token"), timeout_ms: 250, body: Some(body) }
+}
+
+fn answer(body: answer::Body) -> Answer {
+    Answer { request_id: 7, token: b("token"), body: Some(body) }
+}
+
+fn event(value: watch_event::Value) -> WatchEvent {
+    WatchEvent { token: b("token"), value: Some(value) }
+}
+
+fn object() -> ObjectRef {
+    ObjectRef { kind: Kind::Counter.into(), namespace: b("shop"), id: b("views") }
+}
+
+fn hello() -> Hello {
+    Hello { version: 1, cluster: "eu".into(), from: id(1), to: id(2) }
+}
+
+fn status() -> Status {
+    Status { origin: id(1), number: 3, vector: vector(), total: id(7), reply: true }
+}
+
+fn pull() -> Pull {
+    Pull { ranges: vec![SeqRange { origin: id(1), from: 5, to: 300 }] }
+}
+
+fn deltas() -> Deltas {
+    Deltas { deltas: vec![b("delta"), b("other")] }
+}
+
+fn said(body: peer_message::Body) -> PeerMessage {
+    PeerMessage { body: Some(body) }
+}
+
+fn member() -> MemberInfo {
+    MemberInfo {
+        member: id(1),
+        address: "replica-1:7401".into(),
+        connected: true,
+        heard_ms_ago: Some(0),
+        unacknowledged: 4,
+    }
+}
+
+fn replica_status() -> ReplicaStatus {
+    ReplicaStatus {
+        cluster: "eu".into(),
+        member: id(1),
+        origin: id(2),
+        version: "0.1.0".into(),
+        engine: "fjall".into(),
+        ready: true,
+        not_ready_because: "draining".into(),
+        uptime_ms: 1,
+        ops: 2,
+        duplicates: 3,
+        rounds: 4,
+        deltas_applied: 5,
+        refusals: 6,
+        commands_waiting: 7,
+        deltas_buffered: 8,
+        disk_bytes: 9,
+        alarms: 10,
+        last_alarms: vec!["clock skew".into()],
+    }
+}
+
+/// In the order of `golden.txt`.
+pub fn samples() -> Vec<Sample> {
+    let mut all = table! {
+        ObjectRef object();
+        Written written();
+        Dot dot();
+        VectorEntry vector()[0].clone();
+        Line line();
+        Entry line().entries[0].clone();
+        ListRequest list_request();
+        ListResponse list_response();
+        AddToCart add_to_cart();
+        RemoveFromCart remove_from_cart();
+        SetInCart set_in_cart();
+        DecrementInCart decrement_in_cart();
+        ClearCart clear_cart();
+        MergeCarts merge_carts();
+        GetCart get_cart();
+        Cart cart();
+        BatchGetCarts BatchGetCarts { carts: vec![get_cart(), GetCart::default()] };
+        BatchOfCarts BatchOfCarts { carts: vec![cart(), Cart::default()] };
+        AddToSet add_to_set();
+        RemoveFromSet remove_from_set();
+        ClearSet clear_set();
+        MergeSets merge_sets();
+        GetSet get_set();
+        Set set();
+        BatchGetSets BatchGetSets { sets: vec![get_set(), GetSet::default()] };
+        BatchOfSets BatchOfSets { sets: vec![set(), Set::default()] };
+        AddToCounter add_to_counter();
+        GetCounter get_counter();
+        Counter counter();
+        BatchGetCounters BatchGetCounters { counters: vec![get_counter(), GetCounter::default()] };
+        BatchOfCounters BatchOfCounters { counters: vec![counter(), Counter::default()] };
+        Command command(Body::AddToCart(add_to_cart()));
+        Command command(Body::RemoveFromCart(remove_from_cart()));
+        Command command(Body::SetInCart(set_in_cart()));
+        Command command(Body::DecrementInCart(decrement_in_cart()));
+        Command command(Body::ClearCart(clear_cart()));
+        Command command(Body::MergeCarts(merge_carts()));
+        Command command(Body::GetCart(get_cart()));
+        Command command(Body::ListCarts(list_request()));
+        Command command(Body::AddToSet(add_to_set()));
+        Command command(Body::RemoveFromSet(remove_from_set()));
+        Command command(Body::ClearSet(clear_set()));
+        Command command(Body::MergeSets(merge_sets()));
+        Command command(Body::GetSet(get_set()));
+        Command command(Body::ListSets(list_request()));
+        Command command(Body::AddToCounter(add_to_counter()));
+        Command command(Body::GetCounter(get_counter()));
+        Command command(Body::ListCounters(list_request()));
+        ExecuteRequest ExecuteRequest { commands: vec![command(Body::GetCounter(get_counter()))] };
+        Answer answer(answer::Body::Written(written()));
+        Answer answer(answer::Body::Cart(cart()));
+        Answer answer(answer::Body::Set(set()));
+        Answer answer(answer::Body::Counter(counter()));
+        Answer answer(answer::Body::List(list_response()));
+        Answer answer(answer::Body::Failure(failure()));
+        ExecuteResponse ExecuteResponse { answers: vec![answer(answer::Body::Counter(counter()))] };
+        Failure failure();
+        WatchRequest WatchRequest { object: Some(object()), token: b("token") };
+    };
+    all.extend(rarer());
+    all
+}
+
+fn rarer() -> Vec<Sample> {
+    table! {
+        WatchEvent event(watch_event::Value::Cart(cart()));
+        WatchEvent event(watch_event::Value::Set(set()));
+        WatchEvent event(watch_event::Value::Counter(counter()));
+        Hello hello();
+        Status status();
+        Pull pull();
+        SeqRange pull().ranges[0].clone();
+        Deltas deltas();
+        PeerMessage said(peer_message::Body::Hello(hello()));
+        PeerMessage said(peer_message::Body::Status(status()));
+        PeerMessage said(peer_message::Body::Pull(pull()));
+        PeerMessage said(peer_message::Body::Deltas(deltas()));
+        GetStatusRequest GetStatusRequest {};
+        ReplicaStatus replica_status();
+        ListMembersRequest ListMembersRequest {};
+        MemberInfo member();
+        MemberList MemberList { number: 3, members: vec![member(), MemberInfo::default()] };
+        GetFrontierRequest GetFrontierRequest {};
+        Frontier Frontier { vector: vector() };
+        GetStateHashRequest GetStateHashRequest {};
+        StateHash StateHash { vector: vector(), total: id(7) };
+    }
+}

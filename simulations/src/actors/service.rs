@@ -1,0 +1,454 @@
+//! Services: processes whose sessions live in the shipped client library.
+//!
+//! The library's core decides (`crates/client/src/core/`); here is what its sockets and tasks would
+//! do. Each session comes to a few things at a time and asks them all at once, so several commands
+//! of one session are under way. A service speaks with gateways, or straight with replicas.
+//!
+//! Answers are handed to the core one by one, so that what is behind each (the replica's vector)
+//! can be held against what its session was promised.
+
+use super::shop::Home;
+use crate::canary::Canary;
+use crate::chance::{Dice, Purpose};
+use crate::checkers::{Snapshot, Verdict};
+use crate::coverage::Mark;
+use crate::front::Door;
+use crate::history::{Asked, Outcome};
+use crate::world::{Delivered, What, World};
+use bytes::Bytes;
+use orset::cart::Seen;
+use orset::{OpIdSet, Request, VersionVector};
+use pannier_client::core::{
+    Answered, Ask, Body, Class, Core, CoreSettings, Effect, Envelope, Event,
+};
+use pannier_client::error::Error;
+use pannier_proto::convert::{self, Asked as Wire, Page};
+use pannier_proto::errors::{Reason, StateChange};
+use pannier_proto::v1::answer::Body as Said;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Commands that an application asks for without waiting, at most.
+const AT_ONCE: usize = 6;
+/// One call of the library.
+pub struct Made {
+    session: usize,
+    asked: Asked,
+    asks: Snapshot,
+    deadline_us: u64,
+    done: bool,
+    /// It must be answered.
+    must: bool,
+}
+
+/// One process.
+pub struct Service {
+    pub(super) core: Core<usize>,
+    doors: Vec<Door>,
+    /// The stream in each of the core's places.
+    pub(super) streams: Vec<Option<usize>>,
+    /// When it is told the time next.
+    wake_us: u64,
+    pub(super) made: Vec<Made>,
+    /// Calls whose room was given back.
+    pub(super) freed: u64,
+    /// What is behind the answer that the core is being told.
+    hearing: Option<Arc<VersionVector>>,
+    /// Op ids that were sent; a canary sends them anew.
+    sent: BTreeMap<Bytes, u8>,
+}
+
+impl World<'_> {
+    /// All services, and their sessions.
+    pub(crate) fn open_services(&mut self) -> Verdict {
+        let library = &self.scenario.options.front.library;
+        let seed = self.scenario.options.seed;
+        for at in 0..library.services {
+            let mut dice = Dice::keyed(seed, Purpose::Identity, 5, at as u64);
+            let (replicas, gateways) = (self.nodes.len(), self.gateways.len());
+            let mut doors: Vec<Door> = if dice.chance(library.direct) {
+                (0..replicas).map(Door::Replica).collect()
+            } else {
+                (0..gateways).map(Door::Gateway).collect()
+            };
+            let first = dice.index(doors.len());
+            doors.rotate_left(first);
+            let settings = CoreSettings { endpoints: doors.len(), ..library.core.clone() };
+            let core = Core::new(settings, dice.roll(), self.now_us);
+            let streams = vec![None; library.core.streams];
+            self.services.push(Service {
+                core,
+                doors,
+                streams,
+                wake_us: u64::MAX,
+                made: Vec::new(),
+                freed: 0,
+                hearing: None,
+                sent: BTreeMap::new(),
+            });
+        }
+        for session in 0..self.shop.sessions.len() {
+            if let Home::Service { mode, .. } = self.shop.sessions[session].home {
+                self.checks.lives_in_library(session, mode, &self.scenario.options);
+            }
+            self.resume(session, &Bytes::new())?;
+        }
+        for at in 0..self.services.len() {
+            self.pump(at)?;
+        }
+        Ok(())
+    }
+
+    /// A session goes on from its token, in its service.
+    fn resume(&mut self, session: usize, token: &Bytes) -> Verdict {
+        let Home::Service { service, mode, number, .. } = &mut self.shop.sessions[session].home
+        else {
+            return Ok(());
+        };
+        match self.services[*service].core.begin(token, *mode) {
+            Ok(begun) => {
+                *number = begun;
+                Ok(())
+            }
+            Err(error) => {
+                let what = format!("s{session} cannot begin: {error}");
+                self.breach("sessions", vec![format!("s{session} ")], what)
+            }
+        }
+    }
+
+    /// A session goes on in the next process, with nothing but its token.
+    pub(super) fn resume_elsewhere(&mut self, session: usize) {
+        let services = self.services.len();
+        let Home::Service { service, number, .. } = &mut self.shop.sessions[session].home else {
+            return;
+        };
+        let token = self.services[*service].core.token(*number);
+        self.services[*service].core.end(*number);
+        *service = (*service + 1) % services;
+        self.checks.resumed(session);
+        // A token of the library's own is taken by it, or the next call says why not.
+        let _ = self.resume(session, &token);
+    }
+
+    /// The session will do what it has come to, all at once.
+    pub(super) fn beat_soon(&mut self, session: usize) {
+        let options = &self.scenario.options;
+        let beat_us = options.front.library.beat_us;
+        let mut dice =
+            Dice::keyed(options.seed, Purpose::Shopper, session as u64 | 1 << 48, self.now_us);
+        if let Home::Service { beat_due, .. } = &mut self.shop.sessions[session].home
+            && !std::mem::replace(beat_due, true)
+        {
+            let at_us = self.now_us + dice.between(beat_us);
+            self.queue.put(at_us, What::Beat { session });
+        }
+    }
+
+    /// It does.
+    pub(crate) fn beat(&mut self, session: usize) -> Verdict {
+        if let Home::Service { beat_due, .. } = &mut self.shop.sessions[session].home {
+            *beat_due = false;
+        }
+        for _ in 0..AT_ONCE {
+            let Some(act) = self.shop.sessions[session].queue.pop_front() else { break };
+            if let Some(asked) = self.plan(act) {
+                let options = &self.scenario.options;
+                let mut dice = Dice::keyed(options.seed, Purpose::Shopper, act.key, 6 << 32);
+                let deadline_us = self.now_us + dice.between(options.front.library.deadline_us);
+                self.submit(session, asked, deadline_us, false)?;
+            }
+        }
+        if !self.shop.sessions[session].queue.is_empty() {
+            self.beat_soon(session);
+        }
+        let Home::Service { service, .. } = self.shop.sessions[session].home else {
+            return Ok(());
+        };
+        self.pump(service)
+    }
+
+    pub(super) fn submit(
+        &mut self,
+        session: usize,
+        asked: Asked,
+        deadline_us: u64,
+        must: bool,
+    ) -> Verdict {
+        let wire = match &asked {
+            Asked::Read(object) => {
+                Wire::Read { object: object.clone(), page: Page::first(1_000), allow_stale: false }
+            }
+            Asked::Write(at) => {
+                let intent = &self.history.intents[*at];
+                Wire::Write {
+                    op: intent.op,
+                    object: intent.object.clone(),
+                    request: intent.request.clone(),
+                    seen: intent.seen.clone(),
+                }
+            }
+        };
+        let body: Body = match wire.to_body() {
+            Ok(body) => body.into(),
+            Err(failure) => {
+                let what = format!("no message asks what s{session} wants: {failure}");
+                return self.breach("streams", vec![format!("s{session} ")], what);
+            }
+        };
+        let asks = self.checks.asks(session);
+        let Home::Service { service, number, open, .. } = &mut self.shop.sessions[session].home
+        else {
+            return Ok(());
+        };
+        *open += 1;
+        if *open > 1 {
+            self.coverage.hit(Mark::SeveralOpen);
+        }
+        if let Asked::Write(at) = &asked {
+            self.checks.ordered(session, *at, body.class == Class::Add);
+        }
+        let it = &mut self.services[*service];
+        it.made.push(Made { session, asked, asks, deadline_us, done: false, must });
+        let done = it.made.len() - 1;
+        let ask = Ask { session: Some(*number), body, deadline_us, slots: 1, done };
+        it.core.submit(ask, self.now_us);
+        Ok(())
+    }
+
+    /// Does what the core wants done, and sees to it that it is told the time.
+    pub(super) fn pump(&mut self, at: usize) -> Verdict {
+        while let Some(effect) = self.services[at].core.poll() {
+            match effect {
+                Effect::Open { stream, epoch, endpoint, token } => {
+                    self.drop_stream(at, stream);
+                    let door = self.services[at].doors[endpoint];
+                    self.trace.numbers(&[40, at as u64, stream as u64, epoch, self.now_us]);
+                    self.trace.tell(self.now_us, || format!("service {at} opens at {door:?}"));
+                    let id = self.open_stream(at, stream, epoch, door, token);
+                    self.services[at].streams[stream] = Some(id);
+                }
+                Effect::Close { stream } => {
+                    self.drop_stream(at, stream);
+                    self.coverage.hit(Mark::StreamStalled);
+                }
+                Effect::Send { stream } => {
+                    let Some(id) = self.services[at].streams[stream] else { continue };
+                    let (place, epoch) = (stream, self.streams[id].epoch);
+                    self.queue.put(self.now_us + 50, What::Take { service: at, place, epoch });
+                }
+                Effect::Done(call, result) => self.done(at, call, result)?,
+            }
+        }
+        let it = &mut self.services[at];
+        it.freed += u64::from(it.core.take_freed());
+        let wake_us = it.core.wake_us().max(self.now_us);
+        if it.core.wake_us() < u64::MAX && wake_us < it.wake_us {
+            it.wake_us = wake_us;
+            self.queue.put(wake_us, What::Wake { service: at, at_us: wake_us });
+        }
+        Ok(())
+    }
+
+    pub(super) fn drop_stream(&mut self, at: usize, place: usize) {
+        if let Some(id) = self.services[at].streams[place].take() {
+            self.close_stream(id);
+        }
+    }
+
+    /// The core is told the time.
+    pub(crate) fn wake(&mut self, at: usize, at_us: u64) -> Verdict {
+        let it = &mut self.services[at];
+        if it.wake_us != at_us {
+            return Ok(());
+        }
+        it.wake_us = u64::MAX;
+        it.core.handle(Event::Tick, self.now_us);
+        self.pump(at)
+    }
+
+    /// The sender of a stream takes what waits, message after message.
+    pub(crate) fn take(&mut self, at: usize, place: usize, epoch: u64) -> Verdict {
+        let Some(mut batch) = self.services[at].core.take(place, epoch, self.now_us) else {
+            return self.pump(at);
+        };
+        if !batch.is_empty() {
+            self.note_sent(at, &mut batch);
+            if let Some(id) = self.services[at].streams[place] {
+                self.send_commands(id, batch);
+            }
+            self.queue.put(self.now_us + 50, What::Take { service: at, place, epoch });
+        }
+        self.pump(at)
+    }
+
+    fn note_sent(&mut self, at: usize, batch: &mut [Envelope]) {
+        for envelope in batch {
+            let key = envelope.body.clone();
+            let times = self.services[at].sent.entry(key).or_insert(0);
+            if *times > 0 {
+                self.coverage.hit(Mark::SentAgain);
+                if self.canary == Canary::ResentAnew && envelope.body.len() > 20 {
+                    let mut bytes = envelope.body.to_vec();
+                    // Within the op id, which comes first in every change.
+                    bytes[18] ^= 1;
+                    envelope.body = bytes.into();
+                }
+            }
+            *times = times.saturating_add(1);
+        }
+    }
+
+    /// The stream in a place is open.
+    pub(crate) fn stream_opened(&mut self, at: usize, stream: usize, epoch: u64) -> Verdict {
+        self.services[at].core.handle(Event::Opened { stream, epoch }, self.now_us);
+        self.pump(at)
+    }
+
+    /// It has ended.
+    pub(crate) fn stream_lost(
+        &mut self,
+        at: usize,
+        stream: usize,
+        epoch: u64,
+        why: Option<Error>,
+    ) -> Verdict {
+        self.trace.numbers(&[41, at as u64, stream as u64, epoch, self.now_us]);
+        self.trace.tell(self.now_us, || format!("service {at} loses a stream: {why:?}"));
+        self.services[at].core.handle(Event::Lost { stream, epoch, why }, self.now_us);
+        self.pump(at)
+    }
+
+    /// An answer has come on it.
+    pub(crate) fn stream_answered(
+        &mut self,
+        at: usize,
+        stream: usize,
+        epoch: u64,
+        delivered: Delivered,
+    ) -> Verdict {
+        let Delivered { answer, vector } = delivered;
+        if let Some(Said::Failure(failure)) = &answer.body {
+            let reason = failure.reason.parse::<Reason>().ok();
+            self.coverage.add(Mark::Behind, (reason == Some(Reason::Behind)).into());
+        }
+        let it = &mut self.services[at];
+        it.hearing = vector;
+        it.core.handle(Event::Answers { stream, epoch, answers: vec![answer] }, self.now_us);
+        let done = self.pump(at);
+        self.services[at].hearing = None;
+        done
+    }
+
+    /// A call is done.
+    fn done(&mut self, at: usize, call: usize, result: Result<Answered, Error>) -> Verdict {
+        let made = &mut self.services[at].made[call];
+        let (session, asks) = (made.session, made.asks.clone());
+        let about = vec![format!("s{session} ")];
+        if std::mem::replace(&mut made.done, true) || self.now_us > made.deadline_us {
+            let what = format!("a call of s{session} is done twice, or after its deadline");
+            return self.breach("liveness", about, what);
+        }
+        let (asked, must) = (made.asked.clone(), made.must);
+        if let Home::Service { open, .. } = &mut self.shop.sessions[session].home {
+            *open -= 1;
+        }
+        let answered = match result {
+            Ok(answered) => answered,
+            Err(error) if must => {
+                let what = format!("s{session} is told {error}, though nothing is wrong any more");
+                return self.breach("liveness", about, what);
+            }
+            Err(error) => {
+                self.not_done(session, &asked, &error);
+                return Ok(());
+            }
+        };
+        if answered.regressed && self.canary != Canary::RegressedUntold {
+            self.coverage.hit(Mark::Regressed);
+            self.checks.told_regressed(session);
+        }
+        let Some(vector) = self.services[at].hearing.clone() else {
+            return self.breach(
+                "sessions",
+                about,
+                format!("s{session} has an answer from nowhere"),
+            );
+        };
+        match (answered.body, asked) {
+            (Said::Written(written), Asked::Write(intent)) => {
+                self.was_written(session, &asks, intent, &written, &vector)?;
+            }
+            (Said::Cart(v1), Asked::Read(object)) => self.was_shown(session, object, &v1.seen),
+            (Said::Set(v1), Asked::Read(object)) => self.was_shown(session, object, &v1.seen),
+            (Said::Counter(_), Asked::Read(_)) => {}
+            _ => {
+                let what = format!("s{session} has an answer to something else");
+                return self.breach("sessions", about, what);
+            }
+        }
+        let made = &self.services[at].made[call];
+        if matches!(made.asked, Asked::Read(_)) {
+            self.checks.has_read(session, &asks, &vector, &self.names)?;
+        }
+        self.token_holds(session)
+    }
+
+    fn was_shown(&mut self, session: usize, object: orset::ObjectKey, seen: &[u8]) {
+        if let Ok(seen) = Seen::from_bytes(seen) {
+            self.shop.sessions[session].seen.insert(object, seen);
+        }
+    }
+
+    fn was_written(
+        &mut self,
+        session: usize,
+        asks: &Snapshot,
+        number: usize,
+        written: &pannier_proto::v1::Written,
+        vector: &VersionVector,
+    ) -> Verdict {
+        let dot = written.dot.as_ref().and_then(|dot| convert::dot_from(dot).ok());
+        let intent = &mut self.history.intents[number];
+        intent.outcome = Outcome::Acknowledged(dot);
+        let op = intent.op;
+        if let Ok(ended) = Seen::from_bytes(&written.ended) {
+            let ended: OpIdSet = ended.all();
+            intent.ended.extend(ended.iter());
+        }
+        if let Request::Decrement(_, want) = &intent.request {
+            if written.taken < u64::from(*want) {
+                self.coverage.hit(Mark::DecrementShort);
+            }
+            // What it took is something that was shown.
+            self.checks.has_read(session, asks, vector, &self.names)?;
+        }
+        self.checks.has_written(session, asks, op, dot, vector, &self.names)
+    }
+
+    /// The library's token asks for everything that the session has read.
+    fn token_holds(&mut self, session: usize) -> Verdict {
+        let Home::Service { service, number, .. } = self.shop.sessions[session].home else {
+            return Ok(());
+        };
+        let token = self.services[service].core.token(number);
+        self.checks.token_holds(session, &token, &self.names)
+    }
+
+    /// What an error of the library says of a write.
+    fn not_done(&mut self, session: usize, asked: &Asked, error: &Error) {
+        self.trace.tell(self.now_us, || format!("s{session} is told: {error}"));
+        let mark = match (error, error.reason()) {
+            (Error::TimedOut { .. }, _) => Some(Mark::TimeOut),
+            (_, Some(Reason::FromTheFuture)) => Some(Mark::FromTheFuture),
+            _ => None,
+        };
+        mark.into_iter().for_each(|mark| self.coverage.hit(mark));
+        if let Asked::Write(at) = asked {
+            self.checks.gave_up(session, *at);
+            if error.state_change() == StateChange::None {
+                self.history.intents[*at].outcome = Outcome::Refused;
+            }
+        }
+    }
+}
