@@ -1,7 +1,7 @@
 //! A service that talks to Pannier over the network: a gateway, or one replica.
 //!
-//! `cargo run -p pannier-client --example wire -- 127.0.0.1:7400` serves two requests of one user as
-//! a web handler would, while another part of the shop watches her cart.
+//! `cargo run -p pannier-client --example wire -- 127.0.0.1:7400` serves two requests of one user
+//! as a web handler would, while another part of the shop watches her cart.
 
 use pannier_client::{Client, ClientSettings, Error, Mode, Shown};
 

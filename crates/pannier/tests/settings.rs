@@ -56,7 +56,7 @@ fn a_replicas_problems_are_told_all_at_once() {
             "cluster (not set)",
         ],
     );
-    assert!(ran.err.starts_with("error: 12 settings are wrong:\n"), "{}", ran.err);
+    assert!(ran.err.starts_with("error: 11 settings are wrong:\n"), "{}", ran.err);
     assert!(!ran.err.contains("PANNIER_GATEWAY"), "it is a variable of ours:\n{}", ran.err);
     let json = called("", &[], &["replica", "--json"]);
     let error: serde_json::Value = serde_json::from_str(&json.err).unwrap();

@@ -89,13 +89,15 @@ pub fn through(options: &Options, gateway: &str, inner: &str) -> Result<Summary,
         let (member, _) = members[region.index() % members.len()];
         sides.push(Side::new(member, runtime.block_on(pinned(&gateway, member))?));
     }
-    let namespace = format!("replay-{:016x}", chance::bits()?);
+    let run = chance::bits()?;
+    let namespace = format!("replay-{run:016x}");
     let tally = Arc::new(Tally::default());
     let shop = Remote::new(namespace, sides.clone(), sides, tally, Theirs);
     phases.end("connecting");
 
     let shared = (options.check_every, options.patience());
-    let floor = Floor::new(&shop, &day, &plan, options.seed, None, shared)?;
+    // The second and the seed alone would give two runs of the same second the same op ids.
+    let floor = Floor::new(&shop, &day, &plan, options.seed ^ run, None, shared)?;
     let progress = Bar::of(day.events.len() as u64);
     progress.says("shopping");
     let pace = Pace { in_flight: options.in_flight, at_least_us: 0 };

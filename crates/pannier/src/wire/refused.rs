@@ -42,7 +42,7 @@ mod tests {
         let failure = |reason| Error::from(Failure::new(reason, "it says why"));
         let late = |state| Error::TimedOut { state, last: None };
         for (error, code, says) in [
-            (failure(Reason::OpIdReused), 2, "--op-id: it says why; nothing changed"),
+            (failure(Reason::OpIdReused), 2, "--op-id: OP_ID_REUSED: it says why; nothing changed"),
             (failure(Reason::SeenMalformed), 2, "--seen: "),
             (failure(Reason::TokenForeign), 2, "--session: "),
             (failure(Reason::NoReplica), 4, "it says why; nothing changed"),

@@ -1,9 +1,6 @@
 //! The inner listener: what operators, scrapers and balancers ask.
-#![cfg(feature = "server")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
 
-mod served;
-
+use crate::served::{add, carts, channel, get, ids, one, raw, soon, vector_of, with_token};
 use orset::Member;
 use pannier_proto::v1;
 use pannier_proto::v1::admin_client::AdminClient;
@@ -11,7 +8,6 @@ use pannier_replica::Replica;
 use pannier_replica::server::{Server, ServerSettings, Sockets};
 use pannier_replica::store::memory::MemoryDisk;
 use pannier_replica::transport::grpc::{LinkSettings, Links};
-use served::{add, carts, channel, get, ids, one, raw, soon, vector_of, with_token};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::runtime::Handle;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -53,7 +49,7 @@ async fn a_session_moves_between_linked_servers_and_admin_sees_them_agree() {
     for turn in 0..30 {
         let mut carts = carts(&servers[turn % 3]).await;
         let ask = with_token(add(&mut ids, "ada", "lamp", 1), &token);
-        token = served::token_of(&carts.add(ask).await.unwrap());
+        token = crate::served::token_of(&carts.add(ask).await.unwrap());
         let shown = carts.get(with_token(get("ada"), &token)).await.unwrap().into_inner();
         assert_eq!(shown.lines[0].quantity, turn as u64 + 1);
     }

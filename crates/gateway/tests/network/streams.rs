@@ -1,8 +1,7 @@
 //! Streams through a real gateway: passed on both ways, ended properly, counted, drained.
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
-mod world;
-
+use crate::world::fake::{Does, Fake, behind};
+use crate::world::{Running, add, at_home, failure, header, with_token, within};
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::v1::executor_client::ExecutorClient;
 use pannier_proto::v1::watcher_client::WatcherClient;
@@ -10,8 +9,6 @@ use pannier_proto::v1::{Command, ExecuteRequest, ExecuteResponse, WatchRequest};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
-use world::fake::{Does, Fake, behind};
-use world::{Running, add, at_home, failure, header, with_token, within};
 
 fn commands(ids: std::ops::Range<u64>) -> ExecuteRequest {
     let command = |request_id: u64| Command {

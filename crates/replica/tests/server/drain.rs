@@ -1,10 +1,7 @@
 //! The end of a server: what was acknowledged stays, what is under way is answered, and everybody
 //! is told to go elsewhere.
-#![cfg(feature = "server")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
 
-mod served;
-
+use crate::served::{Stream, add, carts, channel, command, get, ids, raw, reason, soon};
 use bytes::Bytes;
 use pannier_proto::errors::Reason;
 use pannier_proto::v1;
@@ -13,7 +10,6 @@ use pannier_proto::v1::watcher_client::WatcherClient;
 use pannier_replica::Replica;
 use pannier_replica::server::{ServeError, Server, ServerSettings};
 use pannier_replica::store::memory::{Fault, InDoubt, MemoryDisk};
-use served::{Stream, add, carts, channel, command, get, ids, raw, reason, soon};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -23,7 +19,7 @@ fn open(disk: &MemoryDisk) -> Replica {
 }
 
 fn server(disk: &MemoryDisk) -> Server {
-    served::serve(open(disk), |_| ())
+    crate::served::serve(open(disk), |_| ())
 }
 
 /// Adds to a cart of its own until the stream ends; how many were acknowledged, and sent.
@@ -123,7 +119,7 @@ async fn what_comes_after_a_drain_began_is_sent_elsewhere() {
 async fn a_drain_that_somebody_holds_up_ends_all_the_same() {
     let disk = MemoryDisk::new();
     let replica = open(&disk);
-    let server = served::serve(replica, |settings| settings.drain_ms = 200);
+    let server = crate::served::serve(replica, |settings| settings.drain_ms = 200);
     let mut health = HealthClient::new(channel(server.public_address()).await);
     // A health watch never ends by itself, and its client does not go.
     let ask = HealthCheckRequest { service: String::new() };
@@ -171,7 +167,7 @@ async fn what_cannot_be_served_is_told_and_nothing_is() {
     let settings = ServerSettings { listen: "0.0.0.0:0".parse().unwrap(), ..<_>::default() };
     let refused = Server::builder(replica.clone()).settings(settings).start();
     assert!(matches!(refused.map(drop), Err(ServeError::Remote { name: "listen", .. })));
-    let first = served::serve(replica.clone(), |_| ());
+    let first = crate::served::serve(replica.clone(), |_| ());
     let taken =
         ServerSettings { listen: first.public_address(), ..ServerSettings::on_free_ports() };
     let refused = Server::builder(replica.clone()).settings(taken).start();

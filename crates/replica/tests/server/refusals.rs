@@ -1,9 +1,9 @@
 //! What strangers send: typed errors, nothing changed, and everybody else is served on.
-#![cfg(feature = "server")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
 
-mod served;
-
+use crate::served::{
+    Stream, add, carts, channel, command, failure, get, ids, in_memory, one, raw, reason, serve,
+    shown_cart, soon, vector_of, with_token, written,
+};
 use bytes::Bytes;
 use orset::{Dot, Member, OpIdSession, Origin, VersionVector};
 use pannier_proto::errors::Reason;
@@ -12,10 +12,6 @@ use pannier_proto::v1::watcher_client::WatcherClient;
 use pannier_proto::{Token, fingerprint, v1};
 use pannier_replica::server::Server;
 use prost::Message;
-use served::{
-    Stream, add, carts, channel, command, failure, get, ids, in_memory, one, raw, reason, serve,
-    shown_cart, soon, vector_of, with_token, written,
-};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -74,7 +70,7 @@ async fn tokens_that_are_damaged_foreign_or_forged() {
     let mut ask = with_token(get("ada"), &far);
     ask.get_mut().allow_stale = true;
     let stale = carts.get(ask).await.unwrap();
-    let seen = vector_of(&served::token_of(&stale));
+    let seen = vector_of(&crate::served::token_of(&stale));
     assert!(stale.into_inner().stale);
     assert!(seen.covers(&vector_of(&far)), "the session keeps what it has seen");
     server.drain().await.unwrap();

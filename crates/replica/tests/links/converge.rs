@@ -1,14 +1,10 @@
 //! Replicas that speak over gRPC, on a network that breaks: they converge when it is whole, and
 //! those that can speak are not held up by those that cannot.
-#![cfg(feature = "server")]
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
-mod wire;
-
+use crate::wire::proxy::Mode;
+use crate::wire::{Cluster, eventually, quick, runtime, watchful};
 use pannier_replica::transport::grpc::LinkSettings;
 use pannier_replica::{Replica, Session};
-use wire::proxy::Mode;
-use wire::{Cluster, eventually, quick, runtime, watchful};
 
 /// Adds to some carts, all in flight at once.
 fn write(replica: &Replica, carts: usize, adds: usize, attributes: usize) {
@@ -185,8 +181,8 @@ fn closing_the_replicas_ends_every_task() {
     for at in [1, 0] {
         let peers = [(members[1 - at], addresses[1 - at].clone())].into();
         let handle = runtime.handle().clone();
-        let links = wire::links("test", members[at], peers, handle);
-        let listener = wire::Listener::start(&runtime, &links);
+        let links = crate::wire::links("test", members[at], peers, handle);
+        let listener = crate::wire::Listener::start(&runtime, &links);
         addresses[at] = listener.address.to_string();
         let builder = Replica::builder().memory(&Default::default()).member(members[at]);
         let replica = builder.join(&members, &links).open().unwrap();

@@ -1,6 +1,4 @@
 //! Messages of a link as bytes: there and back, and any bytes at all, never a panic.
-#![cfg(feature = "server")]
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
 use bytes::Bytes;
 use orset::{Dot, Member, Origin, VersionVector};

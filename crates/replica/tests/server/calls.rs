@@ -1,19 +1,15 @@
 //! The public services on real sockets: what they are for.
-#![cfg(feature = "server")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
 
-mod served;
-
+use crate::served::{
+    Stream, add, carts, channel, command, get, ids, one, op_id, shown_cart, soon, token_of,
+    vector_of, with_token, written,
+};
 use pannier_proto::v1;
 use pannier_proto::v1::command::Body;
 use pannier_proto::v1::counters_client::CountersClient;
 use pannier_proto::v1::sets_client::SetsClient;
 use pannier_proto::v1::watch_event::Value;
 use pannier_proto::v1::watcher_client::WatcherClient;
-use served::{
-    Stream, add, carts, channel, command, get, ids, one, op_id, shown_cart, soon, token_of,
-    vector_of, with_token, written,
-};
 use std::collections::BTreeSet;
 
 #[tokio::test]

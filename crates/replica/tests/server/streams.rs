@@ -1,20 +1,16 @@
 //! Execute streams among others: order, sessions of their own, flow control, and what a stream's
 //! slow session costs another.
-#![cfg(feature = "server")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
 
-mod served;
-
+use crate::served::{
+    Stream, add, carts, command, failure, get, ids, in_memory, serve, shown_cart, token_of,
+    vector_of, written,
+};
 use orset::Member;
 use pannier_proto::errors::Reason;
 use pannier_proto::v1;
 use pannier_proto::v1::command::Body;
 use pannier_replica::server::Server;
 use pannier_replica::transport::Mesh;
-use served::{
-    Stream, add, carts, command, failure, get, ids, in_memory, serve, shown_cart, token_of,
-    vector_of, written,
-};
 
 /// Two replicas that are cut off from each other, and a token that only the first has caught up
 /// with.
@@ -39,7 +35,7 @@ async fn a_stream_waits_behind_its_slow_session_and_others_do_not() {
     let (mut slow, mut other) = (Stream::open(&servers[1]).await, Stream::open(&servers[1]).await);
     let waits = v1::Command { timeout_ms: 60_000, ..command(1, &token, Body::GetCart(get("ada"))) };
     let clear = v1::ClearCart {
-        op_id: served::op_id(&mut ids),
+        op_id: crate::served::op_id(&mut ids),
         namespace: "shop".into(),
         cart: "ada".into(),
         seen: Default::default(),
@@ -99,10 +95,10 @@ async fn a_session_that_is_not_caught_up_with_is_behind_by_its_own_deadline() {
         assert_eq!((&*told.metadata["have"], &*told.metadata["need"]), ("0", "1"));
     }
     // The same over a call, whose own deadline it precedes.
-    let mut request = served::with_token(get("ada"), &token);
+    let mut request = crate::served::with_token(get("ada"), &token);
     request.set_timeout(std::time::Duration::from_secs(10));
     let status = carts(&servers[1]).await.get(request).await.unwrap_err();
-    assert_eq!(served::reason(&status), Reason::Behind);
+    assert_eq!(crate::served::reason(&status), Reason::Behind);
     drop(stream);
     for server in servers {
         server.drain().await.unwrap();

@@ -1,8 +1,7 @@
 //! What strangers send: each gets a typed answer, no replica is bothered, and the gateway goes on.
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
-mod world;
-
+use crate::world::fake::{Does, Fake, behind};
+use crate::world::{Running, add, failure, header, token, with_token, within};
 use bytes::Bytes;
 use pannier_gateway::{Gateway, GatewayError, GatewaySettings};
 use pannier_proto::errors::{Failure, Reason};
@@ -13,8 +12,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request};
-use world::fake::{Does, Fake, behind};
-use world::{Running, add, failure, header, token, with_token, within};
 
 async fn one() -> (Fake, Running) {
     let fake = Fake::start(1);
@@ -174,7 +171,7 @@ async fn more_calls_than_places_are_overloaded() {
 #[tokio::test]
 async fn a_gateway_does_not_start_on_bad_settings_or_where_others_reach_it() {
     let start = async |address: &str, change: fn(&mut GatewaySettings)| {
-        let mut settings = world::settings(&["127.0.0.1:1".parse().unwrap()]);
+        let mut settings = crate::world::settings(&["127.0.0.1:1".parse().unwrap()]);
         change(&mut settings);
         let listener = TcpListener::bind(address).await.unwrap();
         Gateway::builder(settings).serve(listener, async {}).await

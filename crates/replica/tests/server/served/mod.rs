@@ -1,5 +1,4 @@
 //! A replica that is served on this machine, and clients that talk to it.
-#![allow(dead_code, reason = "each test uses a part of it")]
 
 pub mod raw;
 

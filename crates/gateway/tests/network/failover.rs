@@ -1,15 +1,12 @@
 //! Calls through a real gateway to fake replicas that die, hang, lag and refuse.
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
-mod world;
-
+use crate::world::fake::{Does, Fake, Says, behind};
+use crate::world::{Running, add, at_home, failure, header, member, served_by, within};
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::metadata;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
-use world::fake::{Does, Fake, Says, behind};
-use world::{Running, add, at_home, failure, header, member, served_by, within};
 
 async fn three() -> ([Fake; 3], Running) {
     let fakes = [1, 2, 3].map(Fake::start);
@@ -223,7 +220,7 @@ async fn a_replica_that_hangs_is_left_and_then_left_alone() {
 async fn a_half_open_replica_is_never_asked() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let fine = Fake::start(2);
-    let mut settings = world::settings(&[silent.local_addr().unwrap(), fine.address]);
+    let mut settings = crate::world::settings(&[silent.local_addr().unwrap(), fine.address]);
     settings.probe_timeout_ms = 1_500;
     let gateway = Running::start(settings).await;
     let response = gateway.client().await.add(at_home(member(1), add(1))).await.unwrap();

@@ -1,10 +1,7 @@
 //! What a stranger, or a broken peer, may do to a replica by its links: nothing. And what it is
 //! told.
-#![cfg(feature = "server")]
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
-mod wire;
-
+use crate::wire::{Listener, eventually, quick, runtime};
 use bytes::Bytes;
 use orset::Member;
 use pannier_proto::errors::{Failure, Reason};
@@ -21,7 +18,6 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
-use wire::{Listener, eventually, quick, runtime};
 
 /// One replica, member 1, which knows of member 2; the test plays member 2.
 struct Here {

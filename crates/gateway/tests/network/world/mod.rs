@@ -2,7 +2,7 @@
 //!
 //! A fake replica is a tonic server on a runtime of its own, so that it can be killed as a process
 //! is: its sockets close, in the middle of whatever it was at.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "shared by several tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "shared by several tests")]
 
 pub mod fake;
 

@@ -2,7 +2,6 @@
 //!
 //! Nothing here waits for a while and hopes: `eventually` looks again and again until what is said
 //! is so, and fails only when it never becomes so.
-#![allow(dead_code, reason = "each test uses what it needs")]
 
 pub mod proxy;
 
