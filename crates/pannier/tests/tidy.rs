@@ -282,6 +282,12 @@ fn looks_like_a_path(word: &str) -> bool {
         && word.contains(|c: char| c.is_ascii_alphabetic())
         && !word.starts_with(['-', '/'])
         && !word.contains("//")
+        && !is_made(word)
+}
+
+/// What a build makes is not there on a fresh clone, where this runs first.
+fn is_made(word: &str) -> bool {
+    word.starts_with("target/")
 }
 
 fn lost_paths(name: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
@@ -362,6 +368,7 @@ fn a_document_that_lies_would_be_found() {
         "See `store/mod.rs`, `README.md`, `cargo test`, `n/a b`, `I1`.\n```\n`x/y.rs`\n```";
     assert_eq!(lost_paths("a.md", document, exists), [""; 0]);
     assert_eq!(lost_paths("a.md", "`store/gone.rs`", exists), ["a.md: there is no store/gone.rs"]);
+    assert_eq!(lost_paths("a.md", "`target/release/pannier`", exists), [""; 0]);
     assert_eq!(lost_paths("a.md", "`docs/adr/` and `gone.md`", exists).len(), 2);
     let names = identifiers("fn a_test() {}").collect();
     assert_eq!(
