@@ -2,7 +2,7 @@
 //! stated sizes.
 //!
 //! Each file of `micro/` opens with the question it answers, the sketch expected from first
-//! principles, and the command. `cargo bench -p pannier-benches -- --test` runs every one once.
+//! principles, and the command. `cargo test` runs every one once.
 
 use orset::cart::{CartEffect, Content};
 use orset::{Cart, Dot, OpId, OpIdSession, Origin, Product};
