@@ -6,6 +6,7 @@
 //! setting, flag or variable reaches any of them.
 
 use pannier_replica::protocol;
+use std::fmt::{Display, Formatter};
 
 /// Which bug is planted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,22 +14,8 @@ pub enum Canary {
     /// None: the code that ships.
     #[default]
     None,
-    /// A remove also ends entries that it has not seen.
-    RemoveEndsUnseen,
-    /// Writes are acknowledged before they are synced.
-    AckBeforeSync,
-    /// Deltas are pushed, and the vector told, before they are synced.
-    GossipBeforeSync,
-    /// Reads are answered from rounds that are not synced.
-    ReadBeforeSync,
-    /// Deltas are applied in the order of their origin, but before their causes.
-    BufferSkipped,
-    /// The op id of a removed entry is forgotten.
-    OpIdForgotten,
-    /// The state sum does not cover decrements.
-    HashSkipsTakes,
-    /// Commands are answered whatever their session has seen.
-    SessionIgnored,
+    /// One of the protocol's: replicas are made with it.
+    Protocol(protocol::Canary),
     /// A token of another cluster is taken, and what a replica has never heard of counts as had.
     StrangeTokenTaken,
     /// A gateway that tries another replica sends neither home nor token along.
@@ -43,43 +30,36 @@ pub enum Canary {
     RegressedUntold,
 }
 
+/// Those of the shells.
+const OWN: [Canary; 6] = [
+    Canary::StrangeTokenTaken,
+    Canary::RetryForgetsSession,
+    Canary::BudgetIgnored,
+    Canary::FailureUntold,
+    Canary::ResentAnew,
+    Canary::RegressedUntold,
+];
+
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 14] = [
-        Self::RemoveEndsUnseen,
-        Self::AckBeforeSync,
-        Self::GossipBeforeSync,
-        Self::ReadBeforeSync,
-        Self::BufferSkipped,
-        Self::OpIdForgotten,
-        Self::HashSkipsTakes,
-        Self::SessionIgnored,
-        Self::StrangeTokenTaken,
-        Self::RetryForgetsSession,
-        Self::BudgetIgnored,
-        Self::FailureUntold,
-        Self::ResentAnew,
-        Self::RegressedUntold,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        protocol::Canary::ALL.into_iter().map(Self::Protocol).chain(OWN)
+    }
 
     /// The bug that replicas are made with.
     pub(crate) const fn of_protocol(self) -> protocol::Canary {
         match self {
-            Self::RemoveEndsUnseen => protocol::Canary::RemoveEndsUnseen,
-            Self::AckBeforeSync => protocol::Canary::AckBeforeSync,
-            Self::GossipBeforeSync => protocol::Canary::GossipBeforeSync,
-            Self::ReadBeforeSync => protocol::Canary::ReadBeforeSync,
-            Self::BufferSkipped => protocol::Canary::BufferSkipped,
-            Self::OpIdForgotten => protocol::Canary::OpIdForgotten,
-            Self::HashSkipsTakes => protocol::Canary::HashSkipsTakes,
-            Self::SessionIgnored => protocol::Canary::SessionIgnored,
-            Self::None
-            | Self::StrangeTokenTaken
-            | Self::RetryForgetsSession
-            | Self::BudgetIgnored
-            | Self::FailureUntold
-            | Self::ResentAnew
-            | Self::RegressedUntold => protocol::Canary::None,
+            Self::Protocol(canary) => canary,
+            _ => protocol::Canary::None,
+        }
+    }
+}
+
+impl Display for Canary {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Protocol(canary) => write!(f, "{canary:?}"),
+            own => write!(f, "{own:?}"),
         }
     }
 }

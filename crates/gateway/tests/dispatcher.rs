@@ -37,11 +37,19 @@ fn call(key: &[u8], home: Option<usize>, replayable: bool) -> Call {
 
 /// Plays the outcomes until something is delivered: the replicas tried, and what is delivered last.
 fn play(dispatcher: &mut Dispatcher, mut call: Call, outcomes: &[Outcome]) -> (Vec<usize>, Step) {
+    played(dispatcher, &mut call, outcomes)
+}
+
+fn played(
+    dispatcher: &mut Dispatcher,
+    call: &mut Call,
+    outcomes: &[Outcome],
+) -> (Vec<usize>, Step) {
     let mut tried = Vec::new();
-    let mut next = dispatcher.begin(0, &mut call).unwrap();
+    let mut next = dispatcher.begin(0, call).unwrap();
     for outcome in outcomes {
         tried.push(next.replica);
-        match dispatcher.after(0, &mut call, next, *outcome) {
+        match dispatcher.after(0, call, next, *outcome) {
             Step::Try(another) => next = another,
             step => return (tried, step),
         }
@@ -76,6 +84,30 @@ fn where_a_call_goes_and_what_its_client_gets() {
         assert_eq!(tried.len(), tries, "{outcomes:?}");
         let want = if earlier { Step::DeliverBehind } else { Step::Deliver };
         assert_eq!(step, want, "{outcomes:?}");
+    }
+}
+
+/// A replica that did nothing says so of itself; the client takes it of its call.
+#[test]
+fn the_last_word_is_not_told_where_an_earlier_try_may_have_done_it() {
+    use Outcome::*;
+    let table: [(&[Outcome], bool, Reason); 8] = [
+        (&[Answered], true, Reason::ReplicaLost),
+        (&[Reset, TimedOut, Answered], true, Reason::ReplicaLost),
+        (&[Reset, Behind, Behind], true, Reason::ReplicaLost),
+        (&[Leaving, Leaving, Leaving], true, Reason::Draining),
+        (&[Leaving, Leaving, Unavailable], true, Reason::ReplicaLost),
+        (&[Reset, Leaving, Leaving], false, Reason::ReplicaLost),
+        (&[Unavailable, Leaving, Unavailable], false, Reason::ReplicaLost),
+        (&[Leaving, Leaving, TimedOut], false, Reason::Deadline),
+    ];
+    for (outcomes, may_tell, else_told) in table {
+        let mut dispatcher = cluster(DispatchSettings::default(), &[0, 1, 2]);
+        let mut call = call(b"ada", Some(2), true);
+        played(&mut dispatcher, &mut call, outcomes);
+        let last = *outcomes.last().unwrap();
+        assert_eq!(call.may_tell(last), may_tell, "{outcomes:?}");
+        assert_eq!(call.failure(last).reason, else_told, "{outcomes:?}");
     }
 }
 

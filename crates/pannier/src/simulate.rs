@@ -159,11 +159,11 @@ pub fn run(form: Form, verb: &SimVerb) -> Result<bool, Fail> {
         }
         SimVerb::Canaries { within } => {
             let mut canaries = Vec::new();
-            for canary in Canary::ALL {
-                progress(&format!("{canary:?}"));
+            for canary in Canary::all() {
+                progress(&canary.to_string());
                 let found = find(canary, *within);
                 canaries.push(Bird {
-                    canary: format!("{canary:?}"),
+                    canary: canary.to_string(),
                     seed: found.as_ref().map(|outcome| outcome.seed),
                     checker: found.and_then(|outcome| Some(outcome.violation?.checker)),
                 });

@@ -6,9 +6,11 @@
 
 mod faults;
 mod last;
+mod library;
 mod service;
 mod shop;
 mod shopper;
+mod stranger;
 
 pub use service::Service;
 pub use shop::Shop;

@@ -13,12 +13,11 @@ use crate::coverage::Mark;
 use crate::front::Door;
 use crate::history::{Asked, Call, Outcome, Strange, Via};
 use crate::scenario::{Act, Doing};
-use crate::world::{Answer, Arrival, CLUSTER, What, World, says_nothing_changed};
+use crate::world::{Answer, Arrival, What, World, says_nothing_changed};
 use bytes::Bytes;
+use orset::Request;
 use orset::cart::Seen;
-use orset::{Dot, ObjectKey, Origin, Request, VersionVector};
 use pannier_proto::errors::{Failure, NextMove, Reason};
-use pannier_proto::{Token, fingerprint};
 use pannier_replica::protocol::{NO_LANE, Reply, Value};
 
 /// Times a request is sent before its client gives up.
@@ -79,7 +78,7 @@ impl World<'_> {
         }
     }
 
-    fn make_call(
+    pub(super) fn make_call(
         &mut self,
         session: usize,
         asked: Asked,
@@ -124,41 +123,6 @@ impl World<'_> {
             }
             _ => None,
         }
-    }
-
-    /// A token that must be refused, or be no reason to be served.
-    pub(super) fn strange_call(&mut self, session: usize, key: u64, object: ObjectKey) {
-        let seed = self.scenario.options.seed;
-        let mut dice = Dice::keyed(seed, Purpose::Shopper, key, 5 << 32);
-        let place = &self.shop.sessions[session];
-        let door = match place.home {
-            Home::Single(door) => door,
-            Home::Service { .. } => dice.pick(&self.shop.doors),
-        };
-        let stranger = Origin::from_bytes([0xee; 16]);
-        let vector: VersionVector =
-            [Dot::new(stranger, 1 + dice.below(1 << 30))].into_iter().collect();
-        let cluster = fingerprint(CLUSTER);
-        let forged = Token { cluster, vector, ..Token::default() };
-        let strange = dice.pick(&[Strange::Bent, Strange::Foreign, Strange::Forged]);
-        let token = match strange {
-            Strange::Forged => forged.encode(),
-            Strange::Foreign => Token { cluster: fingerprint("ship"), ..forged }.encode(),
-            Strange::Bent => {
-                let mut bytes = forged.encode();
-                let bit = dice.index(bytes.len() * 8);
-                bytes[bit / 8] ^= 1 << (bit % 8);
-                bytes
-            }
-        };
-        self.make_call(
-            session,
-            Asked::Read(object),
-            door,
-            token.into(),
-            (key, 5 << 32),
-            Some(strange),
-        );
     }
 
     /// A call reaches its door.
@@ -241,31 +205,6 @@ impl World<'_> {
                 self.breach("sessions", vec![format!("s{session} ")], "an answer to something else")
             }
         }
-    }
-
-    /// What must not be taken was not.
-    fn strange_answered(&mut self, strange: Strange, session: usize, answer: &Answer) -> Verdict {
-        let reason = answer.said.as_ref().err().map(|failure| failure.reason);
-        let expected = match strange {
-            Strange::Bent => Reason::TokenMalformed,
-            Strange::Foreign => Reason::TokenForeign,
-            Strange::Forged => Reason::Behind,
-        };
-        if reason == Some(expected) {
-            self.coverage.hit(Mark::StrangeRefused);
-            return Ok(());
-        }
-        // What never came so far, or was given no time, says nothing of the token.
-        if strange == Strange::Forged && reason.is_some() {
-            return Ok(());
-        }
-        let silent = [Reason::Draining, Reason::ReplicaLost, Reason::NoReplica, Reason::Overloaded];
-        if reason.is_some_and(|reason| silent.contains(&reason)) {
-            return Ok(());
-        }
-        let said = reason.map_or("an answer", Reason::as_str);
-        let what = format!("a token that is {strange:?} brings {said}, not {expected}");
-        self.breach("tokens", vec![format!("s{session} ")], what)
     }
 
     /// A call failed: what next is read from the table of reasons.

@@ -39,7 +39,7 @@ use pannier_replica::protocol::{Event, Message, ProtocolSettings};
 use pannier_replica::store::memory::InDoubt;
 pub(crate) use passing::says_nothing_changed;
 use queue::Queue;
-pub(crate) use streams::Delivered;
+pub(crate) use streams::{Delivered, StreamName};
 use streams::{Stream, StreamEvent};
 
 /// What is due.

@@ -6,11 +6,11 @@
 
 use super::World;
 use super::gateway::{Picked, Trying};
-use super::passing::{GRACE_US, metadata_of};
+use super::passing::metadata_of;
 use super::streams::{StreamEvent, unavailable};
 use crate::checkers::Verdict;
 use crate::history::LaneAt;
-use pannier_gateway::decide::{self, Outcome, Session, Step, Try};
+use pannier_gateway::decide::{self, Outcome, Session, Step, Try, deadline};
 use pannier_proto::errors::{Failure, Reason};
 
 impl World<'_> {
@@ -73,7 +73,7 @@ impl World<'_> {
             match dispatcher.after(now_us, &mut plan, tried, outcome) {
                 Step::Try(next) => tried = next,
                 Step::Deliver | Step::DeliverBehind => {
-                    let failure = outcome.failure(plan.unanswered());
+                    let failure = plan.failure(outcome);
                     self.end_stream(id, Some(failure.into()));
                     return Ok(());
                 }
@@ -90,7 +90,7 @@ impl World<'_> {
         who: Trying,
     ) {
         let limit_us = self.now_us + self.scenario.options.front.gates.open_us;
-        let until_us = limit_us.min(self.now_us + tried.give_us + GRACE_US);
+        let until_us = limit_us.min(self.now_us + tried.give_us + deadline::GRACE_US);
         let Some(epoch) = self.lane(lane).map(|it| {
             it.carried += 1;
             it.epoch
@@ -147,7 +147,7 @@ impl World<'_> {
         self.leave_lane(lane, epoch);
         let failure = match outcome {
             Outcome::Leaving => Failure::new(Reason::Draining, "the server is shutting down"),
-            outcome => outcome.failure(plan.unanswered()),
+            outcome => plan.failure(outcome),
         };
         self.end_stream(id, Some(failure.into()));
     }

@@ -5,8 +5,8 @@
 //!                            \-> NO_REPLICA        \-> time is up ---------^
 //! ```
 //!
-//! The layer keeps the request and chooses what the client is told when several tries said several
-//! things; that choice is repeated here (`chosen`), all others are asked of the dispatcher.
+//! The layer keeps the request, and a BEHIND that may be what is told in the end; so it is here.
+//! What is tried, and what may be told, the gateway's own decisions say.
 
 use super::edge::{self, Answer, Arrival};
 use super::gateway::{Picked, Trying};
@@ -17,14 +17,11 @@ use crate::coverage::Mark;
 use crate::history::{LaneAt, TryAt, Via};
 use bytes::Bytes;
 use orset::Member;
-use pannier_gateway::decide::{self, Outcome, Session, Standing, Step, Try};
+use pannier_gateway::decide::{self, Outcome, Session, Standing, Step, Try, deadline};
 use pannier_proto::errors::{Failure, Reason, StateChange};
 use pannier_proto::metadata;
 use tonic::metadata::MetadataMap;
 use tonic::metadata::MetadataValue;
-
-/// A replica that gives up in the time it was told needs this long to say so; as the layer has it.
-pub(super) const GRACE_US: u64 = 20_000;
 
 /// One call, as the gateway keeps it.
 pub struct Passing {
@@ -161,7 +158,7 @@ impl World<'_> {
         let (to, give_us) = (tried.replica, tried.give_us);
         let Some(passing) = self.gateways[at].calls.get_mut(&number) else { return Ok(()) };
         passing.tried = Some((tried, this));
-        let until_us = self.now_us.saturating_add(give_us).saturating_add(GRACE_US);
+        let until_us = self.now_us.saturating_add(give_us).saturating_add(deadline::GRACE_US);
         let until_us = until_us.min(passing.limit_us);
         self.queue.put(until_us, What::TryOver(this));
         let place = self.gateways[at].list[to];
@@ -305,7 +302,7 @@ impl World<'_> {
 
     fn end_call(&mut self, at: usize, number: u64, answer: Answer) -> Verdict {
         if let Some(passing) = self.gateways[at].calls.remove(&number)
-            && self.now_us > passing.limit_us + GRACE_US
+            && self.now_us > passing.limit_us + deadline::GRACE_US
         {
             let what = format!("g{at} answers call {number} after its time");
             return self.breach("liveness", vec![format!("g{at} ")], what);
@@ -330,32 +327,17 @@ impl World<'_> {
     pub(super) fn unanswered_call(&self) -> Option<String> {
         self.gateways.iter().enumerate().find_map(|(at, gateway)| {
             let (number, passing) = gateway.calls.iter().next()?;
-            let over = self.now_us > passing.limit_us + 2 * GRACE_US;
+            let over = self.now_us > passing.limit_us + 2 * deadline::GRACE_US;
             over.then(|| format!("g{at} has not answered call {number}"))
         })
     }
 }
 
-/// What the client is told: the layer's choice between what the tries brought.
+/// What the client is told.
 fn chosen(passing: &mut Passing, step: &Step, outcome: Outcome, answer: Option<Answer>) -> Answer {
-    let plan = &passing.plan;
-    let made = || {
-        let failure = outcome.failure(plan.unanswered()).with("tries", plan.tries());
-        Answer::refused(failure)
-    };
-    if *step == Step::DeliverBehind
-        && let Some(behind) = passing.behind.take()
-    {
-        return behind;
-    }
-    // "Nothing changed" of the last replica is no word about those before it.
-    let earlier = plan.unanswered() - u32::from(outcome.is_unanswered());
-    let said = matches!(outcome, Outcome::Answered | Outcome::Behind);
-    let own = earlier == 0 && outcome != Outcome::TimedOut;
-    match answer {
-        Some(answer) if said || own => answer,
-        _ => made(),
-    }
+    let behind = passing.behind.take_if(|_| *step == Step::DeliverBehind);
+    let own = answer.filter(|_| passing.plan.may_tell(outcome));
+    behind.or(own).unwrap_or_else(|| Answer::refused(passing.plan.failure(outcome)))
 }
 
 fn step_name(step: &Step) -> &'static str {

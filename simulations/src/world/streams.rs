@@ -55,6 +55,23 @@ pub struct Stream {
     far_broken: bool,
 }
 
+/// A stream as its library knows it.
+#[derive(Clone, Copy)]
+pub struct StreamName {
+    /// The process.
+    pub service: usize,
+    /// The core's place for it.
+    pub place: usize,
+    /// Which of that place's streams.
+    pub epoch: u64,
+}
+
+impl Stream {
+    fn name(&self) -> StreamName {
+        StreamName { service: self.service, place: self.place, epoch: self.epoch }
+    }
+}
+
 /// What happens to a stream.
 pub enum StreamEvent {
     /// It is asked for, at the door.
@@ -198,25 +215,23 @@ impl World<'_> {
             }
             StreamEvent::Opened => {
                 let stream = &self.streams[id];
-                let (service, place, epoch) = (stream.service, stream.place, stream.epoch);
                 if stream.heard {
-                    return self.stream_opened(service, place, epoch);
+                    return self.stream_opened(stream.name());
                 }
             }
             StreamEvent::Commands(commands) => return self.commands_arrive(id, commands),
             StreamEvent::Answered(delivered) => {
                 let stream = &self.streams[id];
-                let (service, place, epoch) = (stream.service, stream.place, stream.epoch);
                 if stream.heard {
-                    return self.stream_answered(service, place, epoch, *delivered);
+                    return self.stream_answered(stream.name(), *delivered);
                 }
             }
             StreamEvent::Ended(why) => {
                 let stream = &self.streams[id];
-                let (service, place, epoch) = (stream.service, stream.place, stream.epoch);
                 if stream.heard {
+                    let name = stream.name();
                     self.close_stream(id);
-                    return self.stream_lost(service, place, epoch, why);
+                    return self.stream_lost(name, why);
                 }
             }
         }

@@ -5,6 +5,9 @@
 //! somebody else could still be tried, what that other one will need. A replica that waits for its
 //! session's causes until the client's own deadline would leave no time to ask anyone else.
 
+/// A replica that gives up in the time it was told needs this long to say so.
+pub const GRACE_US: u64 = 20_000;
+
 /// Digits that a timeout may have.
 const DIGITS_MAX: usize = 8;
 

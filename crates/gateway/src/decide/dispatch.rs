@@ -78,6 +78,22 @@ impl Call {
     pub fn unanswered(&self) -> u32 {
         self.unanswered
     }
+
+    /// Whether the client may have the words of the last try, which ended so. "Nothing changed" of
+    /// the last replica is no word about those before it, and the time was ours to give.
+    pub fn may_tell(&self, outcome: Outcome) -> bool {
+        let earlier = self.unanswered.saturating_sub(u32::from(outcome.is_unanswered()));
+        match outcome {
+            Outcome::Answered | Outcome::Behind => true,
+            Outcome::TimedOut => false,
+            _ => earlier == 0,
+        }
+    }
+
+    /// What the client is told where it may not have them, or there are none.
+    pub fn failure(&self, outcome: Outcome) -> Failure {
+        outcome.failure(self.unanswered).with("tries", self.tries)
+    }
 }
 
 /// Send it there.

@@ -35,9 +35,6 @@ const TRIES: HeaderName = HeaderName::from_static("pannier-tries");
 /// How many of them may have done what was asked without an answer, when any.
 const UNANSWERED: HeaderName = HeaderName::from_static("pannier-unanswered");
 
-/// A replica that gives up in the time it was told needs this long to say so.
-const GRACE_US: u64 = 20_000;
-
 /// Innermost: see the top of this file.
 #[derive(Clone, Debug)]
 pub struct Dispatch<A> {
@@ -140,7 +137,7 @@ impl<A> Dispatch<A> {
         loop {
             let replica = step.replica;
             let now_us = shared.clock.now_us();
-            let until_us = now_us.saturating_add(step.give_us).saturating_add(GRACE_US);
+            let until_us = now_us.saturating_add(step.give_us).saturating_add(deadline::GRACE_US);
             let told_us = match shape {
                 Shape::Unary => Some(step.give_us),
                 Shape::Watch | Shape::Stream => timed.then(|| deadline_us.saturating_sub(now_us)),
@@ -173,20 +170,16 @@ impl<A> Dispatch<A> {
                 }
                 Step::DeliverBehind if behind.is_some() => {
                     shared.metrics.behind.add(1);
-                    return behind.ok_or_else(|| Outcome::Behind.failure(plan.unanswered()));
+                    return behind.ok_or_else(|| plan.failure(Outcome::Behind));
                 }
                 Step::Deliver | Step::DeliverBehind => {
                     shared.metrics.behind.add(u64::from(outcome == Outcome::Behind));
-                    // "Nothing changed" of the last replica is no word about those before it.
-                    let earlier = plan.unanswered() - u32::from(outcome.is_unanswered());
-                    let said = matches!(outcome, Outcome::Answered | Outcome::Behind);
-                    let own = earlier == 0 && outcome != Outcome::TimedOut;
                     return match response {
-                        Some(mut response) if said || own => {
+                        Some(mut response) if plan.may_tell(outcome) => {
                             source.tied().into_iter().for_each(|it| response.body_mut().tie(it));
                             Ok(response)
                         }
-                        _ => Err(outcome.failure(plan.unanswered()).with("tries", plan.tries())),
+                        _ => Err(plan.failure(outcome)),
                     };
                 }
             }

@@ -69,7 +69,6 @@ async fn a_session_moves_between_linked_servers_and_admin_sees_them_agree() {
             if hashes.len() == 1 && hashes.iter().all(|(covers, _)| *covers) {
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     })
     .await;
