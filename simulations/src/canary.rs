@@ -7,6 +7,7 @@
 
 use pannier_replica::protocol;
 use std::fmt::{Display, Formatter};
+use std::str::FromStr;
 
 /// Which bug is planted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,16 +29,25 @@ pub enum Canary {
     ResentAnew,
     /// An application is not told that its session has given up what it had read.
     RegressedUntold,
+    /// A sync that returns counts for appends that were issued after it had begun.
+    SyncCoversLater,
+    /// A replica starts again under the origin of its first start.
+    OriginReused,
+    /// States are joined without asking what the other side has seen and ended.
+    JoinResurrects,
 }
 
 /// Those of the shells.
-const OWN: [Canary; 6] = [
+const OWN: [Canary; 9] = [
     Canary::StrangeTokenTaken,
     Canary::RetryForgetsSession,
     Canary::BudgetIgnored,
     Canary::FailureUntold,
     Canary::ResentAnew,
     Canary::RegressedUntold,
+    Canary::SyncCoversLater,
+    Canary::OriginReused,
+    Canary::JoinResurrects,
 ];
 
 impl Canary {
@@ -61,5 +71,16 @@ impl Display for Canary {
             Self::Protocol(canary) => write!(f, "{canary:?}"),
             own => write!(f, "{own:?}"),
         }
+    }
+}
+
+impl FromStr for Canary {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::all().find(|canary| canary.to_string() == name).ok_or_else(|| {
+            let names: Vec<String> = Self::all().map(|canary| canary.to_string()).collect();
+            format!("no canary {name}; there are {}", names.join(", "))
+        })
     }
 }

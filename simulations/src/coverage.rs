@@ -44,7 +44,15 @@ marks! {
     CrashLostRounds = "crash lost unsynced rounds",
     CrashKeptUnsynced = "crash kept rounds whose sync had not returned",
     CrashLostStateWrite = "crash lost a checkpoint that was written",
-    SyncFailed = "sync failed and the store was shut",
+    DiskFailed = "call of a disk failed and the store was shut",
+    DiskFull = "disk without room shut the store",
+    RotFound = "decayed row found, and not shown",
+    Paused = "process stood still",
+    Starved = "process was starved",
+    Flapped = "link cut again and again",
+    MalformedRefused = "request out of bounds refused",
+    LogsCompared = "logs compared record by record with what was committed",
+    Joined = "states of several cuts joined, and the same as replayed",
     CheckpointWritten = "checkpoint written",
     CheckpointReplayed = "restart from a checkpoint with log above it",
     RoundsInFlight = "two or more rounds in flight",
@@ -96,20 +104,105 @@ marks! {
     WatcherTold = "watcher told of a change",
 }
 
-impl Mark {
-    /// Two hundred mixed seeds need not meet these.
-    pub const RARE: &'static [Self] =
-        &[Self::DecrementElsewhere, Self::Regressed, Self::ReadMidRound, Self::BudgetSpent];
+/// Runs of one profile from which on it must have met what it is made for.
+const CLAIMED_FROM: u64 = 25;
 
-    /// What a sweep of so many seeds must have met, or it has failed whatever was green: two
-    /// thousand mixed ones everything. A profile alone meets what it is made for, and claims none.
+impl Mark {
+    /// Hundreds of mixed seeds need not meet these.
+    const RARE: &'static [Self] = &[
+        Self::DecrementElsewhere,
+        Self::Regressed,
+        Self::ReadMidRound,
+        Self::BudgetSpent,
+        Self::BehindEverywhere,
+        Self::LaneFull,
+    ];
+
+    /// What a sweep of so many seeds must have met in all, or it has failed whatever was green: a
+    /// thousand mixed ones everything that is not rare, two thousand everything.
     pub fn claims(profile: Profile, seeds: u64) -> Vec<Self> {
         let of = |mark: &Self| match (profile, seeds) {
             (Profile::Mixed, 2_000..) => true,
-            (Profile::Mixed, 200..) => !Self::RARE.contains(mark),
+            (Profile::Mixed, 400..) => !Self::RARE.contains(mark),
             _ => false,
         };
         Self::ALL.iter().copied().filter(of).collect()
+    }
+
+    /// What so many runs of one kind must have met: that which the kind is made for.
+    pub const fn claims_of(profile: Profile, runs: u64) -> &'static [Self] {
+        if runs < CLAIMED_FROM {
+            return &[];
+        }
+        match profile {
+            Profile::Mixed => &[],
+            Profile::Calm => &[
+                Self::RoundOfMany,
+                Self::RoundsInFlight,
+                Self::ReadParked,
+                Self::CheckpointWritten,
+                Self::TotalsCompared,
+                Self::LogsCompared,
+                Self::Joined,
+                Self::SessionMoved,
+                Self::CallPassed,
+                Self::SeveralOpen,
+                Self::WatcherTold,
+                Self::LateRetry,
+                Self::ConcurrentSets,
+                Self::BlindRemove,
+            ],
+            Profile::Loss => &[Self::MessageLost, Self::PullServed, Self::DeltaBuffered],
+            Profile::Doubling => &[Self::MessageDoubled],
+            Profile::Delay => &[Self::MessageOvertaken, Self::DelaySpike, Self::DeltaBuffered],
+            Profile::Damage => &[Self::MessageDamaged, Self::PullServed],
+            Profile::Partitions => &[
+                Self::MessageCut,
+                Self::PartitionHealed,
+                Self::OneWayCut,
+                Self::Flapped,
+                Self::PushPaused,
+                Self::Behind,
+            ],
+            Profile::Slow => &[Self::Paused, Self::Starved, Self::TimeOut, Self::TriedElsewhere],
+            Profile::Crashes => &[
+                Self::Crash,
+                Self::CrashLostRounds,
+                Self::CrashKeptUnsynced,
+                Self::CrashLostStateWrite,
+                Self::CheckpointReplayed,
+                Self::HomeLost,
+                Self::RetryTwiceCommitted,
+            ],
+            Profile::Disks => &[Self::DiskFailed, Self::StorageToldFailed, Self::CrashLostRounds],
+            Profile::Full => &[Self::DiskFull, Self::StorageToldFailed],
+            Profile::Rot => &[Self::RotFound, Self::MemberDead],
+            Profile::Clocks => &[Self::ClockJumped, Self::ClockSkewAlarm, Self::FromTheFuture],
+            Profile::Dead => &[Self::MemberDead, Self::HomeLost],
+            Profile::Clients => {
+                &[Self::TimeOut, Self::RetryKnown, Self::LateRetry, Self::SentAgain]
+            }
+            Profile::Broken => &[Self::OpIdReused, Self::StrangeRefused, Self::MalformedRefused],
+            Profile::Gateways => &[
+                Self::TriedElsewhere,
+                Self::BreakerOpen,
+                Self::BreakerTried,
+                Self::ProbeMissed,
+                Self::GatewayLost,
+                Self::ReplicaDrained,
+                Self::ListsDiffer,
+            ],
+            Profile::Swarm => &[
+                Self::Crash,
+                Self::MessageCut,
+                Self::MessageLost,
+                Self::MessageDoubled,
+                Self::DeltaDropped,
+                Self::HeldForCheckpoint,
+                Self::Overloaded,
+                Self::RetryAfterRemoval,
+            ],
+        }
     }
 }
 

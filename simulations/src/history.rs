@@ -12,7 +12,7 @@ use bytes::Bytes;
 use orset::cart::Seen;
 use orset::{Dot, ObjectKey, OpId, OpIdSet, Request, VersionVector};
 use pannier_replica::protocol::Lane;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How an intent stands.
@@ -155,6 +155,8 @@ pub struct History {
     pub attempts: Vec<Attempt>,
     /// In order of sending.
     pub calls: Vec<Call>,
+    /// Op ids of requests that are out of bounds.
+    pub malformed: BTreeSet<OpId>,
     by_op: BTreeMap<OpId, Vec<usize>>,
 }
 

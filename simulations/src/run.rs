@@ -6,6 +6,9 @@ use crate::coverage::Coverage;
 use crate::profile::Profile;
 use crate::scenario::Scenario;
 use crate::world::World;
+use orset::ObjectKey;
+use pannier_replica::protocol::Value;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Lines of a story at most.
@@ -16,6 +19,8 @@ const STORY: usize = 24;
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
+    /// The kind of run it meant.
+    pub profile: Profile,
     /// The hash of every event and effect.
     pub trace_hash: u128,
     /// Events played.
@@ -41,7 +46,7 @@ pub struct Violation {
     pub what: String,
     /// The last events that concern it.
     pub story: Vec<String>,
-    /// The options, in full.
+    /// The options, where they differ from the plain world.
     pub options: String,
     /// What to paste.
     pub again: String,
@@ -54,21 +59,53 @@ pub fn run(seed: u64, canary: Canary, profile: Profile) -> Outcome {
 
 /// Plays a scenario. When it fails it is played again, to be told.
 pub fn play(scenario: &Scenario, canary: Canary) -> Outcome {
-    let (mut outcome, breach, _) = once(scenario, canary, false);
+    let Played { mut outcome, breach, .. } = once(scenario, canary, false);
     if let Some(breach) = breach {
-        let (again, _, story) = once(scenario, canary, true);
+        let Played { outcome: again, story, .. } = once(scenario, canary, true);
         outcome.violation = Some(Box::new(tell(scenario, &outcome, &again, breach, &story)));
     }
     outcome
 }
 
-fn once(
-    scenario: &Scenario,
-    canary: Canary,
-    told: bool,
-) -> (Outcome, Option<(Breach, u64)>, Vec<String>) {
+/// Plays a scenario, and says what everybody shows at the end, if all went well.
+pub(crate) fn perform(scenario: &Scenario, canary: Canary) -> (Outcome, Vec<(ObjectKey, Value)>) {
+    let played = once(scenario, canary, false);
+    match played.breach {
+        Some(_) => (play(scenario, canary), Vec::new()),
+        None => (played.outcome, played.ending),
+    }
+}
+
+/// That a scenario fails, without its story.
+pub(crate) struct Failure {
+    /// Which checker found it.
+    pub checker: &'static str,
+    /// When.
+    pub time_us: u64,
+    /// The messages whose fate was not plain.
+    pub odd: BTreeSet<(usize, u64)>,
+}
+
+/// Plays a scenario once: how it fails, if it does.
+pub(crate) fn judge(scenario: &Scenario, canary: Canary) -> Option<Failure> {
+    let Played { breach, odd, .. } = once(scenario, canary, false);
+    let (breach, time_us) = breach?;
+    Some(Failure { checker: breach.checker, time_us, odd })
+}
+
+/// What came of playing once.
+struct Played {
+    outcome: Outcome,
+    breach: Option<(Breach, u64)>,
+    story: Vec<String>,
+    odd: BTreeSet<(usize, u64)>,
+    ending: Vec<(ObjectKey, Value)>,
+}
+
+fn once(scenario: &Scenario, canary: Canary, told: bool) -> Played {
     let mut outcome = Outcome {
         seed: scenario.options.seed,
+        profile: scenario.options.profile,
         trace_hash: 0,
         events: 0,
         simulated_us: 0,
@@ -77,14 +114,19 @@ fn once(
     };
     let mut world = match World::new(scenario, canary, told) {
         Ok(world) => world,
-        Err(breach) => return (outcome, Some((breach, 0)), Vec::new()),
+        Err(breach) => {
+            let (breach, story, odd) = (Some((breach, 0)), Vec::new(), BTreeSet::new());
+            return Played { outcome, breach, story, odd, ending: Vec::new() };
+        }
     };
     let breach = world.play().err().map(|breach| (breach, world.now_us));
     outcome.trace_hash = world.trace.digest();
     outcome.events = world.steps;
     outcome.simulated_us = world.now_us;
     outcome.coverage = world.coverage;
-    (outcome, breach, world.trace.into_story())
+    let odd = std::mem::take(&mut world.network.odd);
+    let ending = std::mem::take(&mut world.ending);
+    Played { outcome, breach, story: world.trace.into_story(), odd, ending }
 }
 
 fn tell(
@@ -111,7 +153,11 @@ fn tell(
         what,
         story: lines[from..].to_vec(),
         options: scenario.options.to_string(),
-        again: format!("pannier sim run --from {seed} --seeds 1 --profile {profile}"),
+        again: if *scenario == Scenario::draw(seed, profile) {
+            format!("pannier sim run --from {seed} --seeds 1 --profile {profile}")
+        } else {
+            "pannier sim replay FILE, with this scenario in it".into()
+        },
     }
 }
 
@@ -123,7 +169,6 @@ impl fmt::Display for Violation {
         for line in &self.story {
             writeln!(f, "    {line}")?;
         }
-        writeln!(f, "  {}", self.options)?;
         write!(f, "  {}", self.again)
     }
 }

@@ -40,8 +40,10 @@ pub struct Summary {
     pub coverage: Coverage,
     /// Runs that failed, by seed.
     pub failures: Vec<Outcome>,
-    /// Claimed and not met.
-    pub missing: Vec<Mark>,
+    /// The same, kind by kind, with the number of runs.
+    pub kinds: BTreeMap<Profile, (u64, Coverage)>,
+    /// Claimed and not met: by the runs of one kind, or (`Mixed`) by all together.
+    pub missing: Vec<(Profile, Mark)>,
     /// The hash over all trace hashes, in order of seed.
     pub trace_hash: u128,
 }
@@ -53,43 +55,80 @@ impl Summary {
     }
 }
 
+/// Runs between two looks at how far a sweep is, on each thread.
+const CHUNK: u64 = 32;
+
 /// Runs a range of seeds.
 pub fn sweep(sweep: &Sweep) -> Summary {
-    let next = AtomicU64::new(sweep.seeds.start);
+    sweep_while(sweep, |_| true)
+}
+
+/// Runs a range of seeds, or the first part of it: now and then `go_on` hears what has come of it
+/// so far, and says whether to go on.
+pub fn sweep_while(sweep: &Sweep, mut go_on: impl FnMut(&Summary) -> bool) -> Summary {
+    let mut summary = Summary::default();
+    let mut from = sweep.seeds.start;
+    while from < sweep.seeds.end && (from == sweep.seeds.start || go_on(&summary)) {
+        let to = sweep.seeds.end.min(from.saturating_add(CHUNK * sweep.threads.max(1) as u64));
+        for outcome in chunk(sweep, from..to) {
+            summary.add(outcome);
+        }
+        from = to;
+    }
+    summary.look_for_missing(sweep);
+    summary
+}
+
+fn chunk(sweep: &Sweep, seeds: Range<u64>) -> impl Iterator<Item = Outcome> {
+    let next = AtomicU64::new(seeds.start);
     let outcomes = Mutex::new(BTreeMap::new());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            let outcome = run(seed, sweep.canary, sweep.profile);
+            let mut outcomes = outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            outcomes.insert(seed, outcome);
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..sweep.threads.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= sweep.seeds.end {
-                        return;
-                    }
-                    let outcome = run(seed, sweep.canary, sweep.profile);
-                    let mut outcomes =
-                        outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    outcomes.insert(seed, outcome);
-                }
-            });
+            scope.spawn(work);
         }
     });
     let outcomes = outcomes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut summary = Summary::default();
-    let mut hashes = Vec::with_capacity(outcomes.len() * 16);
-    for outcome in outcomes.into_values() {
-        summary.runs += 1;
-        summary.events += outcome.events;
-        summary.simulated_us += outcome.simulated_us;
-        summary.coverage.merge(&outcome.coverage);
+    outcomes.into_values()
+}
+
+impl Summary {
+    fn add(&mut self, outcome: Outcome) {
+        self.runs += 1;
+        self.events += outcome.events;
+        self.simulated_us += outcome.simulated_us;
+        self.coverage.merge(&outcome.coverage);
+        let kind = self.kinds.entry(outcome.profile).or_default();
+        kind.0 += 1;
+        kind.1.merge(&outcome.coverage);
+        let mut hashes = self.trace_hash.to_be_bytes().to_vec();
         hashes.extend_from_slice(&outcome.trace_hash.to_be_bytes());
+        self.trace_hash = xxhash_rust::xxh3::xxh3_128(&hashes);
         if outcome.violation.is_some() {
-            summary.failures.push(outcome);
+            self.failures.push(outcome);
         }
     }
-    summary.trace_hash = xxhash_rust::xxh3::xxh3_128(&hashes);
-    let unmet = |mark: &&Mark| summary.coverage.get(**mark) == 0;
-    summary.missing = sweep.claims.iter().filter(unmet).copied().collect();
-    summary
+
+    fn look_for_missing(&mut self, sweep: &Sweep) {
+        let unmet = |mark: &&Mark| self.coverage.get(**mark) == 0;
+        let all = sweep.claims.iter().filter(unmet).map(|mark| (Profile::Mixed, *mark));
+        let kinds = self.kinds.iter().filter(|_| sweep.canary == Canary::None);
+        let kinds = kinds.flat_map(|(profile, (runs, coverage))| {
+            let claims = Mark::claims_of(*profile, *runs).iter();
+            claims.filter(|mark| coverage.get(**mark) == 0).map(|mark| (*profile, *mark))
+        });
+        self.missing = all.chain(kinds).collect();
+    }
 }
 
 /// The first seed below `max_seeds` that finds a planted bug, and how.

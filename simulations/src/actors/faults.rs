@@ -2,9 +2,9 @@
 
 use crate::checkers::Verdict;
 use crate::coverage::Mark;
-use crate::scenario::{Act, Doing, REPLICAS_MAX};
+use crate::scenario::{Act, DiskCall, Doing, Links};
 use crate::world::{What, World};
-use pannier_replica::store::memory::{Fault, InDoubt};
+use pannier_replica::store::memory::{Fault, InDoubt, Rot};
 
 impl World<'_> {
     /// Does one act, whoever's it is.
@@ -21,19 +21,16 @@ impl World<'_> {
                 };
                 self.crash(replica, keep, pause_us)?;
             }
-            Doing::Cut { links, for_us } => {
-                let until_us = self.now_us + for_us;
-                self.network.cut(links, until_us);
-                let link = |from: usize, to: usize| links >> (from * REPLICAS_MAX + to) & 1;
-                let places = 0..REPLICAS_MAX;
-                if places.clone().any(|a| places.clone().any(|b| link(a, b) > link(b, a))) {
-                    self.coverage.hit(Mark::OneWayCut);
+            Doing::Cut { links, for_us } => self.cut(links, for_us),
+            Doing::Flap { links, off_us, on_us, for_us } => {
+                self.cut(links, off_us);
+                let next_us = off_us + on_us.max(1);
+                if let Some(left_us) = for_us.checked_sub(next_us).filter(|_| !self.healed) {
+                    self.coverage.hit(Mark::Flapped);
+                    let what = Doing::Flap { links, off_us, on_us, for_us: left_us };
+                    let at_us = self.now_us + next_us;
+                    self.queue.put(at_us, What::Act(Act { at_us, what, ..act }));
                 }
-                if until_us < self.scenario.options.duration_us {
-                    self.coverage.hit(Mark::PartitionHealed);
-                }
-                self.trace.numbers(&[11, links, until_us]);
-                self.trace.tell(self.now_us, || format!("cut {}", tell_links(links)));
             }
             Doing::Jump { replica, by_ms } => {
                 self.nodes[replica].off_ms += by_ms;
@@ -47,13 +44,73 @@ impl World<'_> {
             Doing::GatewayCrash { gateway, pause_us } => {
                 return self.crash_gateway(gateway % self.gateways.len(), pause_us);
             }
-            Doing::FailSync { replica } => {
+            Doing::FailDisk { replica, call } => {
                 if self.nodes[replica].up.is_some() {
-                    self.nodes[replica].disk.fail_next(Fault::LogSync);
+                    self.nodes[replica].disk.fail_next(match call {
+                        DiskCall::LogWrite => Fault::LogWrite,
+                        DiskCall::LogSync => Fault::LogSync,
+                        DiskCall::StateWrite => Fault::StateWrite,
+                        DiskCall::StateSync => Fault::StateSync,
+                    });
                 }
+            }
+            Doing::Full { replica, for_us } => {
+                let until_us = self.now_us + for_us;
+                let node = &mut self.nodes[replica];
+                node.full_until_us = node.full_until_us.max(until_us);
+                node.disk.set_full(true);
+                self.trace.tell(self.now_us, || format!("r{replica} has no room on its disk"));
+                self.queue.put(until_us, What::Room { place: replica });
+            }
+            Doing::Rot { replica, row, bit } => self.rot(replica, row, bit),
+            Doing::Pause { replica, for_us } => {
+                let node = &mut self.nodes[replica];
+                node.busy_until_us = node.busy_until_us.max(self.now_us + for_us);
+                self.coverage.hit(Mark::Paused);
+                self.trace.tell(self.now_us, || format!("r{replica} stands still"));
+            }
+            Doing::Drag { replica, by_us, for_us } => {
+                self.nodes[replica].starved = (self.now_us + for_us, by_us);
+                self.coverage.hit(Mark::Starved);
+                self.trace.tell(self.now_us, || format!("r{replica} is starved"));
             }
         }
         Ok(())
+    }
+
+    fn cut(&mut self, links: Links, for_us: u64) {
+        let until_us = self.now_us + for_us;
+        self.network.cut(links, until_us);
+        if links.iter().any(|(from, to)| !links.has(to, from)) {
+            self.coverage.hit(Mark::OneWayCut);
+        }
+        if until_us < self.scenario.options.duration_us {
+            self.coverage.hit(Mark::PartitionHealed);
+        }
+        self.trace.numbers(&[11, links.0, until_us]);
+        self.trace.tell(self.now_us, || format!("cut {}", tell_links(links)));
+    }
+
+    /// There is room on a disk again.
+    pub(crate) fn room(&mut self, place: usize) {
+        let node = &mut self.nodes[place];
+        if node.full_until_us <= self.now_us {
+            node.disk.set_full(false);
+        }
+    }
+
+    /// The first row at or after the one named that is on the disk decays.
+    fn rot(&mut self, place: usize, row: u64, bit: u64) {
+        let node = &mut self.nodes[place];
+        let Some(up) = &node.up else { return };
+        let rows = up.protocol.dump().unwrap_or_default();
+        let from = (row % (rows.len() as u64).max(1)) as usize;
+        let mut keys = rows.keys().skip(from).chain(rows.keys().take(from));
+        if keys.any(|key| node.disk.rot(key, bit as usize, Rot::Detected)) {
+            node.rotten = true;
+            self.checks.decayed(place);
+            self.trace.tell(self.now_us, || format!("a row of r{place} decays"));
+        }
     }
 
     /// The end of the first phase: what is broken is mended, who is down starts again.
@@ -62,6 +119,13 @@ impl World<'_> {
         self.trace.tell(self.now_us, || "faults end".into());
         for place in 0..self.nodes.len() {
             self.nodes[place].slow = (0, 0);
+            self.nodes[place].starved = (0, 0);
+            self.nodes[place].full_until_us = 0;
+            self.room(place);
+            if self.nodes[place].rotten {
+                // Nobody may have read the row. Its operator takes the replica out.
+                self.crash(place, InDoubt::EVERYTHING, None)?;
+            }
             let start = self.nodes[place].start;
             if self.nodes[place].up.is_none() && !self.nodes[place].dead {
                 self.queue.put(self.now_us, What::Restart { place, start });
@@ -71,10 +135,7 @@ impl World<'_> {
     }
 }
 
-fn tell_links(links: u64) -> String {
-    let all = 0..REPLICAS_MAX * REPLICAS_MAX;
-    let cut = all.filter(|link| links >> link & 1 == 1);
-    let names: Vec<String> =
-        cut.map(|link| format!("r{}>r{}", link / REPLICAS_MAX, link % REPLICAS_MAX)).collect();
+fn tell_links(links: Links) -> String {
+    let names: Vec<String> = links.iter().map(|(from, to)| format!("r{from}>r{to}")).collect();
     names.join(" ")
 }

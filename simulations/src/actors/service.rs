@@ -19,7 +19,7 @@ use crate::world::{What, World};
 use bytes::Bytes;
 use orset::cart::Seen;
 use orset::{OpIdSet, Request, VersionVector};
-use pannier_client::core::{Answered, Ask, Body, Class, Core, CoreSettings};
+use pannier_client::core::{Answered, Ask, Body, Class, Core};
 use pannier_client::error::Error;
 use pannier_proto::convert::{self, Asked as Wire, Page};
 use pannier_proto::errors::{Reason, StateChange};
@@ -73,9 +73,9 @@ impl World<'_> {
             };
             let first = dice.index(doors.len());
             doors.rotate_left(first);
-            let settings = CoreSettings { endpoints: doors.len(), ..library.core.clone() };
+            let settings = library.core(doors.len());
             let core = Core::new(settings, dice.roll(), self.now_us);
-            let streams = vec![None; library.core.streams];
+            let streams = vec![None; library.streams];
             self.services.push(Service {
                 core,
                 doors,
@@ -89,7 +89,7 @@ impl World<'_> {
         }
         for session in 0..self.shop.sessions.len() {
             if let Home::Service { mode, .. } = self.shop.sessions[session].home {
-                self.checks.lives_in_library(session, mode, &self.scenario.options);
+                self.checks.lives_in_library(session, mode, self.scenario);
             }
             self.resume(session, &Bytes::new())?;
         }

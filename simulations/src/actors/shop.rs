@@ -9,11 +9,13 @@ use crate::coverage::Mark;
 use crate::front::Door;
 use crate::history::{Asked, Intent, Outcome};
 use crate::names::EPOCH_MS;
-use crate::scenario::{Act, Doing, Options, Verb};
+use crate::scenario::{self, Act, Doing, Options, Verb};
 use crate::world::World;
 use bytes::Bytes;
 use orset::cart::{Content, Seen};
-use orset::{Kind, ObjectKey, OpIdSession, Product, Request};
+use orset::{
+    AMOUNT_MAX, ATTRIBUTES_MAX, Kind, ObjectKey, OpIdSession, Product, QUANTITY_MAX, Request,
+};
 use pannier_client::core::Mode;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -84,7 +86,7 @@ impl Shop {
     /// Opens.
     pub fn new(options: &Options, names: &mut crate::names::Names) -> Self {
         let mut dice = Dice::new(options.seed, Purpose::Shopper);
-        let front = &options.front;
+        let (front, gates) = (&options.front, options.front.gates.all.len());
         // As often by a gateway as straight to a replica, for each of the replicas.
         let gateways = (0..options.replicas).map(|at| Door::Gateway(at % front.gates.all.len()));
         let doors: Vec<Door> = gateways.chain((0..options.replicas).map(Door::Replica)).collect();
@@ -99,6 +101,15 @@ impl Shop {
                 Home::Service { service, number: 0, mode, open: 0, beat_due: false }
             } else {
                 Home::Single(door)
+            };
+            let home = match options.homes.get(at).copied().unwrap_or(scenario::Home::Drawn) {
+                scenario::Home::Drawn => home,
+                scenario::Home::Gateway(at) => Home::Single(Door::Gateway(at % gates.max(1))),
+                scenario::Home::Replica(at) => Home::Single(Door::Replica(at % options.replicas)),
+                scenario::Home::Service(at) => {
+                    let (service, mode) = (at % front.library.services.max(1), Mode::Causal);
+                    Home::Service { service, number: 0, mode, open: 0, beat_due: false }
+                }
             };
             let key = dice.chance(front.keyed).then(|| Bytes::from(format!("session-{at}")));
             Session {
@@ -160,6 +171,11 @@ impl Shop {
     }
 }
 
+/// Which of the ways to be out of bounds an act takes.
+const fn kind_of_nonsense(key: u64) -> u64 {
+    key % 8
+}
+
 impl World<'_> {
     /// What an act means for its session as it is now; `None` when it is done at once.
     pub(super) fn plan(&mut self, act: Act) -> Option<Asked> {
@@ -212,7 +228,15 @@ impl World<'_> {
                 self.strange_call(session, act.key, key);
                 return None;
             }
-            Verb::Reuse if matches!(place.home, Home::Service { .. }) => return None,
+            Verb::Reuse | Verb::Malformed if matches!(place.home, Home::Service { .. }) => {
+                return None;
+            }
+            Verb::Malformed => {
+                let (key, request) = self.out_of_bounds(kind_of_nonsense(act.key), key, product)?;
+                let op = self.shop.sessions[session].ids.next_id()?;
+                self.history.malformed.insert(op);
+                return Some(self.intend(session, act.key, op, key, request, None, true));
+            }
             Verb::Reuse => {
                 let old = *place.own.front()?;
                 let op = self.history.intents[old].op;
@@ -225,6 +249,30 @@ impl World<'_> {
         }
         let op = self.shop.sessions[session].ids.next_id()?;
         Some(self.intend(session, act.key, op, object, request, seen, false))
+    }
+
+    /// A request that no replica may take.
+    fn out_of_bounds(
+        &self,
+        nonsense: u64,
+        cart: ObjectKey,
+        product: Product,
+    ) -> Option<(ObjectKey, Request)> {
+        let [_, sets, counters] = &self.shop.objects;
+        let (set, counter) = (sets.first()?.clone(), counters.first()?.clone());
+        let add = |quantity, attributes: &[u8]| {
+            Request::Add(Content::added(product.clone(), quantity, attributes))
+        };
+        Some(match nonsense {
+            0 => (cart, add(0, &[])),
+            1 => (cart, add(QUANTITY_MAX + 1, &[])),
+            2 => (cart, add(1, &vec![0; ATTRIBUTES_MAX + 1])),
+            3 => (cart, Request::Decrement(product, 0)),
+            4 => (set, add(2, &[])),
+            5 => (counter, Request::Count(0)),
+            6 => (counter, Request::Count(AMOUNT_MAX + 1)),
+            _ => (counter, add(1, &[])),
+        })
     }
 
     /// By another door; of a service, into the next process, with nothing but its token.

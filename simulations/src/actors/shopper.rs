@@ -184,6 +184,10 @@ impl World<'_> {
                 intent.outcome = Outcome::Acknowledged(written.dot);
                 intent.ended.extend(written.ended.iter());
                 let op = intent.op;
+                if self.history.malformed.contains(&op) {
+                    let what = format!("{} is out of bounds, and was taken", self.names.op(op));
+                    return self.breach("bad input", vec![self.names.op(op)], what);
+                }
                 if let Request::Decrement(_, want) = &intent.request
                     && written.taken < u64::from(*want)
                 {
@@ -248,6 +252,7 @@ impl World<'_> {
         let mark = match failure.reason {
             Reason::FromTheFuture => Some(Mark::FromTheFuture),
             Reason::OpIdReused => Some(Mark::OpIdReused),
+            Reason::Bounds | Reason::WrongKind | Reason::TooLarge => Some(Mark::MalformedRefused),
             _ => None,
         };
         mark.into_iter().for_each(|mark| self.coverage.hit(mark));

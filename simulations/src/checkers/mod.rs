@@ -6,6 +6,9 @@
 //! | I1 equal vectors, equal bytes | `totals`: every (vector, total) ever synced or said; sums recomputed from rows; dumps compared at the end |
 //! | I2 no acknowledged write is lost | `promises`: every answer, status and delta rests on the sender's synced log; every acknowledged op id is everywhere at the end |
 //! | I4 an op id takes effect once | `rounds`: nobody commits an op id it has taken in; `reads`: counters and carts by the specification |
+//! | I8 after faults end, everything converges | `world/settle.rs`, which names the smallest stuck pair |
+//! | I10 bad input changes nothing | `finale`: what was refused is in no commit; `actors/shopper.rs`, `actors/stranger.rs`: it is refused |
+//! | replay equals join, logs agree | `cuts` |
 //! | I6 sessions never go backwards | `promises`: an answer's vector covers the session's; `reads`: its value is the state at that vector; `sessions`: what each client was really answered, beside all tokens |
 //! | I7 removed stays removed, unseen stays | `rounds`: a removal ends exactly what its client was shown; `reads` |
 //! | P3 causal order | `rounds`: each record follows everything it depends on |
@@ -17,6 +20,7 @@
 //! implementation. Both run, always.
 
 mod accounts;
+mod cuts;
 mod ledger;
 mod promises;
 mod reads;
@@ -26,6 +30,7 @@ mod shadow;
 mod spec;
 mod totals;
 
+use crate::canary::Canary;
 use crate::coverage::{Coverage, Mark};
 use crate::history::{Asked, History, Outcome};
 use crate::names::Names;
@@ -33,7 +38,7 @@ use crate::scenario::Options;
 use crate::world::Node;
 pub use accounts::Accounts;
 use ledger::Ledger;
-use orset::{Dot, Lattice, Origin, VersionVector};
+use orset::{Dot, Kind, Lattice, Origin, VersionVector};
 use pannier_replica::protocol::{Command, Effect, Event, Protocol, Reply};
 use pannier_replica::store::memory::MemoryStore;
 use pannier_replica::store::{LogExtent, Store};
@@ -139,6 +144,11 @@ impl Checks {
         self.shadows[place].sync(round);
     }
 
+    /// A row on a replica's disk has decayed.
+    pub fn decayed(&mut self, place: usize) {
+        self.totals.decayed.insert(place);
+    }
+
     /// The sums of a replica, from its rows.
     pub fn recompute(&self, place: usize, nodes: &[Node]) -> Verdict {
         match &nodes[place].up {
@@ -242,6 +252,7 @@ impl Checks {
         history: &History,
         names: &Names,
         coverage: &mut Coverage,
+        canary: Canary,
     ) -> Verdict {
         let mut all = VersionVector::new();
         let mut first = None;
@@ -258,6 +269,12 @@ impl Checks {
                     let what = format!("r{other} and r{place} have equal vectors, other rows");
                     return Err(Breach::new("convergence", Vec::new(), what));
                 }
+            }
+        }
+        for (place, node) in nodes.iter().enumerate() {
+            if let Some(up) = &node.up {
+                self.log_is_of_the_ledger(place, &up.store, names)?;
+                coverage.hit(Mark::LogsCompared);
             }
         }
         self.counts_are_of_intents(nodes, history, names)?;
@@ -289,6 +306,10 @@ impl Checks {
         }
         let view = spec::View { vector: &all, foreign: &[], own: None };
         let objects: BTreeSet<_> = history.intents.iter().map(|i| i.object.clone()).collect();
+        for object in objects.iter().filter(|object| object.kind() != Kind::Counter).take(3) {
+            self.replay_is_join(object, &all, names, canary)?;
+            coverage.hit(Mark::Joined);
+        }
         for object in &objects {
             let masked = spec::masked_lines(&self.ledger, object, &view);
             coverage.add(Mark::ConcurrentSets, masked);

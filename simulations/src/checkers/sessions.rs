@@ -21,7 +21,7 @@ use super::ledger::Ledger;
 use super::{Breach, Checks, Verdict};
 use crate::history::History;
 use crate::names::Names;
-use crate::scenario::Options;
+use crate::scenario::Scenario;
 use bytes::Bytes;
 use orset::{Dot, Lattice, OpId, VersionVector};
 use pannier_client::core::Mode;
@@ -149,9 +149,10 @@ impl Checks {
     }
 
     /// It lives in the library, in this mode.
-    pub fn lives_in_library(&mut self, session: usize, mode: Mode, options: &Options) {
-        let clocks = options.skew_ms > 0 || options.faults.jumps;
-        let few = options.front.library.core.kept_ops < 256;
+    pub fn lives_in_library(&mut self, session: usize, mode: Mode, scenario: &Scenario) {
+        let options = &scenario.options;
+        let clocks = options.skew_ms > 0 || scenario.clocks_jump();
+        let few = options.front.library.kept_ops < 256;
         self.sessions.0[session].lax = clocks || (few && mode == Mode::OwnWrites);
     }
 

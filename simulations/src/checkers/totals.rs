@@ -9,7 +9,7 @@ use orset::VersionVector;
 use pannier_replica::protocol::{Protocol, row_hash};
 use pannier_replica::store::StoreError;
 use pannier_replica::store::memory::MemoryStore;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -18,6 +18,8 @@ use xxhash_rust::xxh3::xxh3_128;
 pub struct Totals {
     seen: BTreeMap<u128, (u128, usize)>,
     scratch: Vec<u8>,
+    /// Replicas on whose disk a row has decayed: it cannot be added up.
+    pub decayed: BTreeSet<usize>,
 }
 
 impl Totals {
@@ -39,6 +41,7 @@ impl Totals {
             Ok(rows) => rows,
             // A store that was shut after a failed sync cannot be read; the crash follows.
             Err(StoreError::Poisoned(_)) => return Ok(()),
+            Err(StoreError::Corrupted(_)) if self.decayed.contains(&place) => return Ok(()),
             Err(error) => {
                 let what = format!("r{place}: {error}");
                 return Err(Breach::new("totals", vec![format!("r{place}")], what));

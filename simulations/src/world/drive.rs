@@ -1,12 +1,13 @@
-//! The driver of the world: feeds a replica, does its effects, starts and crashes it.
+//! The driver of the world: starts a replica, feeds it, does its effects. How it ends is in
+//! `ends.rs`.
 
 use super::{Up, What, World};
+use crate::canary::Canary;
 use crate::chance::{Dice, Purpose};
 use crate::checkers::Verdict;
 use crate::coverage::Mark;
 use pannier_replica::protocol::{Alarm, Effect, Event, Protocol, Start};
-use pannier_replica::store::memory::InDoubt;
-use pannier_replica::store::{StateBatch, Store};
+use pannier_replica::store::{StateBatch, Store, StoreError};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ impl World<'_> {
         let seed = options.seed;
         let start = self.nodes[place].start + 1;
         self.nodes[place].start = start;
-        let origin = self.names.origin(seed, place, start);
+        let reused = self.canary == Canary::OriginReused;
+        let origin = self.names.origin(seed, place, if reused { 1 } else { start });
         let (settings, planted) = (self.settings(), self.canary.of_protocol());
         let opened = self.nodes[place].disk.open().and_then(|store| {
             let store = Arc::new(store);
@@ -35,10 +37,7 @@ impl World<'_> {
         });
         let (store, extents, protocol) = match opened {
             Ok(opened) => opened,
-            Err(error) => {
-                let what = format!("r{place} cannot start: {error}");
-                return self.breach("recovery", vec![format!("r{place}")], what);
-            }
+            Err(error) => return self.cannot_start(place, &error),
         };
         self.trace.numbers(&[3, place as u64, self.now_us, start]);
         self.trace.tell(self.now_us, || {
@@ -74,68 +73,6 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The power goes; of what is in doubt the oldest `keep` survives.
-    pub(crate) fn crash(&mut self, place: usize, keep: InDoubt, pause_us: Option<u64>) -> Verdict {
-        if self.nodes[place].dead || self.nodes[place].up.is_none() {
-            return Ok(());
-        }
-        self.checks.recompute(place, &self.nodes)?;
-        self.note_stats(place);
-        let in_doubt = self.nodes[place].disk.in_doubt();
-        for (mark, met) in [
-            (Mark::Crash, true),
-            (Mark::CrashLostRounds, in_doubt.appends > keep.appends),
-            (Mark::CrashKeptUnsynced, keep.appends.min(in_doubt.appends) > 0),
-            (Mark::CrashLostStateWrite, in_doubt.writes > keep.writes),
-        ] {
-            self.coverage.add(mark, met.into());
-        }
-        self.nodes[place].up = None;
-        self.nodes[place].draining = false;
-        self.nodes[place].open.clear();
-        self.nodes[place].disk.crash(keep);
-        let start = self.nodes[place].start;
-        self.trace.numbers(&[4, place as u64, self.now_us, keep.appends as u64]);
-        self.trace.tell(self.now_us, || {
-            let (kept, all) = (keep.appends.min(in_doubt.appends), in_doubt.appends);
-            format!("r{place} CRASHES, keeps {kept} of {all} unsynced appends")
-        });
-        self.lanes_of_replica_end(place);
-        self.streams_of_replica_end(place, false);
-        match pause_us {
-            Some(pause_us) => {
-                self.queue.put(self.now_us + pause_us, What::Restart { place, start });
-            }
-            // One dead member is the bargain; a second must come back.
-            None if self.nodes.iter().all(|node| !node.dead) => {
-                self.nodes[place].dead = true;
-                self.coverage.hit(Mark::MemberDead);
-            }
-            None => self.queue.put(self.now_us + 1_000_000, What::Restart { place, start }),
-        }
-        Ok(())
-    }
-
-    /// It is told to stop: it finishes what is under way, takes nothing new, and ends its streams.
-    pub(crate) fn drain(&mut self, place: usize, for_us: u64, pause_us: u64) {
-        let node = &mut self.nodes[place];
-        if node.up.is_none() || node.draining {
-            return;
-        }
-        node.draining = true;
-        let start = node.start;
-        self.coverage.hit(Mark::ReplicaDrained);
-        self.trace.numbers(&[5, place as u64, self.now_us]);
-        self.trace.tell(self.now_us, || format!("r{place} drains"));
-        let mut dice =
-            Dice::keyed(self.scenario.options.seed, Purpose::Disk, place as u64, 1 << 41 | start);
-        // Or each new command is told, until the connection goes.
-        if dice.chance(500) {
-            self.streams_of_replica_end(place, true);
-        }
-        self.queue.put(self.now_us + for_us, What::Drained { place, start, pause_us });
-    }
-
     /// One event for a replica, and all that follows from it. Lost when the replica is down.
     pub(crate) fn feed(&mut self, place: usize, event: Event) -> Verdict {
         let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
@@ -154,8 +91,7 @@ impl World<'_> {
         self.checks.before(place, &event, &self.nodes, &self.history, &mut self.coverage);
         let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
         if let Err(error) = up.protocol.handle(event, now) {
-            let what = format!("r{place} could not read its store: {error}");
-            return self.breach("storage", vec![format!("r{place}")], what);
+            return self.cannot_read(place, &error);
         }
         while let Some(effect) = self.nodes[place].up.as_mut().and_then(|up| up.protocol.poll()) {
             self.trace.effect(place, self.now_us, &effect, &self.names);
@@ -181,6 +117,7 @@ impl World<'_> {
                 let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
                 match up.store.stage(&records) {
                     Ok(number) => up.staged.push_back((round, number)),
+                    Err(StoreError::Poisoned(_)) => return self.storage_failed(place),
                     Err(error) => {
                         let what = format!("r{place} made a round that cannot be stored: {error}");
                         return self.breach("storage", vec![format!("r{place}")], what);
@@ -195,10 +132,9 @@ impl World<'_> {
             Effect::Send(member, message) => {
                 let Some(to) = self.place_of(member) else { return Ok(()) };
                 self.messages += 1;
-                let options = &self.scenario.options;
-                let link = (place, to);
+                let (link, scenario) = ((place, to), self.scenario);
                 let copies =
-                    self.network.send(link, message, self.now_us, options, &mut self.coverage);
+                    self.network.send(link, message, self.now_us, scenario, &mut self.coverage);
                 for (at_us, message) in copies {
                     self.queue.put(at_us, What::Deliver { from: place, to, message });
                 }
@@ -220,7 +156,7 @@ impl World<'_> {
         let options = &self.scenario.options;
         match alarm {
             Alarm::Damaged { .. } if options.damaged > 0 => Ok(()),
-            Alarm::ClockSkew { .. } if options.skew_ms > 0 || options.faults.jumps => {
+            Alarm::ClockSkew { .. } if options.skew_ms > 0 || self.scenario.clocks_jump() => {
                 self.coverage.hit(Mark::ClockSkewAlarm);
                 Ok(())
             }
@@ -251,18 +187,13 @@ impl World<'_> {
         let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
         let Some((round, number)) = up.sync.take() else { return Ok(()) };
         if up.store.sync_upto(number).is_err() {
-            // The store is shut (S6): the replica goes down, the next opening decides.
-            self.coverage.hit(Mark::SyncFailed);
-            self.tell_storage_failed(place)?;
-            let all = self.nodes[place].disk.in_doubt();
-            let mut dice =
-                Dice::keyed(self.scenario.options.seed, Purpose::Disk, place as u64, 1 << 40);
-            let keep = InDoubt { appends: dice.index(all.appends + 1), ..InDoubt::EVERYTHING };
-            return self.crash(place, keep, Some(100_000));
+            return self.storage_failed(place);
         }
+        let issued = up.staged.back().map_or(round, |(last, _)| *last);
         up.staged.retain(|(_, staged)| *staged > number);
         self.checks.durable(place, round);
-        self.handle(place, Event::Synced(round))?;
+        let told = if self.canary == Canary::SyncCoversLater { issued } else { round };
+        self.handle(place, Event::Synced(told))?;
         self.begin_sync(place);
         Ok(())
     }
@@ -299,9 +230,13 @@ impl World<'_> {
         let written = up.store.write_state(&batch);
         let durable = up.ticks.chance(500);
         let synced = if durable { up.store.sync_state() } else { Ok(()) };
-        if let Err(error) = written.and(synced) {
-            let what = format!("r{place} could not write a checkpoint: {error}");
-            return self.breach("storage", vec![format!("r{place}")], what);
+        match written.and(synced) {
+            Ok(()) => {}
+            Err(StoreError::Poisoned(_)) => return self.storage_failed(place),
+            Err(error) => {
+                let what = format!("r{place} made a checkpoint that cannot be stored: {error}");
+                return self.breach("storage", vec![format!("r{place}")], what);
+            }
         }
         self.coverage.hit(Mark::CheckpointWritten);
         self.handle(place, Event::Checkpointed)?;

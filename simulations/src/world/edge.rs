@@ -201,6 +201,12 @@ impl World<'_> {
         self.nodes[place].open.remove(&ticket);
         let Some(attempt) = self.history.attempts.get(ticket as usize) else { return Ok(()) };
         let via = attempt.via;
+        if let (true, Ok(Reply::Shown(shown)), Asked::Read(object)) =
+            (self.settled, &reply, &attempt.asked)
+            && self.ending.iter().all(|(known, _)| known != object)
+        {
+            self.ending.push((object.clone(), shown.value.clone()));
+        }
         let answer = match reply {
             Err(refused) => Answer::refused(refusal(&refused)),
             Ok(reply) => {

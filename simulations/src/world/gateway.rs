@@ -60,7 +60,7 @@ impl World<'_> {
             distance: u32::from(*place != site),
         };
         let places: Vec<Place> = list.iter().map(place).collect();
-        let mut settings = gates.dispatch;
+        let mut settings = gates.dispatch();
         if self.canary == Canary::BudgetIgnored {
             settings.budget.burst = 1 << 20;
         }
@@ -72,7 +72,7 @@ impl World<'_> {
             dispatcher: Dispatcher::new(settings, &places, gates.lanes, self.now_us),
             lanes: list.iter().map(|_| lanes()).collect(),
             calls: BTreeMap::new(),
-            accounts: Accounts::new(gates.dispatch.budget, self.now_us),
+            accounts: Accounts::new(gates.dispatch().budget, self.now_us),
             ejected: vec![false; list.len()],
             list,
         }

@@ -9,6 +9,7 @@
 
 mod drive;
 mod edge;
+mod ends;
 mod gateway;
 mod lanes;
 mod network;
@@ -34,8 +35,8 @@ use gateway::Gateway;
 use lanes::LaneEvent;
 use network::Network;
 pub use node::{Node, Up};
-use orset::Member;
-use pannier_replica::protocol::{Event, Message, ProtocolSettings};
+use orset::{Member, ObjectKey};
+use pannier_replica::protocol::{Event, Message, ProtocolSettings, Value};
 use pannier_replica::store::memory::InDoubt;
 pub(crate) use passing::says_nothing_changed;
 use queue::Queue;
@@ -88,6 +89,8 @@ pub(crate) enum What {
     Tick { place: usize, start: u64 },
     /// A replica starts.
     Restart { place: usize, start: u64 },
+    /// A disk may have room again.
+    Room { place: usize },
     /// The act of that number.
     Act(Act),
     /// The faults end.
@@ -130,6 +133,8 @@ pub struct World<'a> {
     pub(crate) settled: bool,
     pub(crate) settle_by_us: u64,
     pub(crate) messages: u64,
+    /// What everybody shows at the end.
+    pub(crate) ending: Vec<(ObjectKey, Value)>,
 }
 
 impl<'a> World<'a> {
@@ -167,6 +172,7 @@ impl<'a> World<'a> {
             settled: false,
             settle_by_us: u64::MAX,
             messages: 0,
+            ending: Vec::new(),
         };
         for place in 0..world.nodes.len() {
             world.start(place)?;
@@ -184,13 +190,42 @@ impl<'a> World<'a> {
     pub fn play(&mut self) -> Verdict {
         while let Some((at_us, what)) = self.queue.take() {
             self.now_us = at_us;
+            if let Some(later_us) = self.put_off(&what) {
+                self.queue.put(later_us, what);
+                continue;
+            }
             self.steps += 1;
             self.step(what)?;
+            if self.steps.is_multiple_of(4_096) {
+                self.messages_are_few()?;
+            }
             if self.settled {
                 return self.finale();
             }
         }
         self.breach("liveness", Vec::new(), "nothing is due any more, and nobody noticed the end")
+    }
+
+    /// When a replica comes to what is due: later, where its process stands still or is starved.
+    fn put_off(&mut self, what: &What) -> Option<u64> {
+        let place = match what {
+            What::Deliver { to: place, .. }
+            | What::Commit { place, .. }
+            | What::SyncDone { place, .. }
+            | What::StateDone { place, .. }
+            | What::Tick { place, .. } => *place,
+            What::Arrive(arrival) => arrival.place,
+            _ => return None,
+        };
+        let node = self.nodes.get_mut(place)?;
+        if node.busy_until_us > self.now_us {
+            return Some(node.busy_until_us);
+        }
+        let (until_us, by_us) = node.starved;
+        if until_us > self.now_us {
+            node.busy_until_us = self.now_us + by_us;
+        }
+        None
     }
 
     fn step(&mut self, what: What) -> Verdict {
@@ -233,6 +268,10 @@ impl<'a> World<'a> {
                 let node = &self.nodes[place];
                 let wanted = node.start == start && node.up.is_none() && !node.dead;
                 if wanted { self.start(place) } else { Ok(()) }
+            }
+            What::Room { place } => {
+                self.room(place);
+                Ok(())
             }
             What::Act(act) => self.act(act),
             What::Heal => {

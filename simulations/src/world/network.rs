@@ -6,14 +6,17 @@
 
 use crate::chance::{Dice, Purpose};
 use crate::coverage::{Coverage, Mark};
-use crate::scenario::{Options, REPLICAS_MAX};
+use crate::scenario::{Links, REPLICAS_MAX, Scenario};
 use pannier_replica::protocol::Message;
+use std::collections::BTreeSet;
 
 /// See the file's head.
 pub struct Network {
     sent: Vec<u64>,
     cut_until_us: Vec<u64>,
     latest_us: Vec<u64>,
+    /// The messages whose fate was not plain, by link and number.
+    pub odd: BTreeSet<(usize, u64)>,
     healed: bool,
 }
 
@@ -22,7 +25,7 @@ impl Network {
     pub fn new() -> Self {
         let links = REPLICAS_MAX * REPLICAS_MAX;
         let (sent, cut_until_us, latest_us) = (vec![0; links], vec![0; links], vec![0; links]);
-        Self { sent, cut_until_us, latest_us, healed: false }
+        Self { sent, cut_until_us, latest_us, odd: BTreeSet::new(), healed: false }
     }
 
     /// No more faults.
@@ -30,10 +33,10 @@ impl Network {
         self.healed = true;
     }
 
-    /// Cuts the links whose bit (`from * 8 + to`) is set.
-    pub fn cut(&mut self, links: u64, until_us: u64) {
+    /// Cuts links.
+    pub fn cut(&mut self, links: Links, until_us: u64) {
         for (link, cut) in self.cut_until_us.iter_mut().enumerate() {
-            if links >> link & 1 == 1 {
+            if links.has(link / REPLICAS_MAX, link % REPLICAS_MAX) {
                 *cut = (*cut).max(until_us);
             }
         }
@@ -56,17 +59,28 @@ impl Network {
         (from, to): (usize, usize),
         message: Message,
         now_us: u64,
-        options: &Options,
+        scenario: &Scenario,
         coverage: &mut Coverage,
     ) -> Vec<(u64, Message)> {
         let link = from * REPLICAS_MAX + to;
         self.sent[link] += 1;
-        let mut dice = Dice::keyed(options.seed, Purpose::Message, link as u64, self.sent[link]);
+        let (options, number) = (&scenario.options, self.sent[link]);
+        if scenario.odd.as_ref().is_some_and(|odd| !odd.contains(&(link, number))) {
+            if self.cut_until_us[link] > now_us && !self.healed {
+                return Vec::new();
+            }
+            return vec![(now_us + options.delay_us.0, message)];
+        }
+        let mut dice = Dice::keyed(options.seed, Purpose::Message, link as u64, number);
         // All draws are made whatever comes of them: a fate does not depend on other faults.
         let lost = dice.chance(options.loss) && !self.healed;
         let doubled = dice.chance(options.doubled) && !self.healed;
         let damaged = dice.chance(options.damaged) && !self.healed;
         let spike = dice.chance(options.spikes) && !self.healed;
+        let slowest = options.delay_us.0 < options.delay_us.1 || spike;
+        if lost || doubled || damaged || slowest {
+            self.odd.insert((link, number));
+        }
         if self.cut_until_us[link] > now_us && !self.healed {
             coverage.hit(Mark::MessageCut);
             return Vec::new();

@@ -48,8 +48,16 @@ pub struct Node {
     pub previous: Option<Origin>,
     /// How far its wall clock is off.
     pub off_ms: i64,
-    /// Slow until, and by how much.
+    /// Its disk is slow until, and by how much.
     pub slow: (u64, u64),
+    /// It is starved until, and what each event then takes.
+    pub starved: (u64, u64),
+    /// It does nothing before.
+    pub busy_until_us: u64,
+    /// Something on its disk has decayed.
+    pub rotten: bool,
+    /// Its disk has no room until.
+    pub full_until_us: u64,
     /// Never to start again.
     pub dead: bool,
     /// It finishes what is under way, and takes nothing new.
@@ -73,6 +81,10 @@ impl Node {
             previous: None,
             off_ms,
             slow: (0, 0),
+            starved: (0, 0),
+            busy_until_us: 0,
+            rotten: false,
+            full_until_us: 0,
             dead: false,
             draining: false,
             open: BTreeSet::new(),

@@ -265,7 +265,7 @@ impl World<'_> {
             passing.who.tried >> to & 1 == 0
                 && matches!(standing, Standing::Well | Standing::Suspect)
         };
-        let least_us = self.scenario.options.front.gates.dispatch.shares.least_us;
+        let least_us = self.scenario.options.front.gates.least_us;
         // Somebody is left, and time: then only the budget forbids it.
         if outcome.may_go_elsewhere(true)
             && outcome.was_sent()

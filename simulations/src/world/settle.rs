@@ -87,7 +87,6 @@ impl World<'_> {
         if self.gateways.iter().any(|gateway| !gateway.up || !gateway.calls.is_empty()) {
             return Some("a gateway is still at something".into());
         }
-        let mut first: Option<(usize, &VersionVector)> = None;
         for (place, node) in self.nodes.iter().enumerate().filter(|(_, node)| !node.dead) {
             let Some(up) = &node.up else { return Some(format!("r{place} is down")) };
             let protocol = &up.protocol;
@@ -98,22 +97,48 @@ impl World<'_> {
             if protocol.waiting() > 0 && self.closing == Closing::Over {
                 return Some(format!("at r{place} {} commands wait", protocol.waiting()));
             }
-            let vector: &VersionVector = protocol.synced();
-            match first {
-                None => first = Some((place, vector)),
-                Some((_, other)) if other == vector => {}
-                Some((other_place, other)) => {
-                    let (mine, theirs) = (self.names.vector(vector), self.names.vector(other));
-                    return Some(format!("r{other_place} is at {theirs}, r{place} at {mine}"));
-                }
-            }
             // What only a dead member had stays missing (until its origin is closed), and what
             // depends on it stays in buffers (counterexample 7).
             if protocol.buffered() > 0 && self.nodes.iter().all(|node| !node.dead) {
                 return Some(format!("r{place} still buffers {}", protocol.buffered()));
             }
         }
-        None
+        self.stuck_pair()
+    }
+
+    /// The two replicas that differ by the least, and by what: whoever reads it has one link and
+    /// one range of one log to look at.
+    fn stuck_pair(&self) -> Option<String> {
+        let ups =
+            || self.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.up.as_ref()?)));
+        let mut least: Option<(u64, usize, usize, orset::Dot, u64)> = None;
+        for (behind, mine) in ups() {
+            for (ahead, theirs) in ups().filter(|(ahead, _)| *ahead != behind) {
+                let (have, other) = (mine.protocol.synced(), theirs.protocol.synced());
+                let lacks = other.iter().filter(|dot| have.get(dot.origin) < dot.seq);
+                let gaps: Vec<_> = lacks.map(|dot| (dot, have.get(dot.origin))).collect();
+                let size = gaps.iter().map(|(dot, have)| dot.seq - have).sum();
+                if let Some((dot, from)) = gaps.first()
+                    && least.is_none_or(|(smallest, ..)| size < smallest)
+                {
+                    least = Some((size, behind, ahead, *dot, *from));
+                }
+            }
+        }
+        let (size, behind, ahead, dot, from) = least?;
+        let (origin, to) = (self.names.origin_name(dot.origin), dot.seq);
+        let buffered = self.nodes[behind].up.as_ref().map_or(0, |up| up.protocol.buffered());
+        let vector = |at: usize| {
+            let up = self.nodes[at].up.as_ref();
+            up.map_or_else(String::new, |up| self.names.vector(up.protocol.synced()))
+        };
+        Some(format!(
+            "r{behind} lacks {size} commits of r{ahead}, first {origin}:{} of {to}; it buffers \
+             {buffered}; r{behind} is at {}, r{ahead} at {}",
+            from + 1,
+            vector(behind),
+            vector(ahead)
+        ))
     }
 
     /// Everybody agrees: do they agree on what is right?
@@ -121,7 +146,8 @@ impl World<'_> {
         for place in 0..self.nodes.len() {
             self.note_stats(place);
         }
-        self.checks.finale(&self.nodes, &self.history, &self.names, &mut self.coverage)?;
+        let (history, names, canary) = (&self.history, &self.names, self.canary);
+        self.checks.finale(&self.nodes, history, names, &mut self.coverage, canary)?;
         let objects: Vec<_> = self.shop.objects.iter().flatten().cloned().collect();
         for place in 0..self.nodes.len() {
             for object in &objects {
@@ -139,6 +165,11 @@ impl World<'_> {
                 self.feed(place, Event::Command(ticket, Command::Read(read)))?;
             }
         }
+        self.messages_are_few()
+    }
+
+    /// Whether what was said so far is within what was needed.
+    pub(super) fn messages_are_few(&self) -> Verdict {
         let budget = self.message_budget();
         if self.messages > budget {
             let what = format!("{} messages were sent, {budget} are enough", self.messages);

@@ -25,6 +25,8 @@ mod reads;
 mod wire;
 mod words;
 
+pub use process::cpu_seconds;
+
 pub use wire::WireArgs;
 
 use clap::{Args, ValueEnum};

@@ -11,7 +11,7 @@ use super::rows::{
     entry_key, line_key, object_hash, object_key, parse_entry, row_hash,
 };
 use crate::store::StoreError;
-use orset::cart::{CartEffect, CartRows, Entry, Place};
+use orset::cart::{CartEffect, CartRows, Content, Entry, EntryKind, Place, Take};
 use orset::codec::Reader;
 use orset::counter::{Change, CounterRows};
 use orset::{DecodeError, Dot, Effect, ObjectKey, Op, OpId, OpIdSet, Product};
@@ -101,7 +101,17 @@ pub(super) fn apply<B: Base>(
                 let effect = CartEffect::End(all.iter().chain(ids.iter()).collect());
                 return orset::cart::apply(&mut view, op.id, &effect, dot);
             }
-            orset::cart::apply(&mut view, op.id, effect, dot)
+            match (canary, effect) {
+                (Canary::DecrementTwice, CartEffect::Take(takes)) => {
+                    let takes = view.twice(op.id, takes)?;
+                    orset::cart::apply(&mut view, op.id, &CartEffect::Take(takes), dot)
+                }
+                (Canary::RetryGrowsYounger, CartEffect::Assign(_, Some(content))) => {
+                    orset::cart::apply(&mut view, op.id, effect, dot)?;
+                    view.make_younger(op.id, content)
+                }
+                _ => orset::cart::apply(&mut view, op.id, effect, dot),
+            }
         }
     }
 }
@@ -152,6 +162,33 @@ impl<B: Base> ObjectRows<'_, B> {
         let mut bytes = Vec::with_capacity(64);
         encode_memory(memories, &mut bytes);
         self.rows.put_memory(op, bytes);
+        Ok(())
+    }
+
+    /// The planted bug "a decrement that ran twice takes twice".
+    fn twice(&mut self, by: OpId, takes: &[(OpId, Take)]) -> Result<Vec<(OpId, Take)>, StoreError> {
+        let mut all = takes.to_vec();
+        for (of, take) in &mut all {
+            let Some(Place::In(product)) = self.place(*of)? else { continue };
+            let entry = self.entry(&product, *of)?;
+            if let Some(before) = entry.and_then(|entry| entry.takes.get(&by).copied()) {
+                take.here += before.here;
+            }
+            take.total = take.total.saturating_mul(2);
+        }
+        Ok(all)
+    }
+
+    /// The planted bug "a retry makes an intent younger".
+    fn make_younger(&mut self, op: OpId, content: &Content) -> Result<(), StoreError> {
+        let Some(mut entry) = self.entry(&content.product, op)? else { return Ok(()) };
+        if let (EntryKind::Assigned(here), EntryKind::Assigned(there)) =
+            (entry.content.kind, content.kind)
+            && here < there
+        {
+            entry.content.kind = content.kind;
+            self.put_entry(op, entry)?;
+        }
         Ok(())
     }
 

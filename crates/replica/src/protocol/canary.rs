@@ -26,11 +26,21 @@ pub enum Canary {
     HashSkipsTakes,
     /// Commands are answered whatever their session has seen.
     SessionIgnored,
+    /// Of a set with two stamps (a retry elsewhere) the higher one counts.
+    RetryGrowsYounger,
+    /// A decrement that ran at two replicas (a retry elsewhere) takes twice.
+    DecrementTwice,
+    /// What was not pushed is not asked for.
+    PullForgotten,
+    /// Every status is answered, also one that is an answer.
+    StatusStorm,
+    /// Requests out of bounds are taken.
+    BoundsUnchecked,
 }
 
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -39,5 +49,10 @@ impl Canary {
         Self::OpIdForgotten,
         Self::HashSkipsTakes,
         Self::SessionIgnored,
+        Self::RetryGrowsYounger,
+        Self::DecrementTwice,
+        Self::PullForgotten,
+        Self::StatusStorm,
+        Self::BoundsUnchecked,
     ];
 }

@@ -9,6 +9,7 @@
 //! under way; what is buffered or asked for already is not asked for again; and a peer that
 //! stops acknowledging is not pushed to until it is heard of, then from where it stands.
 
+use super::canary::Canary;
 use super::command::Alarm;
 use super::message::{Message, Range};
 use super::rows::Base;
@@ -129,7 +130,7 @@ impl<B: Base> Protocol<B> {
         match message {
             Message::Status { origin, number, vector, total, reply } => {
                 self.heard(from, origin, number, &vector, total, now)?;
-                if reply {
+                if reply || self.canary == Canary::StatusStorm {
                     let status = self.status(false);
                     self.effect(Effect::Send(from, status));
                 }
@@ -348,6 +349,9 @@ impl<B: Base> Protocol<B> {
     }
 
     fn pull_due(&mut self, now: Now) {
+        if self.canary == Canary::PullForgotten {
+            return;
+        }
         let applied = &self.applied;
         self.peers.lacks.retain(|origin, lack| applied.get(*origin) < lack.to);
         let mut pulls: BTreeMap<Member, Vec<Range>> = BTreeMap::new();

@@ -1,0 +1,189 @@
+//! Who does what, and what breaks: the list of acts of a seed.
+
+use super::{Act, DiskCall, Doing, Links, Options, Verb};
+use crate::chance::{Dice, Purpose};
+use crate::profile::Profile;
+
+/// Draws the list of acts.
+pub(super) struct Acts<'a> {
+    options: &'a Options,
+    dice: Dice,
+    list: Vec<Act>,
+}
+
+impl<'a> Acts<'a> {
+    pub fn draw(options: &'a Options) -> Vec<Act> {
+        let dice = Dice::new(options.seed, Purpose::Acts);
+        let mut acts = Self { options, dice, list: Vec::new() };
+        acts.shoppers();
+        acts.faults();
+        let mut list = acts.list;
+        for (key, act) in list.iter_mut().enumerate() {
+            act.key = key as u64;
+        }
+        list.sort_by_key(|act| (act.at_us, act.key));
+        list
+    }
+
+    fn put(&mut self, at_us: u64, what: Doing) {
+        self.list.push(Act { at_us, key: 0, what });
+    }
+
+    fn shoppers(&mut self) {
+        let (options, dice) = (self.options, &mut self.dice);
+        // Some verbs are switched off in some runs: what is left is then met more often.
+        let weights: Vec<u64> = Verb::ALL
+            .iter()
+            .zip(Verb::WEIGHTS)
+            .map(|(verb, weight)| match verb {
+                Verb::Reuse if options.faults.broken_clients => 2,
+                Verb::Strange if options.faults.strange_tokens => 2,
+                Verb::Malformed if options.faults.broken_clients => 4,
+                Verb::Reuse | Verb::Strange | Verb::Malformed => 0,
+                Verb::Add | Verb::Read => weight,
+                _ if options.profile == Profile::Swarm && dice.chance(150) => 0,
+                _ => weight,
+            })
+            .collect();
+        let total: u64 = weights.iter().sum();
+        let count = options.duration_us * options.ops_per_second / 1_000_000;
+        for _ in 0..count {
+            let at_us = self.dice.below(options.duration_us);
+            let mut at = self.dice.below(total);
+            let drawn = weights.iter().position(|weight| {
+                let here = at < *weight;
+                at = at.wrapping_sub(*weight);
+                here
+            });
+            let verb = Verb::ALL[drawn.unwrap_or(0)];
+            let what = Doing::Shop {
+                session: self.dice.index(options.sessions),
+                verb,
+                object: self.dice.index(16),
+                product: self.dice.index(options.products),
+                quantity: 1 + self.dice.below(5) as u32,
+                blind: self.dice.chance(250),
+            };
+            self.put(at_us, what);
+        }
+    }
+
+    /// A fault that happens now and then: at least once, at most once a second.
+    fn some(&mut self, on: bool, mut what: impl FnMut(&mut Self) -> Doing) {
+        let seconds = self.options.duration_us / 1_000_000;
+        let times = if on { 1 + self.dice.below(seconds + 1) } else { 0 };
+        for _ in 0..times {
+            let at_us = self.dice.below(self.options.duration_us);
+            let what = what(self);
+            self.put(at_us, what);
+        }
+    }
+
+    fn replica(&mut self) -> usize {
+        self.dice.index(self.options.replicas)
+    }
+
+    fn faults(&mut self) {
+        let faults = &self.options.faults;
+        self.some(faults.crashes, |acts| Doing::Crash {
+            replica: acts.replica(),
+            keep_log: acts.part(),
+            keep_state: acts.part(),
+            pause_us: Some(acts.dice.between((1_000, 3_000_000))),
+        });
+        self.some(faults.partitions, |acts| {
+            let links = acts.links();
+            Doing::Cut { links, for_us: acts.dice.between((50_000, 4_000_000)) }
+        });
+        self.some(faults.flaps, |acts| Doing::Flap {
+            links: acts.links(),
+            off_us: acts.dice.between((5_000, 400_000)),
+            on_us: acts.dice.between((1_000, 200_000)),
+            for_us: acts.dice.between((200_000, 4_000_000)),
+        });
+        self.some(faults.jumps, |acts| {
+            let day_ms = 86_400_000;
+            let by_ms = match acts.dice.below(6) {
+                0 => day_ms,
+                1 => -day_ms,
+                _ => acts.dice.below(6_000) as i64 - 3_000,
+            };
+            Doing::Jump { replica: acts.replica(), by_ms }
+        });
+        self.some(faults.slow_disks, |acts| Doing::Slow {
+            replica: acts.replica(),
+            by_us: acts.dice.between((5_000, 300_000)),
+            for_us: acts.dice.between((100_000, 3_000_000)),
+        });
+        self.some(faults.failed_disks, |acts| Doing::FailDisk {
+            replica: acts.replica(),
+            call: acts.dice.pick(&DiskCall::ALL),
+        });
+        self.some(faults.full_disks, |acts| Doing::Full {
+            replica: acts.replica(),
+            for_us: acts.dice.between((50_000, 2_000_000)),
+        });
+        self.some(faults.pauses, |acts| Doing::Pause {
+            replica: acts.replica(),
+            for_us: acts.dice.between((20_000, 3_000_000)),
+        });
+        self.some(faults.drags, |acts| Doing::Drag {
+            replica: acts.replica(),
+            by_us: acts.dice.between((200, 5_000)),
+            for_us: acts.dice.between((200_000, 3_000_000)),
+        });
+        self.some(faults.drains, |acts| Doing::Drain {
+            replica: acts.replica(),
+            for_us: acts.dice.between((20_000, 400_000)),
+            pause_us: acts.dice.between((1_000, 1_500_000)),
+        });
+        self.some(faults.gateway_crashes, |acts| Doing::GatewayCrash {
+            gateway: acts.dice.index(2),
+            pause_us: acts.dice.between((1_000, 1_000_000)),
+        });
+        self.loss_of_one();
+    }
+
+    /// What a cluster bears of one member and no more: it dies, or its disk decays.
+    fn loss_of_one(&mut self) {
+        let (faults, half_us) = (&self.options.faults, self.options.duration_us / 2);
+        if faults.dead_member {
+            let at_us = half_us + self.dice.below(half_us);
+            let replica = self.replica();
+            let (keep_log, keep_state) = (self.part(), self.part());
+            self.put(at_us, Doing::Crash { replica, keep_log, keep_state, pause_us: None });
+        } else if faults.rot {
+            let at_us = half_us / 2 + self.dice.below(half_us);
+            let (replica, row) = (self.replica(), self.dice.below(1 << 20));
+            let bit = self.dice.below(64);
+            self.put(at_us, Doing::Rot { replica, row, bit });
+        }
+    }
+
+    /// Nothing, everything, or some: the ends are where the bugs are.
+    fn part(&mut self) -> u8 {
+        match self.dice.below(4) {
+            0 => 255,
+            1 => self.dice.below(256) as u8,
+            _ => 0,
+        }
+    }
+
+    /// Two sides, both ways or one way; or one link.
+    fn links(&mut self) -> Links {
+        let replicas = self.options.replicas;
+        let one_way = self.options.faults.one_way && self.dice.chance(500);
+        if one_way && self.dice.chance(500) {
+            let from = self.dice.index(replicas);
+            let to = (from + 1 + self.dice.index(replicas - 1)) % replicas;
+            return Links::from_iter([(from, to)]);
+        }
+        let side = 1 + self.dice.below((1 << replicas) - 2);
+        let all = (0..replicas).flat_map(|from| (0..replicas).map(move |to| (from, to)));
+        let cut = all.filter(|(from, to)| {
+            let (left, right) = (side >> from & 1, side >> to & 1);
+            left > right || (left < right && !one_way)
+        });
+        cut.collect()
+    }
+}

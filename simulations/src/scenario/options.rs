@@ -1,0 +1,268 @@
+//! How options are drawn from a seed, and the plain world that they are held against.
+
+use super::{Knobs, Options};
+use crate::chance::{Dice, Purpose};
+use crate::front::Front;
+use crate::profile::Profile;
+use serde::{Deserialize, Serialize};
+
+/// Which kinds of faults a run has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Faults {
+    /// Replicas crash and start again.
+    pub crashes: bool,
+    /// Links are cut for a while.
+    pub partitions: bool,
+    /// Links are cut again and again.
+    pub flaps: bool,
+    /// Some of those one way only.
+    pub one_way: bool,
+    /// Wall clocks jump.
+    pub jumps: bool,
+    /// Disks are slow for a while.
+    pub slow_disks: bool,
+    /// Calls of disks fail.
+    pub failed_disks: bool,
+    /// Disks have no room for a while.
+    pub full_disks: bool,
+    /// A row of one replica decays.
+    pub rot: bool,
+    /// Processes stand still for a while.
+    pub pauses: bool,
+    /// Processes are starved for a while.
+    pub drags: bool,
+    /// One member dies for good.
+    pub dead_member: bool,
+    /// Clients reuse op ids.
+    pub broken_clients: bool,
+    /// Gateways crash and start again.
+    pub gateway_crashes: bool,
+    /// Replicas are stopped in good order: they drain first.
+    pub drains: bool,
+    /// Tokens come that are damaged, forged or of another cluster.
+    pub strange_tokens: bool,
+}
+
+impl Default for Options {
+    /// A plain world: three replicas, one gateway, two sessions, no fault, nothing drawn. What is
+    /// written down says only where it differs.
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            profile: Profile::Calm,
+            faults: Faults::default(),
+            replicas: 3,
+            sessions: 2,
+            objects: (1, 1, 1),
+            products: 1,
+            duration_us: 10_000_000,
+            ops_per_second: 20,
+            loss: 0,
+            doubled: 0,
+            damaged: 0,
+            spikes: 0,
+            delay_us: (1_000, 1_000),
+            spike_us: (0, 0),
+            client_loss: 0,
+            patience_us: (500_000, 500_000),
+            late_retries: 0,
+            sync_us: (1_000, 1_000),
+            state_us: (5_000, 5_000),
+            tick_us: (10_000, 10_000),
+            skew_ms: 0,
+            own_writes: false,
+            homes: Vec::new(),
+            knobs: Knobs::default(),
+            front: Front::default(),
+        }
+    }
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self {
+            gossip_us: 100_000,
+            pull_delay_us: 50_000,
+            pull_timeout_us: 300_000,
+            push_window: 256,
+            push_timeout_us: 1_000_000,
+            message_bytes: 256 << 10,
+            buffer_deltas: 4_096,
+            checkpoint_rows: 100,
+            skew_ms: 300_000,
+            round_ops: 4_096,
+            waiting_max: 4_096,
+            pipeline: 1,
+            batch_us: (0, 0),
+        }
+    }
+}
+
+impl Options {
+    /// The options that a seed means under a profile.
+    pub fn draw(seed: u64, profile: Profile) -> Self {
+        let profile = profile.of_seed(seed);
+        let mut dice = Dice::new(seed, Purpose::Options);
+        let mut options = Self::calm(seed, profile, &mut dice);
+        match profile {
+            Profile::Mixed | Profile::Calm => {}
+            Profile::Loss => options.loss = dice.between((10, 200)) as u32,
+            Profile::Doubling => options.doubled = dice.between((10, 300)) as u32,
+            Profile::Delay => options.delays(&mut dice),
+            Profile::Damage => options.damaged = dice.between((10, 200)) as u32,
+            Profile::Partitions => {
+                options.faults.partitions = dice.chance(700);
+                options.faults.flaps = !options.faults.partitions || dice.chance(300);
+                options.faults.one_way = dice.chance(500);
+            }
+            Profile::Slow => {
+                options.faults.pauses = dice.chance(700);
+                options.faults.drags = !options.faults.pauses || dice.chance(500);
+            }
+            Profile::Crashes => options.faults.crashes = true,
+            Profile::Disks => {
+                options.faults.slow_disks = true;
+                options.faults.failed_disks = dice.chance(500);
+            }
+            Profile::Full => options.faults.full_disks = true,
+            Profile::Rot => options.faults.rot = true,
+            Profile::Clocks => {
+                options.faults.jumps = true;
+                options.skew_ms = dice.between((0, 3_000));
+            }
+            Profile::Dead => {
+                options.faults.dead_member = true;
+                options.loss = dice.between((0, 100)) as u32;
+            }
+            Profile::Clients => options.clients(&mut dice),
+            Profile::Broken => {
+                options.faults.broken_clients = true;
+                options.faults.strange_tokens = true;
+                options.clients(&mut dice);
+            }
+            Profile::Gateways => {
+                options.faults.gateway_crashes = dice.chance(500);
+                options.faults.drains = dice.chance(500);
+                options.faults.crashes = dice.chance(500);
+                options.faults.slow_disks = dice.chance(500);
+                options.faults.partitions = dice.chance(500);
+            }
+            Profile::Swarm => options.swarm(&mut dice),
+        }
+        options
+    }
+
+    fn calm(seed: u64, profile: Profile, dice: &mut Dice) -> Self {
+        let replicas = dice.between((3, 7)) as usize;
+        Self {
+            seed,
+            profile,
+            replicas,
+            sessions: dice.between((4, 10)) as usize,
+            objects: (
+                dice.between((2, 5)) as usize,
+                dice.between((1, 2)) as usize,
+                dice.between((1, 2)) as usize,
+            ),
+            products: dice.between((2, 5)) as usize,
+            duration_us: dice.between((10, 14)) * 1_000_000,
+            ops_per_second: 20,
+            delay_us: (5_000, 5_000),
+            patience_us: (300_000, 900_000),
+            late_retries: 20,
+            sync_us: (500, 8_000),
+            state_us: (2_000, 60_000),
+            tick_us: (5_000, 20_000),
+            own_writes: dice.chance(700),
+            knobs: Knobs::plain(dice),
+            front: Front::draw(seed, profile, replicas),
+            ..Self::default()
+        }
+    }
+
+    fn delays(&mut self, dice: &mut Dice) {
+        self.delay_us = (500, dice.between((5_000, 150_000)));
+        self.spikes = dice.between((0, 60)) as u32;
+        self.spike_us = (50_000, dice.between((100_000, 2_000_000)));
+    }
+
+    fn clients(&mut self, dice: &mut Dice) {
+        self.client_loss = dice.between((10, 150)) as u32;
+        self.late_retries = dice.between((20, 300)) as u32;
+        self.patience_us = (30_000, 400_000);
+    }
+
+    fn swarm(&mut self, dice: &mut Dice) {
+        let half = 500;
+        if dice.chance(half) {
+            self.loss = dice.between((1, 200)) as u32;
+        }
+        if dice.chance(half) {
+            self.doubled = dice.between((1, 200)) as u32;
+        }
+        if dice.chance(150) {
+            self.damaged = dice.between((1, 100)) as u32;
+        }
+        if dice.chance(700) {
+            self.delays(dice);
+        }
+        if dice.chance(700) {
+            self.clients(dice);
+        }
+        self.faults = Faults {
+            crashes: dice.chance(600),
+            partitions: dice.chance(half),
+            flaps: dice.chance(300),
+            one_way: dice.chance(half),
+            jumps: dice.chance(300),
+            slow_disks: dice.chance(300),
+            failed_disks: dice.chance(150),
+            full_disks: dice.chance(150),
+            rot: dice.chance(100),
+            pauses: dice.chance(200),
+            drags: dice.chance(200),
+            dead_member: dice.chance(100),
+            broken_clients: dice.chance(100),
+            gateway_crashes: dice.chance(300),
+            drains: dice.chance(300),
+            strange_tokens: dice.chance(300),
+        };
+        if dice.chance(300) {
+            self.skew_ms = dice.between((0, 3_000));
+        }
+        if dice.chance(half) {
+            self.sync_us = (200, dice.between((1_000, 60_000)));
+        }
+        if dice.chance(half) {
+            self.knobs.shrink(dice);
+        }
+    }
+}
+
+impl Knobs {
+    fn plain(dice: &mut Dice) -> Self {
+        Self {
+            // A few dozen rows, so that a run of ten seconds writes many checkpoints.
+            checkpoint_rows: dice.between((16, 200)) as usize,
+            pipeline: dice.between((1, 3)) as usize,
+            batch_us: (0, dice.pick(&[0, 0, 1_000, 5_000, 20_000])),
+            ..Self::default()
+        }
+    }
+
+    /// Bounds so small that they are met all the time.
+    fn shrink(&mut self, dice: &mut Dice) {
+        self.gossip_us = dice.between((20_000, 300_000));
+        self.pull_delay_us = dice.between((0, 100_000));
+        self.pull_timeout_us = dice.between((50_000, 500_000));
+        self.push_window = dice.between((1, 8));
+        self.push_timeout_us = dice.between((50_000, 1_000_000));
+        self.message_bytes = dice.between((64, 2_048)) as usize;
+        self.buffer_deltas = dice.between((1, 6)) as usize;
+        self.checkpoint_rows = dice.between((1, 30)) as usize;
+        self.skew_ms = dice.pick(&[1_500, 300_000]);
+        self.round_ops = dice.between((1, 4)) as usize;
+        self.waiting_max = dice.between((1, 4)) as usize;
+    }
+}
