@@ -36,6 +36,8 @@ pub struct Shadow {
     pub rounds: VecDeque<Round>,
     /// Watched objects that a round just synced has touched, and nobody was told of yet.
     pub untold: BTreeSet<ObjectKey>,
+    /// The last round that is on disk.
+    pub synced_round: u64,
     /// Its synced vector when it was last compared.
     pub compared: Option<Arc<VersionVector>>,
 }
@@ -51,10 +53,13 @@ impl Shadow {
 
     /// Rounds up to `number` are on disk.
     pub fn sync(&mut self, number: u64) {
-        for round in self.rounds.iter_mut().filter(|round| round.number <= number) {
-            if !self.durable.covers(&round.after) {
+        let from = std::mem::replace(&mut self.synced_round, number);
+        let synced = self.rounds.iter_mut().rev().take_while(|round| round.number > from);
+        for round in synced.filter(|round| round.number <= number) {
+            self.untold.append(&mut round.watched);
+            // Each round covers those before it.
+            if round.number == number {
                 self.durable.clone_from(&round.after);
-                self.untold.append(&mut round.watched);
             }
         }
     }
