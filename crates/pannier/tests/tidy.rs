@@ -260,6 +260,58 @@ fn an_arrow_back_would_be_found() {
     assert_eq!(members("members = [\n    \"a\",\n    \"b/c\",\n]\nx = [\"d\"]"), ["a", "b/c"]);
 }
 
+// === Planted bugs ===
+
+/// Where planted bugs may be spoken of, of all that ships: where they are planted, and the command
+/// that looks for them.
+const CAGES: [&str; 3] =
+    ["crates/replica/src/protocol/", "crates/pannier/src/simulate/", "simulations/"];
+
+/// Crates that test what ships, and do not ship.
+const TEST_ONLY: [&str; 6] = ["turmoil", "stateright", "crdts", "proptest", "bolero", "tempfile"];
+
+/// Lines outside of the cages that speak of a planted bug; in the protocol, calls that plant one.
+fn escaped(name: &str, text: &str) -> Vec<String> {
+    let ships = name.contains("/src/") && !name.ends_with("tests.rs");
+    let caged = CAGES.iter().any(|cage| name.starts_with(cage));
+    let loud = |line: &&str| {
+        let speaks = line.contains("anary") && !caged;
+        let plants = line.contains("with_canary(") && !name.starts_with("simulations/");
+        // The one call is the constructor that plants none.
+        speaks || (plants && !line.contains("Canary::None") && !line.contains("pub fn"))
+    };
+    let lines = text.lines().filter(|_| ships).filter(loud);
+    lines.map(|line| format!("{name}: a planted bug is reachable: {}", line.trim())).collect()
+}
+
+/// What a crate is built with, when it is not tested.
+fn shipped(manifest: &str) -> BTreeSet<String> {
+    let tests = manifest.find("[dev-dependencies]").unwrap_or(manifest.len());
+    dependencies(&manifest[..tests])
+}
+
+#[test]
+fn no_setting_flag_or_call_of_what_ships_reaches_a_planted_bug() {
+    agree(texts(".rs").iter().flat_map(|(name, text)| escaped(name, text)).collect());
+    assert_eq!(escaped("crates/gateway/src/config.rs", "if canary {").len(), 1);
+    let call = "Protocol::with_canary(start, settings, base, write, Canary::AckBeforeSync)";
+    assert_eq!(escaped("crates/replica/src/protocol/recover.rs", call).len(), 1);
+    assert_eq!(escaped("crates/pannier/src/run/replica.rs", call).len(), 1);
+}
+
+#[test]
+fn crates_for_tests_do_not_reach_the_binary() {
+    for name in ["crates/pannier", "crates/replica", "crates/gateway", "crates/client", "simulations"]
+    {
+        let shipped = shipped(&text(&format!("{name}/Cargo.toml")));
+        let strays: Vec<_> = TEST_ONLY.iter().filter(|it| shipped.contains(**it)).collect();
+        // `bench` and `dev` keep what they make in a folder that goes with them.
+        assert!(strays.is_empty() || strays == [&"tempfile"], "{name} ships {strays:?}");
+    }
+    assert!(shipped("[dependencies]\nturmoil = \"1\"\n[dev-dependencies]\n").contains("turmoil"));
+    assert!(!shipped("[dependencies]\n[dev-dependencies]\nturmoil = \"1\"\n").contains("turmoil"));
+}
+
 // === Documents ===
 
 /// What stands between single backticks, outside of fenced code.
