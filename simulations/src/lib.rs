@@ -26,6 +26,7 @@ mod canary;
 pub mod chance;
 mod checkers;
 pub mod coverage;
+pub mod ddmin;
 mod front;
 mod history;
 mod names;
