@@ -17,6 +17,7 @@
 //! | what must be true? | `checkers/` |
 //! | has it met anything? | `coverage.rs` |
 //! | how is it run? | `run.rs`, `sweep.rs` |
+//! | and for what is not Pannier? | `kit/`, `ddmin.rs` |
 //!
 //! Same seed, same bytes: `tests/determinism.rs`. A checker that has never failed proves nothing:
 //! `tests/canaries.rs`.
@@ -29,6 +30,7 @@ pub mod coverage;
 pub mod ddmin;
 mod front;
 mod history;
+pub mod kit;
 mod names;
 pub mod play;
 mod profile;
