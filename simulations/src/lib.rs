@@ -10,13 +10,15 @@
 //!
 //! | question | file |
 //! | --- | --- |
-//! | what does a seed mean? | `scenario.rs`, `profile.rs`, `chance.rs` |
+//! | what does a seed mean? | `scenario/`, `profile.rs`, `chance.rs` |
 //! | what stands before the replicas? | `front.rs` |
 //! | what surrounds the replicas? | `world/` |
 //! | who does what? | `actors/`, `history.rs` |
 //! | what must be true? | `checkers/` |
 //! | has it met anything? | `coverage.rs` |
 //! | how is it run? | `run.rs`, `sweep.rs` |
+//! | how is a failure made small, and kept? | `shrink.rs`, `scenario/written.rs`, `../corpus/` |
+//! | how is one written by hand? | `play.rs` |
 //! | and for what is not Pannier? | `kit/`, `ddmin.rs` |
 //!
 //! Same seed, same bytes: `tests/determinism.rs`. A checker that has never failed proves nothing:

@@ -23,6 +23,39 @@ fn a_start_after_a_restored_disk_takes_a_new_origin_and_no_token_is_fooled() {
     assert!(matches!(read, Err(Refusal::Behind { have: 0, need: 1, .. })), "{read:?}");
 }
 
+/// A restored virtual machine. Since the snapshot r0 had taken two writes; one had reached r1, the
+/// other nobody. It names no dot again; what its peer has comes back; nobody who saw the lost one is
+/// served without being told; and its client, who kept it, sends it again and it counts once.
+#[test]
+fn a_restored_virtual_machine_names_no_dot_again_and_gets_back_what_peers_have() {
+    let scene = Scene::new(2);
+    let (cart, none) = (object(Kind::Cart, "cart"), Scene::nothing());
+    scene.write(0, op(1, 1), &cart, add("A", 1), None, &none).unwrap();
+    let image = scene.image(0);
+    let known = scene.write(0, op(1, 2), &cart, add("B", 1), None, &none).unwrap();
+    scene.exchange();
+    let lost = scene.write(0, op(1, 3), &cart, add("C", 1), None, &none).unwrap();
+    scene.restore(0, image);
+    let next = scene.write(0, op(2, 1), &cart, add("D", 1), None, &none).unwrap();
+    assert_ne!(next.dot.unwrap().origin, known.dot.unwrap().origin, "a dot is never used twice");
+    for replica in [0, 1] {
+        let read = scene.read(replica, &cart, &lost.vector);
+        assert!(matches!(read, Err(Refusal::Behind { .. })), "{read:?}");
+    }
+    scene.exchange();
+    let shown = |replica, name| quantity(&scene, replica, &cart, name);
+    for replica in [0, 1] {
+        assert_eq!(["A", "B", "C", "D"].map(|name| shown(replica, name)), [1, 1, 0, 1]);
+    }
+    let again = scene.write(1, op(1, 2), &cart, add("B", 1), None, &none).unwrap();
+    assert_eq!(again.dot, None, "it is known");
+    scene.write(1, op(1, 3), &cart, add("C", 1), None, &none).unwrap();
+    scene.exchange();
+    for replica in [0, 1] {
+        assert_eq!(["A", "B", "C", "D"].map(|name| shown(replica, name)), [1, 1, 1, 1]);
+    }
+}
+
 /// Counterexample 2 (B1). A read of an object that an unsynced round has touched waits for that
 /// round; after a crash nobody holds a token for what never was.
 #[test]

@@ -146,6 +146,21 @@ impl Scene {
         self.start(replica);
     }
 
+    /// A snapshot of a replica's machine, taken while it runs.
+    pub fn image(&self, replica: usize) -> MemoryDisk {
+        let disk = self.places.borrow()[replica].up.as_ref().unwrap().store.fork().disk().clone();
+        disk.crash(InDoubt::EVERYTHING);
+        disk
+    }
+
+    /// The machine goes back to a snapshot, and the replica starts from that.
+    pub fn restore(&self, replica: usize, image: MemoryDisk) {
+        self.crash(replica, 0);
+        self.places.borrow_mut()[replica].disk = image;
+        self.said.borrow_mut().clear();
+        self.start(replica);
+    }
+
     /// Feeds one event; replies and messages are kept, rounds are staged.
     fn feed(&self, replica: usize, event: Event) {
         let places = &mut self.places.borrow_mut();
