@@ -19,7 +19,7 @@ use crate::session::{Ids, Session};
 use crate::settings::ClientSettings;
 use crate::view::{Listing, Page};
 use crate::watch::Watching;
-use crate::wire::{Shared, first_try, run_stream, run_timer};
+use crate::wire::{Dial, Shared, Tcp, first_try, run_stream, run_timer};
 use orset::{BoundsError, Kind};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -64,10 +64,15 @@ impl Client {
     }
 
     /// As `connect`, without waiting: calls wait instead, up to their deadlines.
-    pub fn lazy(mut settings: ClientSettings) -> Result<Self, Error> {
+    pub fn lazy(settings: ClientSettings) -> Result<Self, Error> {
+        Self::lazy_over(Arc::new(Tcp), settings)
+    }
+
+    /// As `lazy`, over connections that `dial` makes.
+    pub fn lazy_over(dial: Arc<dyn Dial>, mut settings: ClientSettings) -> Result<Self, Error> {
         let endpoints = settings.check()?;
         let (seed, key) = (chance::bits()?, chance::bits()?);
-        let shared = Arc::new(Shared::new(settings, endpoints, seed, key));
+        let shared = Arc::new(Shared::new(settings, endpoints, dial, seed, key));
         // The core wants its first stream open.
         shared.with(|_, _| ());
         let streams = 0..shared.settings.core.streams;

@@ -51,3 +51,4 @@ pub use view::{
     CartView, CounterView, Entry, FromAnswer, Line, Listing, Page, Seen, SetView, Shown, Written,
 };
 pub use watch::Watch;
+pub use wire::Dial;

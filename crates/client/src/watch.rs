@@ -172,7 +172,8 @@ impl Watch {
             let mut channels =
                 inner.watching.channels.lock().unwrap_or_else(PoisonError::into_inner);
             let key = (self.endpoint, self.number / ON_A_CONNECTION);
-            let dial = || inner.shared.endpoints[self.endpoint].connect_lazy();
+            let shared = &inner.shared;
+            let dial = || shared.dial.dial_lazily(&shared.endpoints[self.endpoint]);
             channels.entry(key).or_insert_with(dial).clone()
         };
         let token = self.session.as_ref().map_or_else(|| self.token.clone(), Session::token);

@@ -3,8 +3,9 @@
 use crate::layers::{
     DeadlineLayer, Dispatch, ErrorsLayer, LimitsLayer, MethodsLayer, Shared, TokenLayer,
 };
+use crate::listen::Listener;
 use crate::settings::GatewaySettings;
-use crate::upstream::Upstreams;
+use crate::upstream::{Dial, Tcp, Upstreams};
 use crate::{inner, listen};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -79,37 +80,60 @@ impl Builder {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), GatewayError> {
-        self.settings.validate().map_err(GatewayError::Settings)?;
-        for listener in [Some(&listener), self.inner.as_ref()].into_iter().flatten() {
-            let address = listener.local_addr()?;
-            if !address.ip().is_loopback() && !self.settings.allow_remote {
-                return Err(GatewayError::Remote(address));
-            }
-        }
-        let shared = Shared::new(self.settings);
-        let (upstreams, _lanes) = Upstreams::<Incoming>::start(&shared);
-        let (reporter, health) = tonic_health::server::health_reporter();
-        let mut helpers = JoinSet::new();
-        helpers.spawn(report(Arc::clone(&shared), reporter));
-        if let Some(inner) = self.inner {
-            helpers.spawn(inner::serve(Arc::clone(&shared), inner));
-        }
-        let stack = stack(&shared, health, upstreams);
-        let mut connections = JoinSet::new();
-        tokio::select! {
-            () = accept(&shared, stack, &listener, &mut connections) => {}
-            () = shutdown => {}
-        }
-        drop(listener);
-        shared.drain();
-        tracing::info!(connections = connections.len(), "draining");
-        let most = Duration::from_millis(shared.settings.drain_ms);
-        let all = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(most, all).await.is_err() {
-            tracing::warn!("some requests were still under way; they are cut off");
-        }
-        Ok(())
+        let Self { settings, inner } = self;
+        serve_on(settings, Tcp, listener, inner, shutdown).await
     }
+
+    /// The same on listeners of any kind, the second one in the place of `inner`, and with replicas
+    /// connected by `dial`.
+    pub async fn serve_on<L: Listener>(
+        self,
+        dial: impl Dial,
+        listener: L,
+        inner: Option<L>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), GatewayError> {
+        serve_on(self.settings, dial, listener, inner, shutdown).await
+    }
+}
+
+async fn serve_on<L: Listener>(
+    settings: GatewaySettings,
+    dial: impl Dial,
+    mut listener: L,
+    inner: Option<L>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), GatewayError> {
+    settings.validate().map_err(GatewayError::Settings)?;
+    for listener in [Some(&listener), inner.as_ref()].into_iter().flatten() {
+        let address = listener.local_addr()?;
+        if !address.ip().is_loopback() && !settings.allow_remote {
+            return Err(GatewayError::Remote(address));
+        }
+    }
+    let shared = Shared::new(settings);
+    let (upstreams, _lanes) = Upstreams::<Incoming>::start(&shared, dial);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let mut helpers = JoinSet::new();
+    helpers.spawn(report(Arc::clone(&shared), reporter));
+    if let Some(inner) = inner {
+        helpers.spawn(inner::serve(Arc::clone(&shared), inner));
+    }
+    let stack = stack(&shared, health, upstreams);
+    let mut connections = JoinSet::new();
+    tokio::select! {
+        () = accept(&shared, stack, &mut listener, &mut connections) => {}
+        () = shutdown => {}
+    }
+    drop(listener);
+    shared.drain();
+    tracing::info!(connections = connections.len(), "draining");
+    let most = Duration::from_millis(shared.settings.drain_ms);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(most, all).await.is_err() {
+        tracing::warn!("some requests were still under way; they are cut off");
+    }
+    Ok(())
 }
 
 /// Outermost first; `layers/mod.rs` says what each is for.
@@ -147,10 +171,10 @@ where
 }
 
 /// Takes connections in, until dropped; those taken in go on.
-async fn accept<S, R>(
+async fn accept<S, R, L: Listener>(
     shared: &Arc<Shared>,
     stack: S,
-    listener: &TcpListener,
+    listener: &mut L,
     connections: &mut JoinSet<()>,
 ) where
     S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible>
@@ -168,7 +192,7 @@ async fn accept<S, R>(
         tokio::select! {
             accepted = listener.accept(), if connections.len() < settings.connections => {
                 let stream = match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(stream) => stream,
                     Err(error) => {
                         accept_failed(&error).await;
                         continue;

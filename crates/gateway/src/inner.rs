@@ -7,6 +7,7 @@
 //! | `/readyz` | 200 when a request could be served, else 503 with the reason |
 
 use crate::layers::Shared;
+use crate::listen::Listener;
 use crate::metrics::Now;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -17,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
 /// Connections at most: scrapers and people.
@@ -27,13 +28,13 @@ const CONNECTIONS_MAX: usize = 64;
 const HEAD: Duration = Duration::from_secs(5);
 
 /// Until dropped.
-pub async fn serve(shared: Arc<Shared>, listener: TcpListener) {
+pub async fn serve<L: Listener>(shared: Arc<Shared>, mut listener: L) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
                 match accepted {
-                    Ok((stream, _)) => {
+                    Ok(stream) => {
                         connections.spawn(connection(Arc::clone(&shared), stream));
                     }
                     Err(error) => crate::gateway::accept_failed(&error).await,
@@ -44,7 +45,10 @@ pub async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     }
 }
 
-async fn connection(shared: Arc<Shared>, stream: TcpStream) {
+async fn connection<C>(shared: Arc<Shared>, stream: C)
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request: Request<Incoming>| {
         let response = answer(&shared, request.method(), request.uri().path());
         std::future::ready(Ok::<_, Infallible>(response))

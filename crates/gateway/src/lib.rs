@@ -31,4 +31,6 @@ mod upstream;
 
 pub use decide::{Candidate, route};
 pub use gateway::{Builder, Gateway, GatewayError};
+pub use listen::Listener;
 pub use settings::{GatewaySettings, ReplicaAt};
+pub use upstream::Dial;

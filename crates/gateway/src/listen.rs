@@ -12,11 +12,12 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -25,12 +26,39 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const NOT_HTTP2: &[u8] =
     b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
+/// Where connections come from: a socket of the system's, or what stands for one.
+pub trait Listener: Send + 'static {
+    /// One connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one. Dropped before it is ready, it has taken none.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Where it listens.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        let (stream, _) = Self::accept(self).await?;
+        // A failure would show in the next call.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Self::local_addr(self)
+    }
+}
+
 /// Serves one connection until it ends, or until `drained` and then until what is under way is
 /// done.
-pub async fn serve<S, R>(
+pub async fn serve<S, R, C>(
     settings: &GatewaySettings,
     stack: S,
-    mut stream: TcpStream,
+    mut stream: C,
     drained: impl Future<Output = ()>,
 ) where
     S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible> + Clone,
@@ -38,6 +66,7 @@ pub async fn serve<S, R>(
     R: Body + Send + 'static,
     R::Data: Send,
     R::Error: Into<crate::body::BoxError>,
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let hello = Duration::from_millis(settings.hello_ms);
     match tokio::time::timeout(hello, greet(&mut stream)).await {
@@ -76,7 +105,7 @@ pub async fn serve<S, R>(
 
 /// Says that it is HTTP/2 that is spoken here. To close with bytes unread would reset the
 /// connection, and take the answer along; so a little of what comes is read.
-async fn refuse(mut stream: TcpStream) -> io::Result<()> {
+async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     stream.write_all(NOT_HTTP2).await?;
     stream.shutdown().await?;
     tokio::io::copy(&mut stream.take(64 << 10), &mut tokio::io::sink()).await?;
@@ -84,8 +113,7 @@ async fn refuse(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// Whether it speaks HTTP/2. Reads its preface, and nothing after it.
-async fn greet(stream: &mut TcpStream) -> io::Result<bool> {
-    stream.set_nodelay(true)?;
+async fn greet(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<bool> {
     let (mut read, mut got) = ([0; PREFACE.len()], 0);
     while got < PREFACE.len() {
         match stream.read(&mut read[got..]).await? {
@@ -117,12 +145,12 @@ where
 }
 
 /// A stream whose preface was read: it is handed over again first.
-struct Greeted {
-    stream: TcpStream,
+struct Greeted<C> {
+    stream: C,
     unread: &'static [u8],
 }
 
-impl AsyncRead for Greeted {
+impl<C: AsyncRead + Unpin> AsyncRead for Greeted<C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -138,7 +166,7 @@ impl AsyncRead for Greeted {
     }
 }
 
-impl AsyncWrite for Greeted {
+impl<C: AsyncWrite + Unpin> AsyncWrite for Greeted<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

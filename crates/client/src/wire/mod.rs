@@ -9,8 +9,11 @@
 //! message either way. What the core wants done is done after it is let go.
 
 mod codec;
+mod dial;
 mod shared;
 mod stream;
 
+pub use dial::Dial;
+pub(crate) use dial::Tcp;
 pub(crate) use shared::Shared;
 pub(crate) use stream::{chain, first_try, request, run_stream, run_timer};

@@ -1,11 +1,12 @@
 //! The core behind its lock, and how its effects reach sockets, tasks and callers.
 
+use super::dial::Dial;
 use crate::core::{Answered, Ask, Core, Effect, Envelope};
 use crate::doors::clock::Clock;
 use crate::error::Error;
 use crate::settings::ClientSettings;
 use bytes::Bytes;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tonic::transport::Endpoint;
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub clock: Clock,
     pub settings: ClientSettings,
     pub endpoints: Vec<Endpoint>,
+    pub dial: Arc<dyn Dial>,
     pub slots: Semaphore,
     pub timer: Notify,
     pub orders: Vec<watch::Sender<Order>>,
@@ -53,7 +55,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub fn new(settings: ClientSettings, endpoints: Vec<Endpoint>, seed: u64, key: u64) -> Self {
+    pub fn new(
+        settings: ClientSettings,
+        endpoints: Vec<Endpoint>,
+        dial: Arc<dyn Dial>,
+        seed: u64,
+        key: u64,
+    ) -> Self {
         let streams = settings.core.streams;
         let clock = Clock::start();
         let core = Core::new(settings.core.clone(), seed, clock.now_us());
@@ -62,6 +70,7 @@ impl Shared {
             state: Mutex::new(state),
             clock,
             endpoints,
+            dial,
             slots: Semaphore::new(settings.calls_max),
             timer: Notify::new(),
             orders: (0..streams).map(|_| watch::channel(Order::Rest).0).collect(),

@@ -114,7 +114,8 @@ async fn open(
     let endpoint = &shared.endpoints[endpoint];
     let unreachable =
         |why: String| Error::Unreachable { endpoint: endpoint.uri().to_string(), why };
-    let channel = endpoint.connect().await.map_err(|error| unreachable(chain(&error)))?;
+    let channel = shared.dial.dial(endpoint).await;
+    let channel = channel.map_err(|error| unreachable(chain(&error)))?;
     let mut grpc = tonic::client::Grpc::new(channel)
         .max_decoding_message_size(shared.settings.answer_bytes_max);
     grpc.ready().await.map_err(|error| unreachable(chain(&error)))?;

@@ -6,26 +6,55 @@ use bytes::Bytes;
 use http_body::Body;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::io;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// Data of one HTTP/2 frame at most, both ways. Fewer and larger frames cost less each byte; the
 /// default, 16 KiB, cuts what tonic writes at once in two.
 pub const FRAME_BYTES: u32 = 64 << 10;
 
+/// Who makes connections: the system, or what stands for it.
+pub trait Dial: Clone + Send + Sync + 'static {
+    /// One connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Connects to `host:port`.
+    fn dial(&self, address: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// The system's sockets.
+#[derive(Clone, Debug)]
+pub struct Tcp;
+
+impl Dial for Tcp {
+    type Stream = TcpStream;
+
+    async fn dial(&self, address: &str) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(address).await?;
+        // Else the kernel waits to fill a segment, and the peer to acknowledge one: 40 ms.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
 /// A half that sends and a half that must be polled for anything to happen.
-pub type Pair<B> =
-    (SendRequest<Outgoing<B>>, Connection<TokioIo<TcpStream>, Outgoing<B>, TokioExecutor>);
+pub type Pair<B, S> =
+    (SendRequest<Outgoing<B>>, Connection<TokioIo<S>, Outgoing<B>, TokioExecutor>);
 
 /// Connects once.
-pub async fn connect<B>(settings: &GatewaySettings, address: &str) -> Result<Pair<B>, BoxError>
+pub async fn connect<B, D>(
+    settings: &GatewaySettings,
+    dial: &D,
+    address: &str,
+) -> Result<Pair<B, D::Stream>, BoxError>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
+    D: Dial,
 {
-    let stream = TcpStream::connect(address).await?;
-    // Else the kernel waits to fill a segment, and the peer to acknowledge one: 40 ms.
-    stream.set_nodelay(true)?;
+    let stream = dial.dial(address).await?;
     let window = settings.window_bytes;
     let mut builder = Builder::new(TokioExecutor::new());
     builder

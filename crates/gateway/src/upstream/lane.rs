@@ -8,7 +8,7 @@
 //! A connection is used only once a probe over it was answered: by then the peer's settings are
 //! known, and a port where something else listens has shown itself.
 
-use super::connect::connect;
+use super::connect::{Dial, connect};
 use super::probe::probe;
 use super::{Live, Upstreams};
 use crate::body::BoxError;
@@ -22,17 +22,23 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// One lane, for ever.
-pub async fn keep<B>(shared: Arc<Shared>, upstreams: Upstreams<B>, replica: usize, lane: usize)
-where
+pub async fn keep<B, D>(
+    shared: Arc<Shared>,
+    dial: D,
+    upstreams: Upstreams<B>,
+    replica: usize,
+    lane: usize,
+) where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
+    D: Dial,
 {
     let Some(at) = shared.settings.replicas.get(replica) else { return };
     let this = Lane { shared: &shared, upstreams: &upstreams, replica, lane, address: &at.address };
     let most_us = shared.settings.reconnect_most_ms.saturating_mul(1_000);
     let mut failures = 0_u32;
     loop {
-        match this.once().await {
+        match this.once(&dial).await {
             Ok(()) => failures = 0,
             Err(error) => {
                 if failures == 0 {
@@ -64,11 +70,11 @@ where
     B::Error: Into<BoxError>,
 {
     /// One connection, from its making to its end. An error: it never was of use.
-    async fn once(&self) -> Result<(), BoxError> {
+    async fn once(&self, dial: &impl Dial) -> Result<(), BoxError> {
         let settings = &self.shared.settings;
         let patience = Duration::from_millis(settings.probe_timeout_ms);
         let made = Duration::from_millis(settings.connect_ms);
-        let made = tokio::time::timeout(made, connect::<B>(settings, self.address));
+        let made = tokio::time::timeout(made, connect::<B, _>(settings, dial, self.address));
         let (send, mut connection) = made.await.map_err(|_| "connecting took too long")??;
 
         let first = tokio::select! {

@@ -14,7 +14,7 @@ mod connect;
 mod lane;
 mod probe;
 
-pub use connect::FRAME_BYTES;
+pub use connect::{Dial, FRAME_BYTES, Tcp};
 
 use crate::body::{BoxError, Outgoing};
 use crate::layers::Shared;
@@ -105,7 +105,7 @@ where
     B::Error: Into<BoxError>,
 {
     /// Begins to connect. The set's tasks end when it is dropped.
-    pub fn start(shared: &Arc<Shared>) -> (Self, JoinSet<()>) {
+    pub fn start(shared: &Arc<Shared>, dial: impl Dial) -> (Self, JoinSet<()>) {
         let settings = &shared.settings;
         let replica = |at: &crate::settings::ReplicaAt| Replica {
             name: HeaderValue::try_from(at.member.to_string())
@@ -120,7 +120,7 @@ where
             for lane in 0..settings.lanes {
                 let upstreams = this.clone();
                 let shared = Arc::clone(shared);
-                tasks.spawn(lane::keep(shared, upstreams, replica, lane));
+                tasks.spawn(lane::keep(shared, dial.clone(), upstreams, replica, lane));
             }
         }
         (this, tasks)

@@ -4,6 +4,9 @@
 //! checkpoint behind), so one channel will not do; and it wants everything that waits in one go,
 //! because that is the next round. A channel crate's `select` takes one item a time.
 //!
+//! The writer sleeps here, as a thread or (feature `inline`) as a task; whoever leaves something
+//! wakes it, whichever it is.
+//!
 //! Bounds: `commands_max` commands (then `Busy`: nothing changed, try again; a stream is woken when
 //! there is room); `messages_max` messages and `MESSAGE_BYTES_MAX` bytes of deltas in them (then
 //! the newest is lost: gossip makes up for it); notices of the disk threads, as many as rounds in
@@ -17,6 +20,8 @@ use crate::transport::Delivery;
 use orset::{Member, ObjectKey};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+#[cfg(feature = "inline")]
+use std::task::Poll;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -57,7 +62,16 @@ struct Queues {
     notices: VecDeque<Notice>,
     /// Streams that wait for room, one each.
     want_room: Vec<Waker>,
+    /// The writer, while it waits as a task.
+    sleeper: Option<Waker>,
     closed: bool,
+}
+
+impl Queues {
+    fn is_empty(&self, only_notices: bool) -> bool {
+        self.notices.is_empty()
+            && (only_notices || (self.commands.is_empty() && self.messages.is_empty()))
+    }
 }
 
 /// Why a command was not taken. Nothing changed.
@@ -99,6 +113,16 @@ impl Mailbox {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Something has come for the writer.
+    fn wake(&self, mut queues: MutexGuard<'_, Queues>) {
+        let sleeper = queues.sleeper.take();
+        drop(queues);
+        match sleeper {
+            None => self.arrived.notify_one(),
+            Some(task) => task.wake(),
+        }
+    }
+
     /// Queues a command.
     pub fn command(&self, asked: Asked) -> Result<(), NotTaken> {
         let mut queues = self.queues();
@@ -109,10 +133,8 @@ impl Mailbox {
             return Err(NotTaken::Busy);
         }
         queues.commands.push_back(asked);
-        let wake = queues.commands.len() == 1;
-        drop(queues);
-        if wake {
-            self.arrived.notify_one();
+        if queues.commands.len() == 1 {
+            self.wake(queues);
         }
         Ok(())
     }
@@ -137,9 +159,8 @@ impl Mailbox {
         if left && !queues.want_room.iter().any(|waker| waker.will_wake(context.waker())) {
             queues.want_room.push(context.waker().clone());
         }
-        drop(queues);
         if wake && taken > 0 {
-            self.arrived.notify_one();
+            self.wake(queues);
         }
         if left { Err(NotTaken::Busy) } else { Ok(()) }
     }
@@ -164,8 +185,7 @@ impl Mailbox {
         }
         queues.message_bytes += bytes;
         queues.messages.push_back((from, message));
-        drop(queues);
-        self.arrived.notify_one();
+        self.wake(queues);
         Delivery::Taken
     }
 
@@ -176,8 +196,7 @@ impl Mailbox {
             || matches!(notice, Notice::Synced(_) | Notice::Checkpointed | Notice::Failed(_));
         if alive {
             queues.notices.push_back(notice);
-            drop(queues);
-            self.arrived.notify_one();
+            self.wake(queues);
         }
         alive
     }
@@ -188,9 +207,8 @@ impl Mailbox {
         queues.closed = true;
         queues.notices.push_back(Notice::Close);
         let want_room = std::mem::take(&mut queues.want_room);
-        drop(queues);
+        self.wake(queues);
         want_room.into_iter().for_each(Waker::wake);
-        self.arrived.notify_one();
     }
 
     /// Whether no command waits.
@@ -202,10 +220,7 @@ impl Mailbox {
     /// messages stay where they are. At most `commands` commands are taken.
     pub fn take(&self, timeout: Duration, only_notices: bool, commands: usize) -> Taken {
         let mut queues = self.queues();
-        let waiting = |queues: &mut Queues| {
-            queues.notices.is_empty()
-                && (only_notices || (queues.commands.is_empty() && queues.messages.is_empty()))
-        };
+        let waiting = |queues: &mut Queues| queues.is_empty(only_notices);
         if waiting(&mut queues) && !timeout.is_zero() {
             queues = self
                 .arrived
@@ -213,6 +228,26 @@ impl Mailbox {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+        Self::take_from(queues, only_notices, commands)
+    }
+
+    /// The same for a writer that is a task: its waker is kept while there is nothing.
+    #[cfg(feature = "inline")]
+    pub fn poll_take(
+        &self,
+        context: &Context<'_>,
+        only_notices: bool,
+        commands: usize,
+    ) -> Poll<Taken> {
+        let mut queues = self.queues();
+        if queues.is_empty(only_notices) {
+            queues.sleeper = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Self::take_from(queues, only_notices, commands))
+    }
+
+    fn take_from(mut queues: MutexGuard<'_, Queues>, only_notices: bool, commands: usize) -> Taken {
         let mut taken = Taken { notices: std::mem::take(&mut queues.notices), ..Taken::default() };
         if !only_notices {
             taken.messages = std::mem::take(&mut queues.messages);

@@ -11,15 +11,22 @@
 //! cost is shared by all its clients, and no timer delays a lone one. The next round is applied
 //! while this one syncs. There is no branch on what a command or message says: that is the
 //! protocol's, and the simulator's to prove.
+//!
+//! A turn of the writer knows nothing of threads. With the feature `inline`, which only a
+//! simulation turns on, the same turns are taken by tasks (`inline.rs`).
 
 mod answer;
+#[cfg(feature = "inline")]
+mod inline;
 mod mailbox;
 mod workers;
 mod writer;
 
 pub use answer::{Answer, Outcome, Sink, Slot};
+#[cfg(feature = "inline")]
+pub use inline::spawn_inline;
 pub use mailbox::{Asked, Mailbox, NotTaken, Notice};
-pub use writer::spawn;
+pub use writer::{Parts, spawn};
 
 use crate::protocol::{Alarm, Protocol, Refusal};
 use crate::store::{Store, StoreError};
@@ -54,7 +61,15 @@ pub trait Observer: Send + Sync + 'static {
     fn ended(&self, error: Option<&StoreError>);
 }
 
-/// The threads of a running replica.
-pub struct Threads {
-    pub(crate) writer: JoinHandle<Result<(), StoreError>>,
+/// How long the disk takes over each append, when it is not a disk that says so.
+#[cfg(feature = "inline")]
+pub type Pace = Box<dyn FnMut() -> std::time::Duration + Send>;
+
+/// The writer of an open replica; it has the others.
+pub enum Running {
+    /// On threads.
+    Thread(JoinHandle<Result<(), StoreError>>),
+    /// In a simulation.
+    #[cfg(feature = "inline")]
+    Task(tokio::task::JoinHandle<Result<(), StoreError>>),
 }

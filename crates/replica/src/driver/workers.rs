@@ -1,11 +1,11 @@
-//! The two threads that wait for the disk: one for the log, one for checkpoints.
+//! Those who wait for the disk: one for the log, one for checkpoints. In production each is a thread.
 
 use super::Observer;
 use super::mailbox::{Mailbox, Notice};
 use crate::doors::clock::Clock;
-use crate::store::{LogRecord, StateBatch, Store};
+use crate::store::{LogRecord, StateBatch, Store, StoreError};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 /// Checkpoints written between two that are forced to disk: bounds what recovery replays after a
@@ -15,7 +15,7 @@ const CHECKPOINTS_PER_SYNC: u32 = 8;
 /// A round for the log.
 pub(super) type Persist = (u64, Vec<LogRecord>);
 
-/// Work of the checkpoint thread.
+/// Work of whoever writes checkpoints.
 pub(super) enum Checkpointing {
     /// Write these rows.
     Write(Arc<StateBatch>),
@@ -23,57 +23,109 @@ pub(super) enum Checkpointing {
     Release(Arc<StateBatch>),
 }
 
+/// To whom the writer hands what waits for the disk.
+pub(super) trait Workers {
+    /// Append and sync this round, then say so.
+    fn persist(&mut self, round: Persist) -> Result<(), StoreError>;
+    /// Do this, then say so.
+    fn checkpoint(&mut self, job: Checkpointing) -> Result<(), StoreError>;
+}
+
 /// Appends and syncs round after round.
-pub(super) fn log_thread(
-    store: Arc<dyn Store>,
-    mailbox: Arc<Mailbox>,
-    observer: Arc<dyn Observer>,
-    clock: Clock,
-) -> std::io::Result<(SyncSender<Persist>, JoinHandle<()>)> {
-    let (send, receive): (_, Receiver<Persist>) = sync_channel(2);
-    let thread = Builder::new().name("pannier-log".into()).spawn(move || {
-        for (round, records) in receive {
-            let began_us = clock.now().mono_us;
-            let notice = match store.append(&records) {
-                Ok(()) => {
-                    observer.synced(clock.now().mono_us.saturating_sub(began_us));
-                    Notice::Synced(round)
-                }
-                Err(error) => Notice::Failed(error),
-            };
-            mailbox.notice(notice);
-        }
-    })?;
-    Ok((send, thread))
+pub(super) struct Log {
+    pub store: Arc<dyn Store>,
+    pub mailbox: Arc<Mailbox>,
+    pub observer: Arc<dyn Observer>,
+    pub clock: Clock,
+}
+
+impl Log {
+    /// One round, which began to wait at `began_us`.
+    pub fn persist(&self, (round, records): Persist, began_us: u64) {
+        let notice = match self.store.append(&records) {
+            Ok(()) => {
+                self.observer.synced(self.clock.now().mono_us.saturating_sub(began_us));
+                Notice::Synced(round)
+            }
+            Err(error) => Notice::Failed(error),
+        };
+        self.mailbox.notice(notice);
+    }
 }
 
 /// Writes checkpoint after checkpoint.
-pub(super) fn checkpoint_thread(
-    store: Arc<dyn Store>,
-    mailbox: Arc<Mailbox>,
-) -> std::io::Result<(SyncSender<Checkpointing>, JoinHandle<()>)> {
-    let (send, receive): (_, Receiver<Checkpointing>) = sync_channel(2);
-    let thread = Builder::new().name("pannier-checkpoint".into()).spawn(move || {
-        let mut unsynced = 0;
-        for job in receive {
-            let batch = match job {
-                Checkpointing::Write(batch) => batch,
-                Checkpointing::Release(batch) => {
-                    drop(batch);
-                    continue;
-                }
-            };
-            unsynced += 1;
-            let mut result = store.write_state(&batch);
-            if result.is_ok() && unsynced >= CHECKPOINTS_PER_SYNC {
-                unsynced = 0;
-                result = store.sync_state();
-            }
-            mailbox.notice(match result {
-                Ok(()) => Notice::Checkpointed,
-                Err(error) => Notice::Failed(error),
-            });
+pub(super) struct Checkpoints {
+    pub store: Arc<dyn Store>,
+    pub mailbox: Arc<Mailbox>,
+    pub unsynced: u32,
+}
+
+impl Checkpoints {
+    /// One job.
+    pub fn work(&mut self, job: Checkpointing) {
+        let batch = match job {
+            Checkpointing::Write(batch) => batch,
+            Checkpointing::Release(batch) => return drop(batch),
+        };
+        self.unsynced += 1;
+        let mut result = self.store.write_state(&batch);
+        if result.is_ok() && self.unsynced >= CHECKPOINTS_PER_SYNC {
+            self.unsynced = 0;
+            result = self.store.sync_state();
         }
-    })?;
-    Ok((send, thread))
+        self.mailbox.notice(match result {
+            Ok(()) => Notice::Checkpointed,
+            Err(error) => Notice::Failed(error),
+        });
+    }
+}
+
+/// Both as threads. They end when this is dropped.
+pub(super) struct Threads {
+    log: SyncSender<Persist>,
+    checkpoints: SyncSender<Checkpointing>,
+    workers: [JoinHandle<()>; 2],
+}
+
+impl Threads {
+    pub fn spawn(log: Log, mut checkpoints: Checkpoints) -> std::io::Result<Self> {
+        let (log_send, rounds) = sync_channel(2);
+        let log = Builder::new().name("pannier-log".into()).spawn(move || {
+            for round in rounds {
+                log.persist(round, log.clock.now().mono_us);
+            }
+        })?;
+        let (checkpoints_send, jobs) = sync_channel(2);
+        let checkpoints = Builder::new().name("pannier-checkpoint".into()).spawn(move || {
+            for job in jobs {
+                checkpoints.work(job);
+            }
+        })?;
+        Ok(Self { log: log_send, checkpoints: checkpoints_send, workers: [log, checkpoints] })
+    }
+
+    /// Waits until they have done what they were given.
+    pub fn join(self) -> Result<(), StoreError> {
+        let Self { log, checkpoints, workers } = self;
+        drop((log, checkpoints));
+        let mut result = Ok(());
+        for worker in workers {
+            if worker.join().is_err() {
+                result = Err(StoreError::Poisoned("a storage thread panicked".into()));
+            }
+        }
+        result
+    }
+}
+
+impl Workers for Threads {
+    fn persist(&mut self, round: Persist) -> Result<(), StoreError> {
+        let ended = |_| StoreError::Poisoned("the log thread has ended".into());
+        self.log.send(round).map_err(ended)
+    }
+
+    fn checkpoint(&mut self, job: Checkpointing) -> Result<(), StoreError> {
+        let ended = |_| StoreError::Poisoned("the checkpoint thread has ended".into());
+        self.checkpoints.send(job).map_err(ended)
+    }
 }

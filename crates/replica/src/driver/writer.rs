@@ -1,35 +1,47 @@
-//! The writer's loop.
+//! The writer: one turn at a time, on a thread of its own.
 
-use super::mailbox::{Asked, Mailbox, Notice};
-use super::workers::{Checkpointing, Persist, checkpoint_thread, log_thread};
-use super::{Answer, Core, NoReply, Observer, Sink, Threads};
+use super::mailbox::{Asked, Mailbox, Notice, Taken};
+use super::workers::{Checkpointing, Checkpoints, Log, Threads, Workers};
+use super::{Answer, Core, NoReply, Observer, Running, Sink};
 use crate::doors::chance::Dice;
 use crate::doors::clock::Clock;
 use crate::protocol::{Effect, Event, Refusal, Reply, Ticket};
 use crate::store::{StateBatch, Store, StoreError};
 use crate::transport::Attached;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
-use std::thread::JoinHandle;
+use std::time::Duration;
 
-/// Everything the writer works with.
-struct Writer {
-    core: Core,
-    clock: Clock,
+/// Commands taken from the mailbox at once: bounds how long effects wait.
+pub(super) const COMMANDS_AT_ONCE: usize = 4_096;
+
+/// What a writer works with.
+pub struct Parts {
+    /// What decides.
+    pub core: Core,
+    /// The machine's clocks.
+    pub clock: Clock,
+    /// Between two ticks, in microseconds.
+    pub tick_us: u64,
+    /// What waits for it.
+    pub mailbox: Arc<Mailbox>,
+    /// The disk.
+    pub store: Arc<dyn Store>,
+    /// The network.
+    pub transport: Attached,
+    /// Whom it tells.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// The writer, and its state between two turns.
+pub(super) struct Writer<W> {
+    pub parts: Parts,
     dice: Dice,
-    mailbox: Arc<Mailbox>,
-    store: Arc<dyn Store>,
-    transport: Attached,
-    observer: Arc<dyn Observer>,
-    log: Option<SyncSender<Persist>>,
-    checkpoints: Option<SyncSender<Checkpointing>>,
+    workers: W,
     /// The rows that are being written, held so that the writer is not the last to drop them.
     checkpoint: Option<Arc<StateBatch>>,
-    workers: Vec<JoinHandle<()>>,
     answers: Answers,
     rounds_in_flight: u32,
     checkpoints_in_flight: u32,
-    tick_us: u64,
     next_tick_us: u64,
     closing: bool,
 }
@@ -77,130 +89,129 @@ impl Answers {
 }
 
 /// Starts the threads of a replica.
-pub fn spawn(
-    core: Core,
-    clock: Clock,
-    tick_us: u64,
-    mailbox: Arc<Mailbox>,
-    store: Arc<dyn Store>,
-    transport: Attached,
-    observer: Arc<dyn Observer>,
-) -> Result<Threads, StoreError> {
+pub fn spawn(parts: Parts) -> Result<Running, StoreError> {
     let failed = |source| StoreError::Io { path: "a thread of the replica".into(), source };
-    let (log, log_worker) =
-        log_thread(store.clone(), mailbox.clone(), observer.clone(), clock).map_err(failed)?;
-    let (checkpoints, checkpoint_worker) =
-        checkpoint_thread(store.clone(), mailbox.clone()).map_err(failed)?;
-    let writer = Writer {
-        core,
-        clock,
-        dice: Dice::new()?,
-        mailbox,
-        store,
-        transport,
-        observer,
-        log: Some(log),
-        checkpoints: Some(checkpoints),
-        checkpoint: None,
-        workers: vec![log_worker, checkpoint_worker],
-        answers: Answers::default(),
-        rounds_in_flight: 0,
-        checkpoints_in_flight: 0,
-        tick_us,
-        next_tick_us: 0,
-        closing: false,
-    };
-    let writer = std::thread::Builder::new()
+    let workers = Threads::spawn(parts.log(), parts.checkpoints()).map_err(failed)?;
+    let writer = Writer::new(parts, workers)?;
+    let thread = std::thread::Builder::new()
         .name("pannier-writer".into())
         .spawn(move || writer.run())
         .map_err(failed)?;
-    Ok(Threads { writer })
+    Ok(Running::Thread(thread))
 }
 
-impl Writer {
-    fn run(mut self) -> Result<(), StoreError> {
-        let result = self.work();
-        self.mailbox.close();
-        self.observer.ended(result.as_ref().err());
-        self.answers.wake();
-        if let Err(error) = &result {
-            self.answers.fail_all(&error.to_string());
+impl Parts {
+    pub(super) fn log(&self) -> Log {
+        Log {
+            store: self.store.clone(),
+            mailbox: self.mailbox.clone(),
+            observer: self.observer.clone(),
+            clock: self.clock,
         }
-        // What was queued behind the end gets its answer too.
-        let rest = self.mailbox.take(std::time::Duration::ZERO, false, usize::MAX);
-        for asked in rest.commands {
-            asked.answer.give_now(Err(NoReply::Failed("the replica has ended".into())));
-        }
-        drop(self.log.take());
-        drop(self.checkpoints.take());
-        for worker in self.workers.drain(..) {
-            if worker.join().is_err() && result.is_ok() {
-                return Err(StoreError::Poisoned("a storage thread panicked".into()));
-            }
-        }
-        result.and_then(|()| self.last_checkpoint())
     }
 
+    pub(super) fn checkpoints(&self) -> Checkpoints {
+        Checkpoints { store: self.store.clone(), mailbox: self.mailbox.clone(), unsynced: 0 }
+    }
+}
+
+impl Writer<Threads> {
     /// Until closed, or until storage fails.
-    fn work(&mut self) -> Result<(), StoreError> {
-        loop {
-            let full = self.core.is_round_full() || self.core.must_wait_for_checkpoint();
-            let timeout = self.clock.until(self.next_tick_us);
-            let taken = self.mailbox.take(timeout, full, COMMANDS_AT_ONCE);
-            for notice in taken.notices {
-                self.notice(notice)?;
+    fn run(mut self) -> Result<(), StoreError> {
+        let result = loop {
+            let (timeout, full) = (self.until_tick(), self.is_full());
+            let taken = self.parts.mailbox.take(timeout, full, COMMANDS_AT_ONCE);
+            match self.turn(taken) {
+                Ok(false) => {}
+                Ok(true) => break Ok(()),
+                Err(error) => break Err(error),
             }
-            let now = self.clock.now();
-            for (from, message) in taken.messages {
-                self.core.handle(Event::Message { from, message }, now)?;
-            }
-            for Asked { command, answer } in taken.commands {
-                let ticket = self.answers.add(answer);
-                self.core.handle(Event::Command(ticket, command), now)?;
-            }
-            if now.mono_us >= self.next_tick_us {
-                self.next_tick_us = now.mono_us + self.tick_us;
-                self.core.handle(Event::Tick { chance: self.dice.roll() }, now)?;
-            }
-            if self.rounds_in_flight == 0 {
-                self.core.handle(Event::Commit, now)?;
-            }
-            self.effects()?;
-            if self.closing && self.is_quiet() {
-                return Ok(());
-            }
+        };
+        let (end, workers) = self.end(&result);
+        let joined = workers.join();
+        result.and(joined).and_then(|()| end.last_checkpoint())
+    }
+}
+
+impl<W: Workers> Writer<W> {
+    pub(super) fn new(parts: Parts, workers: W) -> Result<Self, StoreError> {
+        Ok(Self {
+            parts,
+            dice: Dice::new()?,
+            workers,
+            checkpoint: None,
+            answers: Answers::default(),
+            rounds_in_flight: 0,
+            checkpoints_in_flight: 0,
+            next_tick_us: 0,
+            closing: false,
+        })
+    }
+
+    /// Time left until the next tick.
+    pub(super) fn until_tick(&self) -> Duration {
+        self.parts.clock.until(self.next_tick_us)
+    }
+
+    /// Whether commands and messages have to wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.parts.core.is_round_full() || self.parts.core.must_wait_for_checkpoint()
+    }
+
+    /// Everything that comes of what was taken; true when that was the last.
+    pub(super) fn turn(&mut self, taken: Taken) -> Result<bool, StoreError> {
+        for notice in taken.notices {
+            self.notice(notice)?;
         }
+        let now = self.parts.clock.now();
+        for (from, message) in taken.messages {
+            self.parts.core.handle(Event::Message { from, message }, now)?;
+        }
+        for Asked { command, answer } in taken.commands {
+            let ticket = self.answers.add(answer);
+            self.parts.core.handle(Event::Command(ticket, command), now)?;
+        }
+        if now.mono_us >= self.next_tick_us {
+            self.next_tick_us = now.mono_us + self.parts.tick_us;
+            self.parts.core.handle(Event::Tick { chance: self.dice.roll() }, now)?;
+        }
+        if self.rounds_in_flight == 0 {
+            self.parts.core.handle(Event::Commit, now)?;
+        }
+        self.effects()?;
+        Ok(self.closing && self.is_quiet())
     }
 
     fn is_quiet(&self) -> bool {
         self.rounds_in_flight == 0
             && self.checkpoints_in_flight == 0
-            && !self.core.has_open_round()
-            && self.core.waiting() == 0
-            && self.mailbox.is_drained()
+            && !self.parts.core.has_open_round()
+            && self.parts.core.waiting() == 0
+            && self.parts.mailbox.is_drained()
     }
 
     fn notice(&mut self, notice: Notice) -> Result<(), StoreError> {
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
+        let core = &mut self.parts.core;
         match notice {
             Notice::Synced(round) => {
                 self.rounds_in_flight -= 1;
-                self.core.handle(Event::Synced(round), now)?;
+                core.handle(Event::Synced(round), now)?;
                 self.effects()
             }
             Notice::Checkpointed => {
                 self.checkpoints_in_flight -= 1;
-                self.core.handle(Event::Checkpointed, now)?;
+                core.handle(Event::Checkpointed, now)?;
                 match self.checkpoint.take() {
-                    Some(rows) => self.checkpointing(Checkpointing::Release(rows)),
+                    Some(rows) => self.workers.checkpoint(Checkpointing::Release(rows)),
                     None => Ok(()),
                 }
             }
             Notice::Failed(error) => Err(error),
-            Notice::Watch(object) => self.core.handle(Event::Watch(object), now),
-            Notice::Unwatch(object) => self.core.handle(Event::Unwatch(object), now),
+            Notice::Watch(object) => core.handle(Event::Watch(object), now),
+            Notice::Unwatch(object) => core.handle(Event::Unwatch(object), now),
             Notice::Inspect(look) => {
-                look(&self.core);
+                look(core);
                 Ok(())
             }
             Notice::Close => {
@@ -212,45 +223,60 @@ impl Writer {
 
     /// Does what the protocol wants done, in its order.
     fn effects(&mut self) -> Result<(), StoreError> {
-        while let Some(effect) = self.core.poll() {
+        while let Some(effect) = self.parts.core.poll() {
             match effect {
                 Effect::Persist { round, records } => {
                     self.rounds_in_flight += 1;
-                    let sent = self.log.as_ref().map(|log| log.send((round, records)));
-                    if !matches!(sent, Some(Ok(()))) {
-                        return Err(StoreError::Poisoned("the log thread has ended".into()));
-                    }
+                    self.workers.persist((round, records))?;
                 }
                 Effect::Reply(ticket, reply) => self.answers.give(ticket, reply),
-                Effect::Send(to, message) => self.transport.send(to, message),
+                Effect::Send(to, message) => self.parts.transport.send(to, message),
                 Effect::Checkpoint(batch) => {
                     self.checkpoints_in_flight += 1;
                     self.checkpoint = Some(batch.clone());
-                    self.checkpointing(Checkpointing::Write(batch))?;
+                    self.workers.checkpoint(Checkpointing::Write(batch))?;
                 }
-                Effect::Changed(object) => self.observer.changed(&object),
-                Effect::Alarm(alarm) => self.observer.alarm(&alarm),
+                Effect::Changed(object) => self.parts.observer.changed(&object),
+                Effect::Alarm(alarm) => self.parts.observer.alarm(&alarm),
             }
         }
         self.answers.wake();
         Ok(())
     }
 
-    fn checkpointing(&self, job: Checkpointing) -> Result<(), StoreError> {
-        match self.checkpoints.as_ref().map(|thread| thread.send(job)) {
-            Some(Ok(())) => Ok(()),
-            _ => Err(StoreError::Poisoned("the checkpoint thread has ended".into())),
+    /// Nothing is taken any more, and everybody who waits is told. What is left to do is up to the
+    /// caller: wait for the workers, then write the last checkpoint.
+    pub(super) fn end(mut self, result: &Result<(), StoreError>) -> (End, W) {
+        let Parts { core, mailbox, store, transport, observer, .. } = self.parts;
+        mailbox.close();
+        observer.ended(result.as_ref().err());
+        self.answers.wake();
+        if let Err(error) = result {
+            self.answers.fail_all(&error.to_string());
         }
+        // What was queued behind the end gets its answer too.
+        let rest = mailbox.take(Duration::ZERO, false, usize::MAX);
+        for asked in rest.commands {
+            asked.answer.give_now(Err(NoReply::Failed("the replica has ended".into())));
+        }
+        (End { core, store, _transport: transport }, self.workers)
     }
+}
 
+/// What is left of a writer that has ended.
+pub(super) struct End {
+    core: Core,
+    store: Arc<dyn Store>,
+    /// Attached as long as the store is in use.
+    _transport: Attached,
+}
+
+impl End {
     /// A clean end leaves nothing to replay.
-    fn last_checkpoint(self) -> Result<(), StoreError> {
+    pub fn last_checkpoint(self) -> Result<(), StoreError> {
         if let Some(batch) = self.core.into_last_checkpoint() {
             self.store.write_state(&batch)?;
         }
         self.store.sync_state()
     }
 }
-
-/// Commands taken from the mailbox at once: bounds how long effects wait.
-const COMMANDS_AT_ONCE: usize = 4_096;

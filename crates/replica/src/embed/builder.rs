@@ -2,7 +2,9 @@
 
 use super::{Inner, Listeners, OpenError, Replica};
 use crate::doors::{chance, clock::Clock};
-use crate::driver::{Mailbox, spawn};
+use crate::driver::{Mailbox, Parts, spawn};
+#[cfg(feature = "inline")]
+use crate::driver::{Pace, spawn_inline};
 use crate::protocol::{Protocol, ProtocolSettings, Start};
 use crate::store::directory::{CLUSTER_MAX, Directory, is_cluster_name};
 use crate::store::fjall::FjallSettings;
@@ -71,6 +73,8 @@ pub struct Builder {
     transport: Option<Arc<dyn Transport>>,
     cluster: Option<String>,
     settings: Settings,
+    #[cfg(feature = "inline")]
+    pace: Option<Pace>,
 }
 
 impl Builder {
@@ -125,6 +129,16 @@ impl Builder {
         self
     }
 
+    /// Runs it without threads, as tasks of the runtime that `open` is called on: for a simulation.
+    /// Appending takes as long as `pace` says, by the runtime's clock. The place must be in memory,
+    /// and what blocks (`wait`, `status`, `dump`) must not be called on that runtime.
+    #[cfg(feature = "inline")]
+    #[must_use]
+    pub fn inline(mut self, pace: impl FnMut() -> Duration + Send + 'static) -> Self {
+        self.pace = Some(Box::new(pace));
+        self
+    }
+
     /// Opens it: recovers what is on disk and takes a new origin.
     pub fn open(self) -> Result<Replica, OpenError> {
         let mut settings = self.settings;
@@ -146,6 +160,10 @@ impl Builder {
         }
         let mut cluster = self.cluster;
         let mut engine = "memory";
+        #[cfg(feature = "inline")]
+        if self.pace.is_some() && matches!(place, Place::Directory(_)) {
+            return Err(OpenError::Setting("a replica without threads needs a memory disk".into()));
+        }
         let fresh = chance::member()?;
         let (member, directory, store): (Member, Option<Directory>, Arc<dyn Store>) = match place {
             Place::Directory(path) => {
@@ -180,16 +198,24 @@ impl Builder {
             .map_err(|error| OpenError::Setting(error.to_string()))?;
         let listeners = Arc::new(Listeners::default());
         let clock = Clock::start();
-        let tick_us = settings.tick.as_micros() as u64;
-        let threads = spawn(
+        let parts = Parts {
             core,
             clock,
-            tick_us,
-            mailbox.clone(),
-            store.clone(),
-            attached,
-            listeners.clone(),
-        )?;
+            tick_us: settings.tick.as_micros() as u64,
+            mailbox: mailbox.clone(),
+            store: store.clone(),
+            transport: attached,
+            observer: listeners.clone(),
+        };
+        #[cfg(feature = "inline")]
+        let is_inline = self.pace.is_some();
+        #[cfg(feature = "inline")]
+        let running = match self.pace {
+            Some(pace) => spawn_inline(parts, pace)?,
+            None => spawn(parts)?,
+        };
+        #[cfg(not(feature = "inline"))]
+        let running = spawn(parts)?;
         let inner = Inner {
             mailbox,
             clock,
@@ -203,7 +229,9 @@ impl Builder {
             cluster: cluster.map(Into::into),
             engine,
             store: Mutex::new(Some(store)),
-            threads: Mutex::new(Some(threads)),
+            running: Mutex::new(Some(running)),
+            #[cfg(feature = "inline")]
+            is_inline,
             directory: Mutex::new(directory),
         };
         Ok(Replica { inner: Arc::new(inner) })

@@ -35,7 +35,7 @@ pub use watch::Watch;
 
 use crate::doors::chance;
 use crate::doors::clock::Clock;
-use crate::driver::{Answer, Asked, Core, Mailbox, NotTaken, Notice, Observer, Threads};
+use crate::driver::{Answer, Asked, Core, Mailbox, NotTaken, Notice, Observer, Running};
 use crate::protocol::{Alarm, Command, NO_LANE, Read, Stats, Write, Written};
 use crate::store::directory::Directory;
 use crate::store::{Store, StoreError};
@@ -75,7 +75,10 @@ struct Inner {
     engine: &'static str,
     /// Let go of when the replica closes, so that the directory can be opened again.
     store: Mutex<Option<Arc<dyn Store>>>,
-    threads: Mutex<Option<Threads>>,
+    running: Mutex<Option<Running>>,
+    /// Whether its writer is a task.
+    #[cfg(feature = "inline")]
+    is_inline: bool,
     /// Holds the directory's lock as long as the replica is open.
     directory: Mutex<Option<Directory>>,
 }
@@ -371,20 +374,38 @@ impl Replica {
 }
 
 impl Inner {
-    fn close(&self) -> Result<(), StoreError> {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(threads) = threads else { return Ok(()) };
+    /// Tells the writer to end. `None`: it was told before.
+    fn stop(&self) -> Option<Running> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         self.mailbox.close();
         self.watchers.watchers.end();
-        let result = match threads.writer.join() {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Poisoned("the writer panicked".into())),
-        };
+        Some(running)
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        match self.stop() {
+            None => Ok(()),
+            Some(Running::Thread(writer)) => {
+                let result = writer.join();
+                self.ended(result.unwrap_or_else(|_| Err(panicked())))
+            }
+            // A task cannot wait for another; this one ends by itself.
+            #[cfg(feature = "inline")]
+            Some(Running::Task(_)) => self.ended(Ok(())),
+        }
+    }
+
+    /// Lets go of what the writer has used.
+    fn ended(&self, result: Result<(), StoreError>) -> Result<(), StoreError> {
         // The engine first: until it is gone, nobody else may believe the directory free.
         self.store.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.directory.lock().unwrap_or_else(PoisonError::into_inner).take();
         result
     }
+}
+
+fn panicked() -> StoreError {
+    StoreError::Poisoned("the writer panicked".into())
 }
 
 impl Drop for Inner {

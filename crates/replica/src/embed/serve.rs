@@ -1,8 +1,11 @@
 //! What a server needs of a replica beyond what a service does.
 
 use super::{Ending, Error, Replica, Status};
+#[cfg(feature = "inline")]
+use crate::driver::Running;
 use crate::driver::{Core, Mailbox, Notice};
 use crate::protocol::ProtocolSettings;
+use crate::store::StoreError;
 use std::future::Future;
 use tokio::sync::oneshot;
 
@@ -24,6 +27,37 @@ impl Replica {
     /// As `status`, without blocking.
     pub(crate) async fn status_soon(&self) -> Result<Status, Error> {
         self.look(self.status_of()).await
+    }
+
+    /// Runs what waits for the disk where waiting disturbs nobody; in a simulation, whose disk is
+    /// memory, here.
+    async fn beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        #[cfg(feature = "inline")]
+        if self.inner.is_inline {
+            return Ok(work(self));
+        }
+        let replica = self.clone();
+        tokio::task::spawn_blocking(move || work(&replica)).await
+    }
+
+    /// As `disk_bytes`, without blocking: the engine walks its files.
+    pub(crate) async fn disk_bytes_soon(&self) -> Result<u64, Error> {
+        let asked = self.beside(Self::disk_bytes).await;
+        asked.unwrap_or_else(|error| Err(Error::Failed(error.to_string())))
+    }
+
+    /// As `close`, without blocking.
+    pub(crate) async fn close_soon(&self) -> Result<(), StoreError> {
+        #[cfg(feature = "inline")]
+        if self.inner.is_inline {
+            let Some(Running::Task(writer)) = self.inner.stop() else { return Ok(()) };
+            return self.inner.ended(writer.await.unwrap_or_else(|_| Err(super::panicked())));
+        }
+        let closed = self.beside(Self::close).await;
+        closed.unwrap_or_else(|error| Err(StoreError::Poisoned(error.to_string())))
     }
 
     /// Looks at the protocol on the writer's thread, between two of its turns.

@@ -1,7 +1,7 @@
 //! What operators and their tools ask, on the inner listener.
 
 use super::shared::{Shared, Stage};
-use crate::embed::{Error, Replica, Status as Standing};
+use crate::embed::Status as Standing;
 use crate::protocol::Alarm;
 use bytes::Bytes;
 use orset::Member;
@@ -42,7 +42,7 @@ impl admin_server::Admin for Admin {
             refusals,
             commands_waiting: (replica.mailbox().waiting().0 + standing.waiting) as u64,
             deltas_buffered: standing.buffered as u64,
-            disk_bytes: disk_bytes(replica).await.unwrap_or_default(),
+            disk_bytes: replica.disk_bytes_soon().await.unwrap_or_default(),
             alarms: standing.alarms.count,
             last_alarms: standing.alarms.last.iter().map(in_words).collect(),
         }))
@@ -107,13 +107,6 @@ pub(super) fn not_ready_because(stage: &Stage) -> Option<String> {
         Stage::Draining => Some("draining".into()),
         Stage::Failed(why) => Some(format!("storage failed: {why}")),
     }
-}
-
-/// Bytes on disk: the engine walks its files, so not on a thread that serves.
-pub(super) async fn disk_bytes(replica: &Replica) -> Result<u64, Error> {
-    let replica = replica.clone();
-    let asked = tokio::task::spawn_blocking(move || replica.disk_bytes()).await;
-    asked.unwrap_or_else(|error| Err(Error::Failed(error.to_string())))
 }
 
 fn in_words(alarm: &Alarm) -> String {

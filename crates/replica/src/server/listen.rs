@@ -65,6 +65,37 @@ impl Sockets {
     }
 }
 
+/// Where connections come from: a socket of the system's, or what stands for one.
+pub trait Listener: Send + 'static {
+    /// One connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one. Dropped before it is ready, it has taken none.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        let (stream, _) = Self::accept(self).await?;
+        // A failure would show in the next call.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Self::local_addr(self)
+    }
+}
+
 /// How far a listener is with ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
@@ -79,8 +110,8 @@ async fn closed(mut gate: watch::Receiver<Gate>) {
 }
 
 /// One listener's work.
-pub(super) struct Listening {
-    pub listener: TcpListener,
+pub(super) struct Listening<L> {
+    pub listener: L,
     pub routes: Arc<Routes>,
     pub shared: Arc<Shared>,
     pub room: Arc<Room>,
@@ -91,9 +122,9 @@ pub(super) struct Listening {
 /// How long to wait after accepting failed: the process has no files left, mostly.
 const BREATH: Duration = Duration::from_millis(50);
 
-impl Listening {
+impl<L: Listener> Listening<L> {
     /// Until the gate closes and every connection has ended.
-    pub async fn run(self, gate: watch::Receiver<Gate>) {
+    pub async fn run(mut self, gate: watch::Receiver<Gate>) {
         let mut connections = JoinSet::new();
         let mut closing = std::pin::pin!(closed(gate.clone()));
         loop {
@@ -103,7 +134,7 @@ impl Listening {
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept(), if connections.len() < self.max => {
                     match accepted {
-                        Ok((stream, _)) => {
+                        Ok(stream) => {
                             connections.spawn(self.connection(stream, gate.clone()));
                         }
                         Err(error) => {
@@ -120,15 +151,13 @@ impl Listening {
 
     fn connection(
         &self,
-        stream: TcpStream,
+        stream: L::Stream,
         gate: watch::Receiver<Gate>,
-    ) -> impl Future<Output = ()> + Send + use<> {
+    ) -> impl Future<Output = ()> + Send + use<L> {
         let (routes, shared) = (self.routes.clone(), self.shared.clone());
         let place = self.room.enter(usize::MAX);
         let builder = builder(&shared.settings, self.http1);
         async move {
-            // A failure would show in the next call.
-            let _ = stream.set_nodelay(true);
             let io = TokioIo::new(Greeting::new(stream, shared.settings.hello()));
             let service = Hyper(routes);
             let connection = builder.serve_connection(io, service);
@@ -189,19 +218,19 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Hyper {
 const GREETING: usize = 24;
 
 /// A stream whose client has so much time to begin to speak.
-struct Greeting {
-    stream: TcpStream,
+struct Greeting<S> {
+    stream: S,
     patience: Option<Pin<Box<Sleep>>>,
     heard: usize,
 }
 
-impl Greeting {
-    fn new(stream: TcpStream, patience: Duration) -> Self {
+impl<S> Greeting<S> {
+    fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience: Some(Box::pin(tokio::time::sleep(patience))), heard: 0 }
     }
 }
 
-impl AsyncRead for Greeting {
+impl<S: AsyncRead + Unpin> AsyncRead for Greeting<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -224,7 +253,7 @@ impl AsyncRead for Greeting {
     }
 }
 
-impl AsyncWrite for Greeting {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Greeting<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -5,7 +5,7 @@
 //! timer or by collectors as long as this file; the format itself is thirty lines, and a test reads
 //! it back.
 
-use super::admin::{disk_bytes, not_ready_because};
+use super::admin::not_ready_because;
 use super::shared::Shared;
 use crate::embed::Snapshot;
 use std::fmt::{Display, Write};
@@ -39,7 +39,7 @@ pub(super) async fn text(shared: &Shared) -> String {
     for (reason, count) in counts.refusals() {
         page.line("refusals_total", &[("reason", reason.as_str())], count);
     }
-    if let Ok(bytes) = disk_bytes(replica).await {
+    if let Ok(bytes) = replica.disk_bytes_soon().await {
         page.gauge("disk_bytes", "Bytes on disk, log and state.", bytes);
     }
     links(&mut page, shared);

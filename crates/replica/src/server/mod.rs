@@ -36,7 +36,7 @@ mod tokens;
 mod unary;
 mod watch;
 
-pub use listen::Sockets;
+pub use listen::{Listener, Sockets};
 pub use settings::ServerSettings;
 
 use crate::embed::Replica;
@@ -135,35 +135,47 @@ impl ServerBuilder {
     /// # Errors
     ///
     /// See `ServeError`. Nothing is served then, and the replica stays open.
-    pub fn start(self) -> Result<Server, ServeError> {
-        let Self { replica, settings, links, sockets } = self;
+    pub fn start(mut self) -> Result<Server, ServeError> {
+        self.settings.validate()?;
+        let sockets = match self.sockets.take() {
+            Some(sockets) => sockets,
+            None => Sockets::bind(&self.settings)?,
+        };
+        let (public, inner) = (sockets.public, sockets.inner);
+        self.start_on(TcpListener::from_std(public)?, TcpListener::from_std(inner)?)
+    }
+
+    /// The same on listeners of any kind, for clients and for peers. Who can reach them is up to
+    /// who made them.
+    ///
+    /// # Errors
+    ///
+    /// As `start`.
+    pub fn start_on<L: Listener>(self, public: L, inner: L) -> Result<Server, ServeError> {
+        let Self { replica, settings, links, .. } = self;
         settings.validate()?;
         if links.as_ref().is_some_and(|links| links.member() != replica.member()) {
             return Err(ServeError::Links);
         }
-        let sockets = match sockets {
-            Some(sockets) => sockets,
-            None => Sockets::bind(&settings)?,
-        };
-        let (public_address, inner_address) = (sockets.public_address()?, sockets.inner_address()?);
+        let (public_address, inner_address) = (public.local_addr()?, inner.local_addr()?);
         let shared = Arc::new(Shared::new(replica, settings, links));
         let reporter = HealthReporter::new();
-        let public = public_routes(&shared, &reporter)?;
-        let inner = inner_routes(&shared);
+        let public_routes = public_routes(&shared, &reporter)?;
+        let inner_routes = inner_routes(&shared);
         let (public_gate, inner_gate) =
             (channel::Sender::new(Gate::Open), channel::Sender::new(Gate::Open));
         let ServerSettings { connections, inner_connections, .. } = shared.settings;
         let public = Listening {
-            listener: TcpListener::from_std(sockets.public)?,
-            routes: Arc::new(public),
+            listener: public,
+            routes: Arc::new(public_routes),
             room: shared.counts.connections.clone(),
             max: connections,
             http1: false,
             shared: shared.clone(),
         };
         let inner = Listening {
-            listener: TcpListener::from_std(sockets.inner)?,
-            routes: Arc::new(inner),
+            listener: inner,
+            routes: Arc::new(inner_routes),
             room: shared.counts.inner_connections.clone(),
             max: inner_connections,
             http1: true,
@@ -256,17 +268,12 @@ impl Server {
             cut = self.shared.counts.connections.open();
             self.tasks.public.abort();
         }
-        let replica = self.shared.replica.clone();
-        let closed = tokio::task::spawn_blocking(move || replica.close()).await;
+        let closed = self.shared.replica.close_soon().await;
         self.inner_gate.send_replace(Gate::Closing);
         if tokio::time::timeout(patience, &mut self.tasks.inner).await.is_err() {
             self.tasks.inner.abort();
         }
-        match closed {
-            Ok(Ok(())) => Ok(Drained { cut }),
-            Ok(Err(error)) => Err(error),
-            Err(error) => Err(StoreError::Poisoned(error.to_string())),
-        }
+        closed.map(|()| Drained { cut })
     }
 }
 

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::timeout;
+use tonic::codegen::BoxFuture;
 use tonic::codegen::http::uri::{Authority, PathAndQuery};
-use tonic::transport::Endpoint;
+use tonic::transport::{self, Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
 /// The call.
@@ -37,6 +38,22 @@ pub fn endpoint(address: &str, settings: &LinkSettings) -> Option<Endpoint> {
             .keep_alive_timeout(settings.keep_alive_timeout)
             .keep_alive_while_idle(true),
     )
+}
+
+/// Who makes a connection: the system, or what stands for it. Asked once for each link.
+pub trait Dial: Send + Sync + 'static {
+    /// Connects, as the endpoint's settings say.
+    fn dial(&self, endpoint: &Endpoint) -> BoxFuture<Channel, transport::Error>;
+}
+
+/// The system's sockets.
+pub struct Tcp;
+
+impl Dial for Tcp {
+    fn dial(&self, endpoint: &Endpoint) -> BoxFuture<Channel, transport::Error> {
+        let endpoint = endpoint.clone();
+        Box::pin(async move { endpoint.connect().await })
+    }
 }
 
 /// Why there is no link, for the log and for the next attempt.
@@ -142,7 +159,8 @@ async fn link(
 
 /// Connects and greets, until the peer has greeted back and is who it should be.
 async fn open(shared: &Shared, to: Member, peer: &Peer) -> Result<(Streaming<Frame>, Gate), Ended> {
-    let channel = peer.endpoint.connect().await.map_err(|error| Ended::lost(chain(&error)))?;
+    let channel = shared.dial.dial(&peer.endpoint).await;
+    let channel = channel.map_err(|error| Ended::lost(chain(&error)))?;
     let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(FRAME_MAX);
     grpc.ready().await.map_err(|error| Ended::lost(chain(&error)))?;
     let hello = hello_to_wire(&shared.identity.greet(to));

@@ -43,6 +43,7 @@ pub use convert::{
     DELTAS_BYTES_MAX, ENTRIES_MAX, Hello, Malformed, RANGES_MAX, Said, VERSION, from_wire,
     hello_to_wire, to_wire,
 };
+pub use dial::Dial;
 pub use settings::LinkSettings;
 pub use status::PeerStatus;
 
@@ -97,6 +98,7 @@ struct Shared {
     identity: Identity,
     settings: LinkSettings,
     runtime: Handle,
+    dial: Arc<dyn Dial>,
     clock: Clock,
     peers: BTreeMap<Member, Peer>,
     others: BTreeSet<Member>,
@@ -139,6 +141,18 @@ impl Links {
         settings: LinkSettings,
         runtime: Handle,
     ) -> Result<Self, LinksError> {
+        Self::over(Arc::new(dial::Tcp), cluster, member, peers, settings, runtime)
+    }
+
+    /// The same over connections that `dial` makes.
+    pub fn over(
+        dial: Arc<dyn Dial>,
+        cluster: impl Into<String>,
+        member: Member,
+        peers: BTreeMap<Member, String>,
+        settings: LinkSettings,
+        runtime: Handle,
+    ) -> Result<Self, LinksError> {
         let cluster = cluster.into();
         if cluster.is_empty() || cluster.len() > 64 {
             return Err(LinksError::Cluster);
@@ -154,6 +168,7 @@ impl Links {
             identity: Identity { cluster, member },
             settings,
             runtime,
+            dial,
             clock: Clock::start(),
             peers,
             others,

@@ -1,0 +1,5 @@
+//! The wire: stories over the whole shipped stack. See `docs/testing.md`.
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
+
+mod reconnects;
+mod system;
