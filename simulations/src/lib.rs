@@ -19,6 +19,7 @@
 //! | how is it run? | `run.rs`, `sweep.rs` |
 //! | how is a failure made small, and kept? | `shrink.rs`, `scenario/written.rs`, `../corpus/` |
 //! | how is one written by hand? | `play.rs` |
+//! | did a real replica do what the core does? | `recording.rs` |
 //! | and for what is not Pannier? | `kit/`, `ddmin.rs` |
 //!
 //! Same seed, same bytes: `tests/determinism.rs`. A checker that has never failed proves nothing:
@@ -36,6 +37,7 @@ pub mod kit;
 mod names;
 pub mod play;
 mod profile;
+pub mod recording;
 mod run;
 mod scenario;
 mod shrink;

@@ -19,6 +19,7 @@ mod answer;
 #[cfg(feature = "inline")]
 mod inline;
 mod mailbox;
+mod tap;
 mod workers;
 mod writer;
 
@@ -26,6 +27,7 @@ pub use answer::{Answer, Outcome, Sink, Slot};
 #[cfg(feature = "inline")]
 pub use inline::spawn_inline;
 pub use mailbox::{Asked, Mailbox, NotTaken, Notice};
+pub use tap::Tap;
 pub use writer::{Parts, spawn};
 
 use crate::protocol::{Alarm, Protocol, Refusal};

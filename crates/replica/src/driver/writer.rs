@@ -2,10 +2,10 @@
 
 use super::mailbox::{Asked, Mailbox, Notice, Taken};
 use super::workers::{Checkpointing, Checkpoints, Log, Threads, Workers};
-use super::{Answer, Core, NoReply, Observer, Running, Sink};
+use super::{Answer, Core, NoReply, Observer, Running, Sink, Tap};
 use crate::doors::chance::Dice;
 use crate::doors::clock::Clock;
-use crate::protocol::{Effect, Event, Refusal, Reply, Ticket};
+use crate::protocol::{Effect, Event, Now, Refusal, Reply, Ticket};
 use crate::store::{StateBatch, Store, StoreError};
 use crate::transport::Attached;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct Parts {
     pub transport: Attached,
     /// Whom it tells.
     pub observer: Arc<dyn Observer>,
+    /// Who listens in, if anybody.
+    pub tap: Option<Box<dyn Tap>>,
 }
 
 /// The writer, and its state between two turns.
@@ -110,6 +112,14 @@ impl Parts {
         }
     }
 
+    /// One event for the protocol.
+    fn feed(&mut self, event: Event, now: Now) -> Result<(), StoreError> {
+        if let Some(tap) = &mut self.tap {
+            tap.event(&event, now);
+        }
+        self.core.handle(event, now)
+    }
+
     pub(super) fn checkpoints(&self) -> Checkpoints {
         Checkpoints { store: self.store.clone(), mailbox: self.mailbox.clone(), unsynced: 0 }
     }
@@ -165,18 +175,18 @@ impl<W: Workers> Writer<W> {
         }
         let now = self.parts.clock.now();
         for (from, message) in taken.messages {
-            self.parts.core.handle(Event::Message { from, message }, now)?;
+            self.parts.feed(Event::Message { from, message }, now)?;
         }
         for Asked { command, answer } in taken.commands {
             let ticket = self.answers.add(answer);
-            self.parts.core.handle(Event::Command(ticket, command), now)?;
+            self.parts.feed(Event::Command(ticket, command), now)?;
         }
         if now.mono_us >= self.next_tick_us {
             self.next_tick_us = now.mono_us + self.parts.tick_us;
-            self.parts.core.handle(Event::Tick { chance: self.dice.roll() }, now)?;
+            self.parts.feed(Event::Tick { chance: self.dice.roll() }, now)?;
         }
         if self.rounds_in_flight == 0 {
-            self.parts.core.handle(Event::Commit, now)?;
+            self.parts.feed(Event::Commit, now)?;
         }
         self.effects()?;
         Ok(self.closing && self.is_quiet())
@@ -192,26 +202,26 @@ impl<W: Workers> Writer<W> {
 
     fn notice(&mut self, notice: Notice) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
-        let core = &mut self.parts.core;
+        let parts = &mut self.parts;
         match notice {
             Notice::Synced(round) => {
                 self.rounds_in_flight -= 1;
-                core.handle(Event::Synced(round), now)?;
+                parts.feed(Event::Synced(round), now)?;
                 self.effects()
             }
             Notice::Checkpointed => {
                 self.checkpoints_in_flight -= 1;
-                core.handle(Event::Checkpointed, now)?;
+                parts.feed(Event::Checkpointed, now)?;
                 match self.checkpoint.take() {
                     Some(rows) => self.workers.checkpoint(Checkpointing::Release(rows)),
                     None => Ok(()),
                 }
             }
             Notice::Failed(error) => Err(error),
-            Notice::Watch(object) => core.handle(Event::Watch(object), now),
-            Notice::Unwatch(object) => core.handle(Event::Unwatch(object), now),
+            Notice::Watch(object) => parts.feed(Event::Watch(object), now),
+            Notice::Unwatch(object) => parts.feed(Event::Unwatch(object), now),
             Notice::Inspect(look) => {
-                look(core);
+                look(&parts.core);
                 Ok(())
             }
             Notice::Close => {
@@ -224,6 +234,9 @@ impl<W: Workers> Writer<W> {
     /// Does what the protocol wants done, in its order.
     fn effects(&mut self) -> Result<(), StoreError> {
         while let Some(effect) = self.parts.core.poll() {
+            if let Some(tap) = &mut self.parts.tap {
+                tap.effect(&effect);
+            }
             match effect {
                 Effect::Persist { round, records } => {
                     self.rounds_in_flight += 1;

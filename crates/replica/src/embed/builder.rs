@@ -2,7 +2,7 @@
 
 use super::{Inner, Listeners, OpenError, Replica};
 use crate::doors::{chance, clock::Clock};
-use crate::driver::{Mailbox, Parts, spawn};
+use crate::driver::{Mailbox, Parts, Tap, spawn};
 #[cfg(feature = "inline")]
 use crate::driver::{Pace, spawn_inline};
 use crate::protocol::{Protocol, ProtocolSettings, Start};
@@ -73,6 +73,7 @@ pub struct Builder {
     transport: Option<Arc<dyn Transport>>,
     cluster: Option<String>,
     settings: Settings,
+    tap: Option<Box<dyn Tap>>,
     #[cfg(feature = "inline")]
     pace: Option<Pace>,
 }
@@ -126,6 +127,13 @@ impl Builder {
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Lets somebody listen to the protocol: for a recording that can be played again.
+    #[must_use]
+    pub fn tap(mut self, tap: Box<dyn Tap>) -> Self {
+        self.tap = Some(tap);
         self
     }
 
@@ -188,6 +196,10 @@ impl Builder {
         }
         let origin = chance::origin()?;
         let start = Start { member, origin, previous: None, extents: store.log_extents()? };
+        let mut tap = self.tap;
+        if let Some(tap) = &mut tap {
+            tap.start(&start, &settings.protocol);
+        }
         let core = Protocol::new(start, settings.protocol.clone(), store.clone(), |batch| {
             store.write_state(batch)
         })?;
@@ -206,6 +218,7 @@ impl Builder {
             store: store.clone(),
             transport: attached,
             observer: listeners.clone(),
+            tap,
         };
         #[cfg(feature = "inline")]
         let is_inline = self.pace.is_some();

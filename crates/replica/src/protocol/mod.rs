@@ -64,7 +64,7 @@ use std::sync::Arc;
 use waiting::Waiting;
 
 /// What happens to a replica.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Event {
     /// A client asks.
     Command(Ticket, Command),

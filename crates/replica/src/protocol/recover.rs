@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Who starts, and from what.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
     /// The member whose directory it is.
     pub member: Member,
