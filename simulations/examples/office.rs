@@ -61,7 +61,8 @@ impl Machine for Office {
         }
         let synced = if let Event::Synced(records) = event { records } else { 0 };
         let is_due = |(record, ..): &(usize, u64, u64)| *record <= synced || !self.waits_for_sync;
-        while let Some((_, id, number)) = clerk.waiting.pop_front_if(|due| is_due(due)) {
+        while clerk.waiting.front().is_some_and(is_due) {
+            let Some((_, id, number)) = clerk.waiting.pop_front() else { break };
             out.reply(id, number);
             clerk.highest = clerk.highest.max(number);
             clerk.tell(out);

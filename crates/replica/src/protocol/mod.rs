@@ -27,6 +27,7 @@ mod by_name;
 mod canary;
 mod command;
 pub mod delta;
+mod fork;
 mod listing;
 mod message;
 mod peers;

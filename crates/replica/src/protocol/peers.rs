@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What is known of one peer.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 struct Peer {
     /// Its start as last heard; acknowledgements of another start do not count.
     origin: Option<Origin>,
@@ -38,7 +38,7 @@ struct Peer {
 }
 
 /// Something missing here that somebody has.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Hash)]
 struct Lack {
     /// Highest seq known to exist.
     to: u64,
@@ -71,7 +71,7 @@ const PULL_ON_US: u64 = 2_000;
 const PULL_RANGES: usize = 64;
 
 /// All peers, and what is missing here.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub(super) struct Peers {
     peers: BTreeMap<Member, Peer>,
     lacks: BTreeMap<Origin, Lack>,

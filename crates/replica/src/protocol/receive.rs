@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A delta that waits for its causes.
+#[derive(Clone)]
 struct Early {
     delta: Delta,
     bytes: Arc<[u8]>,
@@ -28,8 +29,16 @@ struct Early {
     arrival: u64,
 }
 
+/// The delta is what its bytes say.
+impl std::hash::Hash for Early {
+    fn hash<H: std::hash::Hasher>(&self, into: &mut H) {
+        let Self { delta: _, bytes, from, arrival } = self;
+        (bytes, from, arrival).hash(into);
+    }
+}
+
 /// Deltas that wait, origins that are shut out, and whose origins are whose.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub(super) struct Inbox {
     early: BTreeMap<Dot, Early>,
     bytes: usize,

@@ -40,7 +40,7 @@ pub(super) type Touched = HashSet<u64, BuildHasherDefault<Unhashed>>;
 pub(super) type Parked = (Ticket, Result<Reply, Refusal>);
 
 /// The round being filled.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Open {
     pub ops: u64,
     pub bytes: Vec<u8>,
@@ -59,6 +59,7 @@ impl Open {
 }
 
 /// A round handed to the log.
+#[derive(Clone)]
 pub(super) struct Unsynced {
     pub number: u64,
     pub vector: Arc<VersionVector>,

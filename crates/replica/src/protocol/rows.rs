@@ -24,6 +24,7 @@ use orset::codec::{Reader, put_u64};
 use orset::counter::Change;
 use orset::{DecodeError, ObjectKey, OpId, Product};
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
@@ -186,6 +187,31 @@ pub(super) struct Rows<B> {
     buckets: Vec<u128>,
     dirty_buckets: Vec<bool>,
     total: u128,
+}
+
+impl<B> Rows<B> {
+    /// The same rows over another base; for `fork.rs`.
+    pub fn fork<C>(&self, base: C) -> Rows<C> {
+        Rows {
+            base,
+            live: self.live.clone(),
+            live_memory: self.live_memory.clone(),
+            frozen: self.frozen.clone(),
+            sessions: self.sessions.clone(),
+            scratch: Vec::new(),
+            reused: self.reused.clone(),
+            buckets: self.buckets.clone(),
+            dirty_buckets: self.dirty_buckets.clone(),
+            total: self.total,
+        }
+    }
+
+    /// What of the rows decides what happens next, without the base; for `fork.rs`. The sums of the
+    /// buckets are in, as far as they stand in `total`.
+    pub fn digest(&self, into: &mut impl Hasher) {
+        let Self { live, live_memory, frozen, sessions, reused, total, .. } = self;
+        (live, live_memory, frozen, sessions, reused, total).hash(into);
+    }
 }
 
 impl<B: Base> Rows<B> {

@@ -28,7 +28,7 @@ pub(super) enum Asked {
 
 /// The sessions followed. An ordered map: a client chooses these bytes, and could choose them so
 /// that they collide in a hash table.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub(super) struct Sessions {
     /// Highest counter known; `None` when the session was met once.
     highest: BTreeMap<SessionPrefix, Option<u32>>,

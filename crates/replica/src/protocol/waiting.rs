@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 const FAR_AHEAD: u64 = 1 << 20;
 
 /// What waits, in order of arrival.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
     queue: VecDeque<(Ticket, Command)>,
     /// How many of each lane are in it.

@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::sync::OnceLock;
 
 /// Shut for good once something failed; remembers the first cause.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Poison(OnceLock<String>);
 
 impl Poison {

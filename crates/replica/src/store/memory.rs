@@ -79,7 +79,7 @@ pub enum Rot {
     Detected,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Platter {
     /// Counts openings and crashes; a store with another number is over.
     opening: u64,
@@ -173,6 +173,14 @@ impl MemoryDisk {
 }
 
 impl MemoryStore {
+    /// This opening on a copy of its disk as it stands, what is in doubt included: for a model
+    /// checker, which goes on from one moment in more than one way.
+    pub fn fork(&self) -> Self {
+        let copy = self.disk.platter().clone();
+        let disk = MemoryDisk(Arc::new(Mutex::new(copy)));
+        Self { disk, opening: self.opening, poison: self.poison.clone() }
+    }
+
     /// The disk below.
     pub fn disk(&self) -> &MemoryDisk {
         &self.disk

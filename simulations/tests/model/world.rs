@@ -1,0 +1,285 @@
+//! States, what can happen in one, and what follows.
+
+use crate::checks;
+use crate::config::{Ask, Config, op_id};
+use crate::replica::{Outcome, Replica};
+use crate::sessions::{Session, step_of, ticket};
+use orset::OpId;
+use pannier_replica::protocol::{Event, Message};
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::config::member;
+
+/// A message in the air. It arrives at any time, or never.
+#[derive(Clone)]
+pub struct Flying {
+    pub from: usize,
+    pub to: usize,
+    pub message: Arc<Message>,
+    digest: u64,
+}
+
+impl Flying {
+    fn is_status(&self) -> bool {
+        matches!(*self.message, Message::Status { .. })
+    }
+}
+
+/// What of the budgets is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Spent {
+    pub agains: u8,
+    pub doublings: u8,
+    pub crashes: u8,
+    pub ticks: u8,
+    pub lost_round: bool,
+}
+
+/// Everything, at one moment.
+#[derive(Clone)]
+pub struct State {
+    pub replicas: Vec<Arc<Replica>>,
+    /// A set, in a fixed order; of statuses, the latest of each link.
+    pub flying: Vec<Flying>,
+    pub sessions: Vec<Session>,
+    pub acknowledged: BTreeSet<OpId>,
+    pub spent: Spent,
+    /// The first promise that was broken on the way here.
+    pub broken: Option<&'static str>,
+}
+
+impl State {
+    /// Everybody up, nothing asked.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            replicas: (0..config.replicas).map(|at| Arc::new(Replica::new(config, at))).collect(),
+            flying: Vec::new(),
+            sessions: config.sessions.iter().map(|_| Session::default()).collect(),
+            acknowledged: BTreeSet::new(),
+            spent: Spent::default(),
+            broken: None,
+        }
+    }
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, into: &mut H) {
+        let Self { replicas, flying, sessions, acknowledged, spent, broken } = self;
+        for replica in replicas {
+            replica.digest.hash(into);
+        }
+        for one in flying {
+            (one.from, one.to, one.digest).hash(into);
+        }
+        for Session { token, seen, sent, done } in sessions {
+            (token, done, sent.len()).hash(into);
+            seen.as_ref().map(orset::cart::Seen::to_bytes).hash(into);
+            for crate::sessions::Sent { after, seen } in sent {
+                after.hash(into);
+                seen.as_ref().map(orset::cart::Seen::to_bytes).hash(into);
+            }
+        }
+        (acknowledged, spent, broken).hash(into);
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        let digest = |state: &Self| {
+            let mut into = Xxh3::new();
+            state.hash(&mut into);
+            into.finish()
+        };
+        digest(self) == digest(other)
+    }
+}
+
+/// One thing that can happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A session asks a replica for what is next on its list.
+    Begin { session: usize, replica: usize, ask: Ask },
+    /// A write that was sent is sent once more, as it was, to a replica.
+    Again { session: usize, step: usize, replica: usize },
+    /// The open round is closed.
+    Commit { replica: usize },
+    /// The oldest staged rounds are synced.
+    Sync { replica: usize, rounds: usize },
+    /// A message arrives; perhaps it will once more.
+    Deliver { at: usize, again: bool, from: usize, to: usize, message: Arc<Message> },
+    /// A replica crashes with so many of its staged rounds on disk, and with its last state writes
+    /// or without, and starts again.
+    Crash { replica: usize, rounds: usize, writes: bool },
+    /// All timeouts of a replica pass; it gossips with a peer.
+    Tick { replica: usize, peer: u64 },
+}
+
+impl State {
+    /// Everything that can happen here, in a fixed order.
+    pub fn actions(&self, config: &Config, actions: &mut Vec<Action>) {
+        if self.broken.is_some() {
+            return;
+        }
+        let places = 0..config.replicas;
+        for (session, of) in self.sessions.iter().enumerate() {
+            if let Some(ask) = config.ask(session, of.sent.len()).filter(|_| !of.is_waiting()) {
+                let begin = |replica| Action::Begin { session, replica, ask };
+                actions.extend(places.clone().map(begin));
+            }
+            let may_again = self.spent.agains < config.agains;
+            let steps = 0..if may_again { of.sent.len() } else { 0 };
+            for step in steps.filter(|step| config.ask(session, *step).is_some_and(Ask::is_write)) {
+                actions.extend(places.clone().map(|replica| Action::Again {
+                    session,
+                    step,
+                    replica,
+                }));
+            }
+        }
+        for (place, replica) in self.replicas.iter().enumerate() {
+            let in_flight = replica.protocol.rounds_in_flight();
+            if replica.protocol.has_open_round() && in_flight < config.pipeline {
+                actions.push(Action::Commit { replica: place });
+            }
+            let rounds = replica.staged.len();
+            actions.extend((1..=rounds).map(|rounds| Action::Sync { replica: place, rounds }));
+            if self.spent.crashes < config.crashes {
+                let in_doubt = replica.store.disk().in_doubt().writes > 0;
+                for rounds in 0..=rounds {
+                    actions.push(Action::Crash { replica: place, rounds, writes: false });
+                    if in_doubt {
+                        actions.push(Action::Crash { replica: place, rounds, writes: true });
+                    }
+                }
+            }
+            if self.spent.ticks < config.ticks {
+                let peers = 0..config.replicas as u64 - 1;
+                actions.extend(peers.map(|peer| Action::Tick { replica: place, peer }));
+            }
+        }
+        for (at, flying) in self.flying.iter().enumerate() {
+            let deliver = |again| {
+                let Flying { from, to, ref message, .. } = *flying;
+                Action::Deliver { at, again, from, to, message: message.clone() }
+            };
+            actions.push(deliver(false));
+            if self.spent.doublings < config.doublings {
+                actions.push(deliver(true));
+            }
+        }
+    }
+
+    /// What follows; this one stays as it is.
+    #[must_use]
+    pub fn after(&self, config: &Config, action: &Action) -> Self {
+        let mut next = self.clone();
+        next.step(config, action);
+        next
+    }
+
+    /// Goes on in place.
+    pub fn step(&mut self, config: &Config, action: &Action) {
+        match *action {
+            Action::Begin { session, replica, .. } => {
+                let begun = self.sessions[session].begin(config, session);
+                if let Some((ticket, command)) = begun {
+                    self.event(config, replica, Event::Command(ticket, command));
+                }
+            }
+            Action::Again { session, step, replica } => {
+                self.spent.agains += 1;
+                let command = self.sessions[session].command(config, session, step);
+                let event = Event::Command(ticket(session, step), command);
+                self.event(config, replica, event);
+            }
+            Action::Commit { replica } => self.event(config, replica, Event::Commit),
+            Action::Sync { replica, rounds } => {
+                let outcome = Arc::make_mut(&mut self.replicas[replica]).sync(rounds, config);
+                self.follow(config, replica, outcome);
+                self.close(config, replica);
+            }
+            Action::Deliver { at, again, .. } => {
+                self.spent.doublings += u8::from(again);
+                let flying = if again { self.flying[at].clone() } else { self.flying.remove(at) };
+                let message = Message::clone(&flying.message);
+                let event = Event::Message { from: member(flying.from), message };
+                self.event(config, flying.to, event);
+            }
+            Action::Crash { replica, rounds, writes } => {
+                self.spent.crashes += 1;
+                let crashed = Arc::make_mut(&mut self.replicas[replica]);
+                self.spent.lost_round |= crashed.crash(config, rounds, writes);
+                let wrong = checks::replica(&self.replicas[replica]);
+                self.broken = self.broken.or(config.minded(wrong));
+            }
+            Action::Tick { replica, peer } => {
+                self.spent.ticks += 1;
+                Arc::make_mut(&mut self.replicas[replica]).ticks += 1;
+                self.event(config, replica, Event::Tick { chance: peer });
+            }
+        }
+    }
+
+    fn event(&mut self, config: &Config, replica: usize, event: Event) {
+        let outcome = Arc::make_mut(&mut self.replicas[replica]).handle(event, config);
+        self.follow(config, replica, outcome);
+        self.close(config, replica);
+    }
+
+    /// Without batches, a round is closed as soon as the log takes it.
+    fn close(&mut self, config: &Config, replica: usize) {
+        let protocol = &self.replicas[replica].protocol;
+        let has_room = protocol.rounds_in_flight() < config.pipeline;
+        if !config.batches && protocol.has_open_round() && has_room {
+            let closing = Arc::make_mut(&mut self.replicas[replica]);
+            let outcome = closing.handle(Event::Commit, config);
+            self.follow(config, replica, outcome);
+        }
+    }
+
+    fn follow(&mut self, config: &Config, replica: usize, outcome: Outcome) {
+        self.broken = self.broken.or(outcome.broken);
+        for (to, message) in outcome.sent {
+            if config.statuses || !matches!(message, Message::Status { .. }) {
+                self.fly(replica, to, message);
+            }
+        }
+        for (ticket, answer) in outcome.replies {
+            let (session, step) = step_of(ticket);
+            let of = &mut self.sessions[session];
+            let at = &self.replicas[replica];
+            let wrong = checks::answer(at, config, of, (session, step), &answer);
+            self.broken = self.broken.or(wrong);
+            of.hear(step, &answer);
+            if answer.is_ok() && config.ask(session, step).is_some_and(Ask::is_write) {
+                self.acknowledged.insert(op_id(session, step));
+            }
+        }
+    }
+
+    fn fly(&mut self, from: usize, to: usize, message: Message) {
+        let mut into = Xxh3::new();
+        match &message {
+            Message::Status { origin, number, vector, total, reply } => {
+                (0, origin, number, vector, total, reply).hash(&mut into);
+            }
+            Message::Pull { ranges } => {
+                1.hash(&mut into);
+                ranges.iter().for_each(|it| (it.origin, it.from, it.to).hash(&mut into));
+            }
+            Message::Deltas { deltas } => (2, deltas).hash(&mut into),
+        }
+        let one = Flying { from, to, message: Arc::new(message), digest: into.finish() };
+        if one.is_status() {
+            let same = |old: &Flying| old.is_status() && (old.from, old.to) == (from, to);
+            self.flying.retain(|old| !same(old));
+        }
+        let key = |one: &Flying| (one.from, one.to, one.digest);
+        if let Err(at) = self.flying.binary_search_by_key(&key(&one), key) {
+            self.flying.insert(at, one);
+        }
+    }
+}
