@@ -71,6 +71,7 @@ pub struct Builder {
     transport: Option<Arc<dyn Transport>>,
     cluster: Option<String>,
     settings: Settings,
+    clock: Option<Clock>,
 }
 
 impl Builder {
@@ -122,6 +123,13 @@ impl Builder {
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Another clock than the machine's: for tests of a cluster with bad clocks.
+    #[must_use]
+    pub const fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
         self
     }
 
@@ -179,7 +187,7 @@ impl Builder {
         let attached = Attached::new(transport, member, members, &mailbox)
             .map_err(|error| OpenError::Setting(error.to_string()))?;
         let listeners = Arc::new(Listeners::default());
-        let clock = Clock::start();
+        let clock = self.clock.unwrap_or_else(Clock::start);
         let tick_us = settings.tick.as_micros() as u64;
         let threads = spawn(
             core,

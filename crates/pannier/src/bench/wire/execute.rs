@@ -4,7 +4,8 @@
 //! both alike. The embedded replica runs after the straight load, as long as that, in this process:
 //! what the wire leaves of it is the ratio.
 
-use super::children::{self, Server};
+use super::children;
+use crate::processes::Server;
 use super::load::{Shop, turn};
 use super::meter::{Figures as Load, Meter};
 use super::{TURNS, WireArgs, storage};

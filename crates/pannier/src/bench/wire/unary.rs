@@ -4,7 +4,8 @@
 //! call carries the token that the last one brought. Replica and empty handler (`empty.rs`) take
 //! turns, with the same callers, messages and connections.
 
-use super::children::{self, Server};
+use super::children;
+use crate::processes::Server;
 use super::load::NAMESPACE;
 use super::meter::{Figures as Load, Meter};
 use super::{TURNS, WireArgs, away};
