@@ -164,6 +164,7 @@ impl ChaosArgs {
         let straight = (0..names.len()).map(|at| Shopper::at(book.clone(), FRONT_CLIENTS + at));
         let mut machinist = Machinist {
             machines: &mut machines,
+            network: &network,
             telling: &telling,
             straight: straight.collect::<Result<_, _>>().map_err(away)?,
             until: until.clone(),

@@ -1,5 +1,9 @@
 //! Carries the story out: two hands, each doing one thing at a time.
 //!
+//! What a replica has told its peers it gets back from them, whatever its disk has kept. So before
+//! it is killed, or loses its power or its room, it is left alone with its clients for a while:
+//! what it acknowledges then is on its own disk or nowhere.
+//!
 //! What a hand cannot do to a process (it will not start again, it does not end) is a finding about
 //! that process, told with the story, and ends the run: a cluster that lacks a replica for ever
 //! would only show the same thing again in other words.
@@ -16,6 +20,8 @@ use crate::run::Stop;
 use std::time::Duration;
 use tokio::task::block_in_place;
 
+/// How long a replica is left alone before it is hit.
+const ALONE_MS: u64 = 400;
 /// How long a replica may go on when there is no room for what it is asked to write.
 const NOTICES_WITHIN: Duration = Duration::from_secs(30);
 /// A page or two of a log: where on a disk the room ends.
@@ -47,6 +53,7 @@ impl Until {
 /// The hand that does things to processes and their machines. On failure, the run is over.
 pub struct Machinist<'a> {
     pub machines: &'a mut Machines,
+    pub network: &'a Network,
     pub telling: &'a Telling,
     /// One for each replica, straight to it.
     pub straight: Vec<Shopper>,
@@ -93,7 +100,10 @@ impl Machinist<'_> {
         match trouble.what {
             What::Kill(who) => {
                 self.telling.begins(fault, &words);
-                self.machines.kill(who).await?;
+                match who {
+                    Who::Replica(at) if self.chance.chance(0.5) => self.kill_alone(at).await?,
+                    _ => self.machines.kill(who).await?,
+                }
                 self.lasts(trouble).await;
                 self.machines.restart(who).await?;
             }
@@ -123,19 +133,33 @@ impl Machinist<'_> {
         self.machines.restart(Who::Replica(at)).await
     }
 
+    /// Kills a replica when it has taken what nobody else has heard of.
+    async fn kill_alone(&mut self, at: usize) -> Result<(), Fail> {
+        self.network.leave_alone(at, true);
+        let hit_ms = self.telling.now_ms() + ALONE_MS;
+        while self.telling.now_ms() < hit_ms {
+            // However it is answered: it is in the history.
+            let _ = self.straight[at].count_once().await;
+        }
+        let killed = self.machines.kill(Who::Replica(at)).await;
+        self.network.leave_alone(at, false);
+        killed
+    }
+
     async fn full(&mut self, trouble: Trouble, words: &str) -> Result<(), Fail> {
         let spare = self.chance.below(SPARE_BYTES);
         let Some((at, disk)) = self.machines.small() else { return Ok(()) };
         self.telling.begins(Fault::Full, words);
+        self.network.leave_alone(at, true);
         block_in_place(|| disk.fill(spare))?;
         // Somebody must write, or nobody notices.
         let (began_ms, mut ended) = (self.telling.now_ms(), None);
         let patience_ms = NOTICES_WITHIN.as_millis() as u64;
         while ended.is_none() && self.telling.now_ms() < began_ms + patience_ms {
-            // However it is answered: it is in the history.
             let _ = self.straight[at].count_once().await;
             ended = self.machines.ends(at, Duration::from_millis(1)).await?;
         }
+        self.network.leave_alone(at, false);
         let name = self.machines.names()[at];
         match ended {
             Some(status) if status.code() == Some(STORAGE) => {}
@@ -158,7 +182,7 @@ impl Machinist<'_> {
     async fn power(&mut self, trouble: Trouble, words: &str) -> Result<(), Fail> {
         let Some((at, _)) = self.machines.cuttable() else { return Ok(()) };
         self.telling.begins(Fault::Power, words);
-        self.machines.kill(Who::Replica(at)).await?;
+        self.kill_alone(at).await?;
         if let Some((_, disk)) = self.machines.cuttable() {
             block_in_place(|| disk.cut())?;
         }

@@ -81,6 +81,12 @@ impl Network {
         self.set(at, |_| Weather { is_refused: false, out: late, back: late });
     }
 
+    /// Leaves a replica alone with its clients, for the other hand and whatever this one does; in
+    /// the end what it would have told its peers is dropped.
+    pub fn leave_alone(&self, at: usize, is_alone: bool) {
+        self.links(Where::Peers(at)).into_iter().for_each(|(link, _)| link.hold(is_alone));
+    }
+
     /// Good weather everywhere.
     pub fn heal(&self) {
         let links = self.peers.iter().map(|(_, _, link)| link).chain(&self.front);

@@ -52,6 +52,15 @@ impl Link {
         self.sky.send_modify(|sky| sky.weather = weather);
     }
 
+    /// Freezes both ways, whatever the weather is meanwhile; then what was held is not passed on
+    /// but dropped, with a reset: whoever sent it is thought to be gone.
+    pub fn hold(&self, is_held: bool) {
+        self.sky.send_modify(|sky| {
+            sky.resets += u64::from(sky.is_held && !is_held);
+            sky.is_held = is_held;
+        });
+    }
+
     /// What passes now ends with a reset, both ways.
     pub fn reset(&self) {
         self.sky.send_modify(|sky| sky.resets += 1);
@@ -145,6 +154,21 @@ mod tests {
             stream.read_exact(&mut late).await.unwrap();
             assert_eq!(&late, b"late");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_dropped_in_the_end_whatever_the_weather() {
+        let (link, at) = echo().await;
+        let mut stream = dial(at).await;
+        assert!(echoes(&mut stream).await);
+        link.hold(true);
+        stream.write_all(b"lost").await.unwrap();
+        link.set(Weather::default());
+        let within = Duration::from_millis(50);
+        assert!(tokio::time::timeout(within, stream.read(&mut [0])).await.is_err());
+        link.hold(false);
+        assert!(stream.read(&mut [0]).await.is_err());
+        assert!(echoes(&mut dial(at).await).await);
     }
 
     #[tokio::test]

@@ -50,7 +50,15 @@ pub struct Weather {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sky {
     pub weather: Weather,
+    /// Both ways are frozen, whatever the weather.
+    pub is_held: bool,
     pub resets: u64,
+}
+
+impl Sky {
+    fn is_frozen(&self, way: fn(&Weather) -> Way) -> bool {
+        self.is_held || way(&self.weather).is_frozen
+    }
 }
 
 /// Passes bytes both ways until a side ends, or the sky says so.
@@ -115,7 +123,7 @@ async fn pump(
                 tokio::time::sleep(wait).await;
             }
             for step in chunk.chunks(STEP) {
-                let thawed = sky.wait_for(|sky| !way(&sky.weather).is_frozen).await;
+                let thawed = sky.wait_for(|sky| !sky.is_frozen(way)).await;
                 let narrow =
                     thawed.map_err(io::Error::other).map(|sky| way(&sky.weather).bytes_per_second)?;
                 write.write_all(step).await?;
