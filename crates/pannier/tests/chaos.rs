@@ -10,8 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const FAULTS: [&str; 8] =
-    ["kill", "pause", "cut", "throttle", "delay", "clock", "full", "power"];
+const FAULTS: [&str; 8] = ["kill", "pause", "cut", "throttle", "delay", "clock", "full", "power"];
 
 /// `chaos`, with its temporary folder in this one.
 fn chaos(folder: &Path, words: &[&str]) -> Command {
@@ -63,10 +62,9 @@ fn a_short_run_meets_every_fault_that_this_machine_allows_and_passes() {
 #[test]
 fn a_broken_promise_is_exit_code_one_and_says_how_to_do_it_again() {
     let kill = ["--seconds", "5", "--faults", "kill", "--seed", "4"];
-    for (kind, promise) in [
-        ("double-count", "each op counts once"),
-        ("lose-add", "nothing acknowledged is lost"),
-    ] {
+    for (kind, promise) in
+        [("double-count", "each op counts once"), ("lose-add", "nothing acknowledged is lost")]
+    {
         let ran = run(&[&kill[..], &["--sabotage", kind, "--json"]].concat());
         let report: Value = serde_json::from_str(&ran.out).unwrap();
         assert!(failed(&report).contains(&promise), "{kind}: {}", ran.out);

@@ -136,9 +136,7 @@ impl Book {
             Some(Reason::Internal) => false,
             Some(Reason::FromTheFuture) => self.clocks,
             Some(_) => error.next_move() == NextMove::Retry,
-            None => {
-                !matches!(error, Error::BadAnswer(_)) && error.next_move() == NextMove::Retry
-            }
+            None => !matches!(error, Error::BadAnswer(_)) && error.next_move() == NextMove::Retry,
         }
     }
 

@@ -90,8 +90,7 @@ impl Small {
                 return Err(failed(&self.at, "it cannot be made smaller"));
             }
         }
-        let mut ballast =
-            File::create(self.ballast()).map_err(|error| failed(&self.at, error))?;
+        let mut ballast = File::create(self.ballast()).map_err(|error| failed(&self.at, error))?;
         let mut len = 0;
         for step in [STEP, 4_096] {
             loop {

@@ -158,9 +158,9 @@ impl History {
     /// Whether an acknowledged merge has taken this entry out of the guest's object.
     pub fn was_moved(&self, guest: ObjectAt, op: OpId) -> bool {
         let merges = self.moved.get(&op).into_iter().flatten();
-        merges.map(|at| &self.intents[*at]).any(
-            |it| matches!(it.asked, Asked::Merge(from) if from == guest),
-        )
+        merges
+            .map(|at| &self.intents[*at])
+            .any(|it| matches!(it.asked, Asked::Merge(from) if from == guest))
     }
 
     /// Whether an entry that was in the object may have left it.

@@ -99,8 +99,7 @@ impl ChaosArgs {
     /// Runs it; whether all checks passed.
     pub fn run(&self, form: Form) -> Result<bool, Fail> {
         let replicas = &ZONES[..usize::from(self.replicas)];
-        let (root, temporary) =
-            run::directory("--directory", self.directory.as_deref(), replicas)?;
+        let (root, temporary) = run::directory("--directory", self.directory.as_deref(), replicas)?;
         std::fs::create_dir_all(&root).map_err(|error| Fail::of("--directory", error))?;
         let runtime = run::runtime()?;
         let report = runtime.block_on(self.play(&root));
@@ -120,7 +119,8 @@ impl ChaosArgs {
     fn again(&self) -> String {
         let faults: Vec<&str> = self.faults.iter().map(|fault| fault.word()).collect();
         let Self { seed, replicas, engine, .. } = self;
-        let (seconds, faults, program) = (self.length_ms() / 1_000, faults.join(","), run::program());
+        let (seconds, faults, program) =
+            (self.length_ms() / 1_000, faults.join(","), run::program());
         format!(
             "{program} chaos --seconds {seconds} --seed {seed} --replicas {replicas} \
              --faults {faults} --engine {} --directory FOLDER",

@@ -24,9 +24,7 @@ impl Network {
             let links = links.filter_map(|(from, to, link)| Some((link, wanted(*from, *to)?)));
             links.collect::<Vec<_>>()
         };
-        let of = |one: usize| {
-            peers(&|from, to| (from == one || to == one).then_some(from == one))
-        };
+        let of = |one: usize| peers(&|from, to| (from == one || to == one).then_some(from == one));
         match at {
             Where::Peers(one) => of(one),
             Where::Around(one) => {

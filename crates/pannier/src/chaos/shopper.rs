@@ -83,7 +83,8 @@ impl Shopper {
     /// Goes on at another client, with nothing but the token.
     fn go_elsewhere(&mut self) -> Result<(), Error> {
         let clients = self.book.clients.len() as u64;
-        self.client = (self.client + 1 + self.chance.below(clients - 1) as usize) % clients as usize;
+        self.client =
+            (self.client + 1 + self.chance.below(clients - 1) as usize) % clients as usize;
         let token = self.session.token();
         self.session = self.book.clients[self.client].resume(&token)?;
         self.book.count(|counts| &counts.moves);
@@ -106,7 +107,8 @@ impl Shopper {
             13..16 => self.count_in(&name("views")).await,
             16..18 => self.count_in(&name("balance")).await,
             _ => {
-                let (guest, user) = (format!("guest-{}.{}", self.number, self.visits), name("family"));
+                let (guest, user) =
+                    (format!("guest-{}.{}", self.number, self.visits), name("family"));
                 self.guest(&guest, &user).await
             }
         }
@@ -302,12 +304,7 @@ impl Shopper {
         Ok(outcome)
     }
 
-    async fn send(
-        &self,
-        intent: &Intent,
-        op: OpId,
-        seen: Option<&Seen>,
-    ) -> Result<Written, Error> {
+    async fn send(&self, intent: &Intent, op: OpId, seen: Option<&Seen>) -> Result<Written, Error> {
         let (kind, name) = self.book.object_at(intent.object);
         let guest = match intent.asked {
             Asked::Merge(guest) => Some(self.book.object_at(guest).1),

@@ -124,8 +124,9 @@ async fn pump(
             }
             for step in chunk.chunks(STEP) {
                 let thawed = sky.wait_for(|sky| !sky.is_frozen(way)).await;
-                let narrow =
-                    thawed.map_err(io::Error::other).map(|sky| way(&sky.weather).bytes_per_second)?;
+                let narrow = thawed
+                    .map_err(io::Error::other)
+                    .map(|sky| way(&sky.weather).bytes_per_second)?;
                 write.write_all(step).await?;
                 if let Some(rate) = narrow {
                     let us = step.len() as u64 * 1_000_000 / u64::from(rate.get());

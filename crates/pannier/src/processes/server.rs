@@ -41,11 +41,7 @@ pub struct Server {
 
 /// Starts this program with these words, under the name `what`, and waits until it serves. What it
 /// says besides goes to `errors`, or to where this process says it.
-pub async fn start(
-    what: &str,
-    words: Vec<OsString>,
-    errors: Option<File>,
-) -> Result<Server, Fail> {
+pub async fn start(what: &str, words: Vec<OsString>, errors: Option<File>) -> Result<Server, Fail> {
     let failed = |why: String| Fail::Away(format!("{what}: {why}"));
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let mut command = Command::new(program);

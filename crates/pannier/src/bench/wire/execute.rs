@@ -5,12 +5,12 @@
 //! what the wire leaves of it is the ratio.
 
 use super::children;
-use crate::processes::Server;
 use super::load::{Shop, turn};
 use super::meter::{Figures as Load, Meter};
 use super::{TURNS, WireArgs, storage};
 use crate::bench::load::{Figures as Embedded, Load as EmbeddedLoad};
 use crate::fail::Fail;
+use crate::processes::Server;
 use pannier_client::doors::clock::Clock;
 use pannier_replica::Replica;
 use serde::Serialize;

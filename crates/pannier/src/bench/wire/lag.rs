@@ -7,12 +7,12 @@
 //! counter watched at the replica that acknowledges.
 
 use super::children;
-use crate::processes::Server;
 use super::load::NAMESPACE;
 use super::meter::microseconds;
 use super::{WireArgs, away, storage};
 use crate::bench::load::{cart_of, product_of};
 use crate::fail::Fail;
+use crate::processes::Server;
 use pannier_client::doors::clock::Clock;
 use pannier_client::{Call, Client, ClientSettings, Counter, Shown, Watch, Written};
 use serde::Serialize;

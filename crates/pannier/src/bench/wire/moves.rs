@@ -9,11 +9,11 @@
 //! In the end every acknowledged add must be at every replica, once.
 
 use super::children;
-use crate::processes::{Recipe, Server};
 use super::mover::{self, Board, Shopper, Verdict};
 use super::{WireArgs, away, storage};
 use crate::admin::lacks;
 use crate::fail::Fail;
+use crate::processes::{Recipe, Server};
 use crate::wire::standing;
 use pannier_client::doors::clock::Clock;
 use pannier_client::{Client, ClientSettings};

@@ -5,12 +5,12 @@
 //! turns, with the same callers, messages and connections.
 
 use super::children;
-use crate::processes::Server;
 use super::load::NAMESPACE;
 use super::meter::{Figures as Load, Meter};
 use super::{TURNS, WireArgs, away};
 use crate::bench::load::{bits, product_of};
 use crate::fail::Fail;
+use crate::processes::Server;
 use bytes::Bytes;
 use orset::OpIdSession;
 use pannier_client::doors::{chance, clock::Clock};
