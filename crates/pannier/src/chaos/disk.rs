@@ -275,6 +275,7 @@ mod tests {
             fs::remove_file(at.join("more")).unwrap();
             disk.free().unwrap();
             fs::write(at.join("more"), vec![1; 64 << 10]).unwrap();
+            fs::remove_file(at.join("more")).unwrap();
         }
     }
 }

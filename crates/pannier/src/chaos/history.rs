@@ -1,9 +1,9 @@
 //! What clients asked, and what they were answered.
 //!
 //! An *intent* is one op id: what was asked under it, and how it ended. *Done* is an
-//! acknowledgement. *Refused* is a promise that nothing changed and nothing will. Everything else is
-//! *unknown*: it may have happened, it may happen yet; whoever judges takes it for either, and never
-//! for "no". An intent is noted before it is sent: whatever it can cause comes after.
+//! acknowledgement. *Refused* is a promise that nothing changed and nothing will. Everything else
+//! is *unknown*: it may have happened, it may happen yet; whoever judges takes it for either, and
+//! never for "no". An intent is noted before it is sent: whatever it can cause comes after.
 //!
 //! Carts and sets are judged by what is in them: entries, each named by the op id that put it
 //! there. So are removals: they carry what their client was shown, and end just that. (Removals

@@ -127,11 +127,11 @@ async fn pump(
                 let narrow = thawed
                     .map_err(io::Error::other)
                     .map(|sky| way(&sky.weather).bytes_per_second)?;
-                write.write_all(step).await?;
                 if let Some(rate) = narrow {
                     let us = step.len() as u64 * 1_000_000 / u64::from(rate.get());
                     tokio::time::sleep(Duration::from_micros(us)).await;
                 }
+                write.write_all(step).await?;
             }
         }
         write.shutdown().await
