@@ -157,12 +157,12 @@ impl Cuttable {
         let mounts = Path::new("/proc/self/mounts");
         let listed = fs::read_to_string(mounts).map_err(|error| failed(mounts, error))?;
         let at = text(&self.at).replace(' ', "\\040");
-        let device = listed.lines().filter_map(|line| {
+        let mut device = listed.lines().filter_map(|line| {
             let mut words = line.split(' ');
             let device = words.next()?.strip_prefix("/dev/")?;
             (words.next()? == at).then_some(device)
         });
-        let device = device.last().ok_or_else(|| failed(mounts, "our mount is not there"))?;
+        let device = device.next_back().ok_or_else(|| failed(mounts, "our mount is not there"))?;
         let path = PathBuf::from(format!("/sys/block/{device}/stat"));
         let counts = fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
         let counts: Vec<u64> =

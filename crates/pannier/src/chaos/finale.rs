@@ -4,8 +4,9 @@
 //! that served nobody: a store is not right because those that clients happened to ask are.
 
 use super::book::Book;
+use super::calls::shown;
 use super::judge::Judgement;
-use super::shopper::{Shopper, shown};
+use super::shopper::Shopper;
 use super::view::View;
 use crate::fail::Fail;
 use crate::replay::{Check, Findings, Inners, converge, equal};

@@ -59,8 +59,8 @@ impl Machines {
         wanted: &Wanted,
     ) -> Result<(Self, Network, Impossible), Fail> {
         let (mut disks, mut impossible) = (Vec::new(), Impossible::new());
-        for at in 0..wanted.replicas {
-            let folder = root.join(ZONES[at]);
+        for (at, name) in ZONES.into_iter().take(wanted.replicas).enumerate() {
+            let folder = root.join(name);
             // The first has the small disk, the last the one with the bad plug.
             let fault = match at {
                 0 => Fault::Full,

@@ -6,7 +6,7 @@
 //! | what happens when, for a seed? | `story.rs`, told by `telling.rs` |
 //! | who does it? | `nemesis.rs`, to `machines.rs` and `network.rs` over `../processes/` |
 //! | how is a disk full, and a power cut honest? | `disk.rs` |
-//! | what do clients do meanwhile? | `shopper.rs`, through `pannier-client` as any service would |
+//! | what do clients do meanwhile? | `shopper.rs`, by `calls.rs` through `pannier-client` as any service would |
 //! | what did they ask, and what must they see? | `history.rs`, `view.rs`, `session.rs`, `book.rs` |
 //! | what must be there in the end, and where? | `finale.rs`, `judge.rs`, `report.rs` |
 //!
@@ -20,6 +20,7 @@
 //! Ctrl-C, which asks for no order at all, leaves the temporary folder behind.
 
 mod book;
+mod calls;
 mod disk;
 mod fault;
 mod finale;

@@ -24,8 +24,10 @@ use tokio::task::block_in_place;
 const ALONE_MS: u64 = 400;
 /// How long a replica without room is written to. An engine may have set room aside, and go on.
 const WRITTEN_TO: Duration = Duration::from_secs(8);
-/// Of writes that were not answered since then, so many say that it neither serves nor ends.
+/// When so many writes in a row were not answered, it no longer serves, and must be about to end.
 const UNANSWERED: u32 = 3;
+/// How long it may take to: what is under way there is let finish (`server.drain_ms`).
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
 /// A page or two of a log: where on a disk the room ends.
 const SPARE_BYTES: u64 = 256 << 10;
 /// Between two resets of links that are reset again and again.
@@ -157,15 +159,18 @@ impl Machinist<'_> {
         // Somebody must write, or nobody notices.
         let end_ms = self.telling.now_ms() + WRITTEN_TO.as_millis() as u64;
         let (mut ended, mut unanswered) = (None, 0);
-        while ended.is_none() && (self.telling.now_ms() < end_ms || unanswered > 0) {
+        while ended.is_none()
+            && unanswered < UNANSWERED
+            && (self.telling.now_ms() < end_ms || unanswered > 0)
+        {
             let answered = self.straight[at].count_once().await.unwrap_or(false);
             unanswered = if answered { 0 } else { unanswered + 1 };
-            if unanswered > UNANSWERED && self.telling.now_ms() >= end_ms {
-                break;
-            }
             ended = self.machines.ends(at, Duration::from_millis(1)).await?;
         }
         self.network.leave_alone(at, false);
+        if unanswered > 0 && ended.is_none() {
+            ended = self.machines.ends(at, ENDS_WITHIN).await?;
+        }
         let name = self.machines.names()[at];
         match ended {
             Some(status) if status.code() == Some(STORAGE) => {}

@@ -7,21 +7,15 @@
 //! replica itself, and nothing else goes with it.
 
 use super::book::{Book, Sabotage};
+use super::calls::{Look, look, send};
 use super::history::{Asked, Intent, ObjectAt, Outcome};
 use super::session::{self, Session};
-use super::view::View;
 use crate::replay::SplitMix64;
-use orset::cart::Seen as Shown;
 use orset::{BoundsError, Kind, OpId, OpIdSet, Product};
-use pannier_client::{Error, Page, Seen, StateChange, Written};
-use pannier_proto::limits::LINES_MAX;
+use pannier_client::{Error, Seen, StateChange, Written};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where everything is.
-pub const NAMESPACE: &str = "chaos";
-/// How long one call may take; more than a replica takes to start again.
-const DEADLINE: Duration = Duration::from_millis(1_500);
 /// How often an op is asked for.
 const TRIES: usize = 4;
 /// Visits of one session.
@@ -30,13 +24,6 @@ const VISITS: u64 = 40;
 const THINKS_MS: u64 = 60;
 /// Units of what is taken from: more than anybody takes.
 const AMPLE: u64 = 100_000;
-
-/// What an object showed, and what the next op on it gives back.
-struct Look {
-    view: View,
-    context: Shown,
-    seen: Seen,
-}
 
 /// See the file's head.
 pub struct Shopper {
@@ -345,107 +332,4 @@ fn begin(book: &Book, client: usize) -> Result<(pannier_client::Session, Session
 
 fn product(name: &str) -> Result<Product, BoundsError> {
     Product::new(name.as_bytes())
-}
-
-const DAMAGED: Error = Error::BadAnswer("what was seen is damaged");
-
-/// Reads an object as a session sees it; and whether the session was told that it gave something
-/// up.
-async fn look(
-    session: &pannier_client::Session,
-    kind: Kind,
-    name: &str,
-) -> Result<(Look, bool), Error> {
-    let page = Page::first(LINES_MAX);
-    let (view, context, seen, regressed) = match kind {
-        Kind::Cart => {
-            let cart = session.cart(NAMESPACE, name)?.within(DEADLINE);
-            let shown = cart.read_page(&page).await?;
-            let (view, context) = View::cart(&shown).map_err(|_| DAMAGED)?;
-            (view, context, shown.seen, shown.regressed)
-        }
-        Kind::Set => {
-            let set = session.set(NAMESPACE, name)?.within(DEADLINE);
-            let shown = set.read_page(&page).await?;
-            let (view, context) = View::set(&shown).map_err(|_| DAMAGED)?;
-            (view, context, shown.seen, shown.regressed)
-        }
-        Kind::Counter => {
-            let shown = session.counter(NAMESPACE, name)?.within(DEADLINE).read().await?;
-            (View::counter(shown.value), Shown::new(), Seen::default(), shown.regressed)
-        }
-    };
-    Ok((Look { view, context, seen }, regressed))
-}
-
-/// What is shown of an object to a session that asks for nothing in particular.
-pub async fn shown(
-    session: &pannier_client::Session,
-    kind: Kind,
-    name: &str,
-) -> Result<View, Error> {
-    look(session, kind, name).await.map(|(look, _)| look.view)
-}
-
-async fn send(
-    session: &pannier_client::Session,
-    kind: Kind,
-    name: &str,
-    guest: Option<&str>,
-    asked: &Asked,
-    op: OpId,
-    seen: Option<&Seen>,
-) -> Result<Written, Error> {
-    let context = seen.cloned().unwrap_or_default();
-    let small = |quantity: u64| u32::try_from(quantity).unwrap_or(u32::MAX);
-    match (kind, asked) {
-        (Kind::Counter, Asked::Count(amount)) => {
-            let counter = session.counter(NAMESPACE, name)?.within(DEADLINE).with_op_id(op);
-            counter.add(*amount).await
-        }
-        (Kind::Set, Asked::Add { product, .. }) => {
-            let set = session.set(NAMESPACE, name)?.within(DEADLINE).with_op_id(op);
-            set.add(product.as_bytes()).await
-        }
-        (Kind::Set, Asked::End(ends)) => {
-            let set = session.set(NAMESPACE, name)?.within(DEADLINE).with_op_id(op);
-            let set = set.seen(&context);
-            match only(ends, &context)? {
-                Some(product) => set.remove(product.as_bytes()).await,
-                None => set.clear().await,
-            }
-        }
-        (Kind::Cart, asked) => {
-            let cart = session.cart(NAMESPACE, name)?.within(DEADLINE).with_op_id(op);
-            match asked {
-                Asked::Add { product, quantity } => {
-                    cart.add(product.as_bytes(), small(*quantity)).await
-                }
-                Asked::Set { product, quantity, .. } => {
-                    cart.seen(&context).set(product.as_bytes(), small(*quantity)).await
-                }
-                Asked::Take { product, quantity, .. } => {
-                    cart.seen(&context).decrement(product.as_bytes(), small(*quantity)).await
-                }
-                Asked::End(ends) => match only(ends, &context)? {
-                    Some(product) => cart.seen(&context).remove(product.as_bytes()).await,
-                    None => cart.seen(&context).clear().await,
-                },
-                Asked::Merge(_) => {
-                    cart.merge(&session.cart(NAMESPACE, guest.unwrap_or_default())?).await
-                }
-                Asked::Count(_) => Err(DAMAGED),
-            }
-        }
-        (Kind::Set | Kind::Counter, _) => Err(DAMAGED),
-    }
-}
-
-/// The product whose line is to end, or nothing when everything is.
-fn only(ends: &OpIdSet, context: &Seen) -> Result<Option<Product>, Error> {
-    let context = Shown::from_bytes(context.as_bytes()).map_err(|_| DAMAGED)?;
-    if context.all() == *ends && context.iter().count() != 1 {
-        return Ok(None);
-    }
-    Ok(context.iter().find(|(_, ids)| *ids == ends).map(|(product, _)| product.clone()))
 }
