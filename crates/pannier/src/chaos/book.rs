@@ -22,6 +22,8 @@ pub struct Counts {
     pub unread: AtomicU64,
     /// Calls made once more under the same op id.
     pub retries: AtomicU64,
+    /// Ops that were acknowledged and sent again all the same.
+    pub repeated: AtomicU64,
     /// Sessions that went on at another client, with their token.
     pub moves: AtomicU64,
     /// Sessions.

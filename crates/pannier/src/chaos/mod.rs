@@ -17,7 +17,7 @@
 //!
 //! A run ends in bounded time: the story's length, and after it what the constants here and in
 //! `finale.rs` allow. What it has started and mounted ends with it, however it ends; a second
-//! Ctrl-C, which asks for no order at all, leaves the temporary folder behind.
+//! Ctrl-C, or a SIGKILL, leaves the temporary folder behind, and nothing else.
 
 mod book;
 mod calls;
@@ -262,6 +262,7 @@ impl ChaosArgs {
             refused: book.ended(Outcome::Refused),
             unknown: book.ended(Outcome::Unknown),
             retries: counts.retries.load(Relaxed),
+            repeated: counts.repeated.load(Relaxed),
             reads: counts.reads.load(Relaxed),
             unread: counts.unread.load(Relaxed),
             sessions: counts.sessions.load(Relaxed),

@@ -36,6 +36,8 @@ pub struct Report {
     pub unknown: u64,
     /// Ops that were asked for once more.
     pub retries: u64,
+    /// Ops that were acknowledged, and sent again all the same.
+    pub repeated: u64,
     /// Reads that were answered.
     pub reads: u64,
     /// And that were not.
@@ -79,7 +81,8 @@ impl fmt::Display for Report {
         let Self { refused, unknown, retries, .. } = self;
         let note = format!("{} refused, {} unknown", grouped(*refused), grouped(*unknown));
         line("acknowledged", grouped(self.acknowledged), note)?;
-        line("retries", grouped(*retries), String::new())?;
+        let note = format!("{} more of what was acknowledged", grouped(self.repeated));
+        line("retries", grouped(*retries), note)?;
         line("reads", grouped(self.reads), format!("{} unanswered", grouped(self.unread)))?;
         let note = format!("{} moves, {} gave something up", self.moves, self.regressions);
         line("sessions", grouped(self.sessions), note)?;

@@ -3,7 +3,8 @@
 //!
 //! A visit reads an object, changes it on what was shown, and often reads it again. An op that was
 //! not answered is asked again under the same op id, mostly by another way in; so a retry meets
-//! another replica. Sessions move: their token goes on at another client, of the gateway or of a
+//! another replica. Since few are not answered, some that were are sent again too, soon or late, by
+//! somebody who knows nothing of them: as a proxy would that is not sure. Sessions move: their token goes on at another client, of the gateway or of a
 //! replica itself, and nothing else goes with it.
 
 use super::book::{Book, Sabotage};
@@ -22,6 +23,8 @@ const TRIES: usize = 4;
 const VISITS: u64 = 40;
 /// Between two visits, at most.
 const THINKS_MS: u64 = 60;
+/// Ops that are kept to be sent again.
+const KEPT: usize = 8;
 /// Units of what is taken from: more than anybody takes.
 const AMPLE: u64 = 100_000;
 
@@ -34,6 +37,8 @@ pub struct Shopper {
     session: pannier_client::Session,
     known: Session,
     visits: u64,
+    /// Acknowledged, and perhaps to be sent again.
+    kept: Vec<(Intent, Option<Seen>)>,
 }
 
 impl Shopper {
@@ -42,14 +47,23 @@ impl Shopper {
         let mut chance = SplitMix64::keyed(seed, "shopper", &number.to_be_bytes());
         let client = chance.below(book.clients.len() as u64) as usize;
         let (session, known) = begin(&book, client)?;
-        Ok(Self { book, number, chance, client, session, known, visits: 0 })
+        Ok(Self { book, number, chance, client, session, known, visits: 0, kept: Vec::new() })
     }
 
     /// One that always goes the same way in.
     pub fn at(book: Arc<Book>, client: usize) -> Result<Self, Error> {
         let (session, known) = begin(&book, client)?;
         let chance = SplitMix64::keyed(0, "straight", &client.to_be_bytes());
-        Ok(Self { book, number: usize::MAX, chance, client, session, known, visits: 0 })
+        Ok(Self {
+            book,
+            number: usize::MAX,
+            chance,
+            client,
+            session,
+            known,
+            visits: 0,
+            kept: Vec::new(),
+        })
     }
 
     /// Shops until it is told that it is over.
@@ -62,6 +76,9 @@ impl Shopper {
                 self.go_elsewhere()?;
             }
             self.visit().await?;
+            if self.chance.chance(0.2) {
+                self.send_again().await?;
+            }
             tokio::time::sleep(Duration::from_millis(self.chance.below(THINKS_MS))).await;
         }
         Ok(self)
@@ -75,6 +92,24 @@ impl Shopper {
         let token = self.session.token();
         self.session = self.book.clients[self.client].resume(&token)?;
         self.book.count(|counts| &counts.moves);
+        Ok(())
+    }
+
+    /// Sends an op that was acknowledged once more, somewhere, with another's token or none.
+    async fn send_again(&mut self) -> Result<(), Error> {
+        if self.kept.is_empty() {
+            return Ok(());
+        }
+        let (intent, seen) = self.kept.remove(self.chance.below(self.kept.len() as u64) as usize);
+        let client = &self.book.clients[self.chance.below(self.book.clients.len() as u64) as usize];
+        let stranger = match self.chance.chance(0.5) {
+            true => client.resume(&self.session.token())?,
+            false => client.session()?,
+        };
+        self.book.count(|counts| &counts.repeated);
+        if let Err(error) = self.send_by(&stranger, &intent, intent.op, seen.as_ref()).await {
+            self.book.error(&error, &self.book.told_of(intent.op));
+        }
         Ok(())
     }
 
@@ -263,7 +298,7 @@ impl Shopper {
                     self.go_elsewhere()?;
                 }
             }
-            match self.send(&intent, op, seen).await {
+            match self.send_by(&self.session, &intent, op, seen).await {
                 Ok(written) => {
                     self.told(written.regressed);
                     outcome = Outcome::Done;
@@ -285,19 +320,30 @@ impl Shopper {
             let pages = &mut *self.book.open();
             session::answered(&mut self.known, &mut pages.history, at, outcome);
         }
-        if outcome == Outcome::Done && self.chance.chance(0.1) {
-            self.spoil(&intent).await?;
+        if outcome == Outcome::Done {
+            if self.chance.chance(0.1) {
+                self.spoil(&intent).await?;
+            }
+            if self.kept.len() < KEPT {
+                self.kept.push((intent, seen.cloned()));
+            }
         }
         Ok(outcome)
     }
 
-    async fn send(&self, intent: &Intent, op: OpId, seen: Option<&Seen>) -> Result<Written, Error> {
+    async fn send_by(
+        &self,
+        session: &pannier_client::Session,
+        intent: &Intent,
+        op: OpId,
+        seen: Option<&Seen>,
+    ) -> Result<Written, Error> {
         let (kind, name) = self.book.object_at(intent.object);
         let guest = match intent.asked {
             Asked::Merge(guest) => Some(self.book.object_at(guest).1),
             _ => None,
         };
-        send(&self.session, kind, &name, guest.as_deref(), &intent.asked, op, seen).await
+        send(session, kind, &name, guest.as_deref(), &intent.asked, op, seen).await
     }
 
     /// What a store would look like that does not keep its promises.
@@ -307,7 +353,7 @@ impl Shopper {
             (Some(Sabotage::DoubleCount), Asked::Add { .. } | Asked::Count(_)) => {
                 let op = self.session.op_id()?;
                 // Whether it works or not: nobody asked for it.
-                let _ = self.send(intent, op, None).await;
+                let _ = self.send_by(&self.session, intent, op, None).await;
             }
             (Some(Sabotage::LoseAdd), Asked::Add { .. }) if kind == Kind::Cart => {
                 let stranger = self.book.clients[self.client].resume(&self.session.token())?;
