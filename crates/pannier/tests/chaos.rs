@@ -49,7 +49,7 @@ fn a_short_run_meets_every_fault_that_this_machine_allows_and_passes() {
     let ran = run(&["--seconds", "12", "--seed", "3", "--json"]);
     let report = ran.json();
     assert_eq!((&report["verdict"], failed(&report).len()), (&"pass".into(), 0), "{}", ran.out);
-    assert!(report["checks"].as_array().unwrap().len() >= 15);
+    assert!(report["checks"].as_array().unwrap().len() >= 16);
     for fault in FAULTS {
         let times = report["faults"][fault].as_u64().unwrap_or(0);
         let why_not = report["impossible"][fault].as_str();

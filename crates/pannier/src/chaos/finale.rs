@@ -6,9 +6,12 @@
 use super::book::Book;
 use super::calls::shown;
 use super::judge::Judgement;
+use super::machines::Machines;
 use super::shopper::Shopper;
+use super::story::Who;
 use super::view::View;
 use crate::fail::Fail;
+use crate::hex;
 use crate::replay::{Check, Findings, Inners, converge, equal};
 use orset::{Kind, Member};
 use pannier_client::{Client, ClientSettings, Error};
@@ -96,6 +99,35 @@ pub async fn finale(
     let name = "errors are explained by the faults";
     checks.push(Check::new(name, unexplained.is_empty(), unexplained.detail("all")));
     Ok(Finale { settled_us, objects: objects.len() as u64, checks })
+}
+
+/// Kills every replica once more: what each recovers is what it had.
+pub async fn reopened(machines: &mut Machines, inners: &Inners) -> Result<Check, Fail> {
+    let before = totals(inners).await?;
+    machines.kill(Who::All).await?;
+    machines.restart(Who::All).await?;
+    // Connections of before are gone; whoever answers here has another.
+    let lacking = converge(inners, SETTLES_WITHIN).await.err().unwrap_or_default();
+    let after = totals(inners).await?;
+    let holds = lacking.is_empty() && before == after;
+    let detail = match (holds, lacking.is_empty()) {
+        (true, _) => {
+            format!("{} replicas killed, {} state hashes as before", before.len(), after.len())
+        }
+        (false, false) => lacking.join("; "),
+        (false, true) => {
+            format!("hashes before: {}; after: {}", before.join(", "), after.join(", "))
+        }
+    };
+    Ok(Check::new("what is recovered is what was there", holds, detail))
+}
+
+async fn totals(inners: &Inners) -> Result<Vec<String>, Fail> {
+    let mut totals = Vec::new();
+    for (name, inner) in inners {
+        totals.push(format!("{name} {}", hex::encode(&inner.cut().await?.total)));
+    }
+    Ok(totals)
 }
 
 /// What one replica shows, asked itself.

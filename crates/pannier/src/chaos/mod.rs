@@ -192,7 +192,14 @@ impl ChaosArgs {
                 };
                 let replicas: Vec<_> = names.iter().zip(&public).map(at).collect();
                 let inners = machines.inners()?;
-                let ending = finale(&book, shoppers, &replicas, &inners);
+                let ending = async {
+                    let mut end = finale(&book, shoppers, &replicas, &inners).await?;
+                    match finale::reopened(&mut machines, &inners).await {
+                        Ok(check) => end.checks.push(check),
+                        Err(fail) => telling.complain(&fail.to_string()),
+                    }
+                    Ok(end)
+                };
                 stop.clone().or(ending).await.unwrap_or(Err(Fail::Interrupted))?
             }
             Err(_) => Finale { settled_us: None, objects: 0, checks: Vec::new() },
