@@ -4,8 +4,8 @@
 //! A visit reads an object, changes it on what was shown, and often reads it again. An op that was
 //! not answered is asked again under the same op id, mostly by another way in; so a retry meets
 //! another replica. Since few are not answered, some that were are sent again too, soon or late, by
-//! somebody who knows nothing of them: as a proxy would that is not sure. Sessions move: their token
-//! goes on at another client, of the gateway or of a replica itself, and nothing else goes with it.
+//! somebody who knows nothing of them: as a proxy would that is not sure. Sessions move: their
+//! token goes on at another client, of the gateway or of a replica itself, and nothing else does.
 
 use super::book::{Book, Sabotage};
 use super::calls::{Look, look, send};
