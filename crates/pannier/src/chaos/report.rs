@@ -1,7 +1,7 @@
 //! What a run found: for a person, for a program, and for the shell.
 //!
-//! The verdict is computed from the checks. A run that met none of its faults, or in which nothing
-//! was acknowledged, has failed too: nobody looked.
+//! The verdict is computed from the checks. A run that met none of its faults though it could have,
+//! or in which nothing was acknowledged, has failed too: nobody looked.
 
 use super::telling::Line;
 use crate::replay::{Check, Verdict, grouped, span};
@@ -64,7 +64,8 @@ impl Report {
     /// Whether every check held, and there were some.
     pub fn judged(mut self) -> Self {
         let met: Vec<&str> = self.faults.keys().copied().collect();
-        let happened = !met.is_empty() && self.acknowledged > 0;
+        // What this machine does not allow is told, and is nobody's fault.
+        let happened = self.acknowledged > 0 && (!met.is_empty() || !self.impossible.is_empty());
         let detail = format!("{} ops acknowledged, faults: {}", self.acknowledged, met.join(", "));
         self.checks.push(Check::new("something happened", happened, detail));
         let holds = self.checks.iter().all(|check| check.verdict == Verdict::Pass);

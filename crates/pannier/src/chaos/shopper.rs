@@ -321,7 +321,7 @@ impl Shopper {
             session::answered(&mut self.known, &mut pages.history, at, outcome);
         }
         if outcome == Outcome::Done {
-            if self.chance.chance(0.1) {
+            if self.chance.chance(0.25) {
                 self.spoil(&intent).await?;
             }
             if self.kept.len() < KEPT {

@@ -43,7 +43,7 @@ impl Keeper {
         if let Some(errors) = keeper.child.stderr.as_mut() {
             let _ = errors.read_to_string(&mut said);
         }
-        let said = said.trim().replace('\n', "; ");
+        let said = said.lines().map(str::trim).collect::<Vec<_>>().join("; ");
         Err(if said.is_empty() { format!("{what} failed without a word") } else { said })
     }
 
