@@ -10,7 +10,7 @@
 //! | what did they ask, and what must they see? | `history.rs`, `view.rs`, `session.rs`, `book.rs` |
 //! | what must be there in the end, and where? | `finale.rs`, `judge.rs`, `report.rs` |
 //!
-//! The simulator finds more bugs in a second than this does in an hour. This is for what it cannot
+//! The simulator plays bad days hundreds of times faster than they pass. This is for what it cannot
 //! see: that the release, as it is built, on real file systems and sockets, is the program that was
 //! simulated. So nothing here reaches into a replica; everything is seen from outside, and judged
 //! by what clients were told.
