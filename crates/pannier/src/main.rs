@@ -5,7 +5,7 @@
 //!
 //! | commands | folder |
 //! | --- | --- |
-//! | `demo` | `demo/` |
+//! | `demo`, `chaos` | `demo/`, `chaos/`, over `processes/` |
 //! | `dev`, `replica`, `gateway` | `run/`, with settings from `config/` |
 //! | `cart`, `set`, `counter`, `watch` | `call/`; then `wire/`, or `local/` for a directory |
 //! | `status` | `wire/status.rs` |
@@ -15,12 +15,14 @@
 mod admin;
 mod bench;
 mod call;
+mod chaos;
 mod config;
 mod demo;
 mod fail;
 mod hex;
 mod local;
 mod out;
+mod processes;
 mod replay;
 mod run;
 mod simulate;
@@ -54,6 +56,8 @@ struct Line {
 enum Command {
     /// Run a cluster's bad day: kill a replica, cut a region off, and check everything
     Demo(demo::DemoArgs),
+    /// Let a cluster of processes have bad days, and check everything at every replica
+    Chaos(chaos::ChaosArgs),
     /// Play a shopping log against three regions, and check what is left
     Replay(Replay),
     /// Change or read a cart
@@ -167,6 +171,7 @@ fn run(form: Form, command: Command) -> Result<u8, Fail> {
 fn judged(form: Form, command: Command) -> Result<bool, Fail> {
     match command {
         Command::Demo(args) => args.run(form),
+        Command::Chaos(args) => args.run(form),
         Command::Replay(Replay { options, through, config }) => {
             let summary = match through.wanted() {
                 Some((gateway, inner)) => replay::through(&options, gateway, inner)?,

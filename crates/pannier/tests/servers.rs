@@ -10,7 +10,12 @@ use std::path::Path;
 const ONE: &str = "01010101-0101-0101-0101-010101010101";
 
 fn start_replica(state: &Path, directory: &str) -> (Running, Value) {
+    start_replica_with(state, directory, &[])
+}
+
+fn start_replica_with(state: &Path, directory: &str, more: &[&str]) -> (Running, Value) {
     let mut words = vec!["replica", "--directory", directory, "--member", ONE, "--cluster", "shop"];
+    words.extend(more);
     words.extend(["--peer", "none", "--zone", "eu", "--log", "error", "--json"]);
     words.extend(["--listen", "127.0.0.1:0", "--inner-listen", "127.0.0.1:0"]);
     let mut running = Running::start(command(state).args(words));
@@ -72,6 +77,26 @@ fn a_replica_that_cannot_start_says_why() {
     let words = ["replica", "--directory", &directory, "--peer", "none", "--listen", "127.0.0.1:0"];
     let ran = pannier(state.path(), &[&words[..], &["--inner-listen", "127.0.0.1:0"]].concat());
     assert!(ran.code == 3 && ran.err.contains("directory: "), "{}", ran.err);
+}
+
+#[test]
+fn a_clock_that_is_bent_for_a_test_refuses_what_comes_from_its_future() {
+    let state = tempfile::tempdir().unwrap();
+    let directory = state.path().join("data").display().to_string();
+    let add = |offset_ms: &str| {
+        let bent = ["--clock-offset-ms", offset_ms];
+        let (replica, ready) = start_replica_with(state.path(), &directory, &bent);
+        let public = ready["listen"].as_str().unwrap();
+        let ran = pannier(state.path(), &["cart", "add", "ada", "lamp", "--gateway", public]);
+        assert_eq!(replica.stop(), 0);
+        ran
+    };
+    let refused = add("-86400000");
+    assert!(refused.code == 2 && refused.err.contains("clock"), "{}", refused.err);
+    assert_eq!((add("86400000").code, add("0").code), (0, 0));
+    let words = ["replica", "--directory", &directory, "--clock-offset-ms", "864000001"];
+    let ran = pannier(state.path(), &words);
+    assert!(ran.code == 2 && ran.err.contains("--clock-offset-ms"), "{}", ran.err);
 }
 
 #[test]

@@ -301,7 +301,8 @@ fn no_setting_flag_or_call_of_what_ships_reaches_a_planted_bug() {
 
 #[test]
 fn crates_for_tests_do_not_reach_the_binary() {
-    for name in ["crates/pannier", "crates/replica", "crates/gateway", "crates/client", "simulations"]
+    for name in
+        ["crates/pannier", "crates/replica", "crates/gateway", "crates/client", "simulations"]
     {
         let shipped = shipped(&text(&format!("{name}/Cargo.toml")));
         let strays: Vec<_> = TEST_ONLY.iter().filter(|it| shipped.contains(**it)).collect();

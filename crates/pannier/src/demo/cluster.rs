@@ -4,14 +4,11 @@
 //! Acts are begun, not waited for: shopping goes on while a replica dies and while it comes back.
 //! Those on one region follow each other.
 
-use super::link::Link;
-use super::node::{Node, Recipe};
-use super::ports;
 use crate::admin::Inner;
 use crate::fail::Fail;
+use crate::processes::{Link, Plan, Recipe, Server, Site, Weather};
 use crate::replay::{Act, Region};
 use crate::run;
-use orset::Member;
 use pannier_gateway::{Gateway, GatewayError, GatewaySettings, ReplicaAt};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -58,14 +55,14 @@ struct Told {
 struct Place {
     recipe: Recipe,
     /// Acts on it wait for each other here.
-    node: Arc<tokio::sync::Mutex<Option<Node>>>,
+    node: Arc<tokio::sync::Mutex<Option<Server>>>,
     inner: Inner,
 }
 
 /// The whole of it.
 pub struct Cluster {
     places: Vec<Place>,
-    links: Vec<(Region, Region, Link)>,
+    links: Vec<(usize, usize, Link)>,
     told: Arc<Mutex<Told>>,
     gateway: SocketAddr,
     serving: Mutex<Option<Serving>>,
@@ -77,34 +74,17 @@ type Serving = (oneshot::Sender<()>, JoinHandle<Result<(), GatewayError>>);
 impl Cluster {
     /// Starts everything, with the data below `root`, and waits until each replica serves.
     pub async fn start(name: &str, root: &Path, log: &'static str) -> Result<Self, Fail> {
-        let failed = |error: std::io::Error| Fail::Away(format!("a link between regions: {error}"));
-        let mut links = Vec::new();
-        for from in Region::all() {
-            for to in Region::all().filter(|to| *to != from) {
-                links.push((from, to, Link::open().await.map_err(failed)?));
-            }
-        }
-        let ports = ports::free(2 * Region::COUNT)?;
+        let site = |region: Region| Site {
+            member: region.member(),
+            zone: region.name(),
+            directory: root.join(region.name()),
+        };
+        let Plan { recipes, links } =
+            Plan::draw(name, Region::all().map(site).collect(), log).await?;
         let mut places = Vec::new();
-        for (region, at) in Region::all().zip(ports.chunks_exact(2)) {
-            let dialled = links.iter().filter(|(from, _, _)| *from == region);
-            let peers: Vec<(Member, SocketAddr)> =
-                dialled.map(|(_, to, link)| (to.member(), link.address())).collect();
-            for (_, _, link) in links.iter().filter(|(_, to, _)| *to == region) {
-                link.leads_to(at[1]);
-            }
-            let recipe = Recipe {
-                cluster: name.to_owned(),
-                member: region.member(),
-                zone: region.name(),
-                directory: root.join(region.name()),
-                listen: at[0],
-                inner_listen: at[1],
-                peers,
-                log,
-            };
+        for recipe in recipes {
             let node = Arc::new(tokio::sync::Mutex::new(Some(recipe.start().await?)));
-            let inner = Inner::at("inner_listen", &at[1].to_string())?;
+            let inner = Inner::at("inner_listen", &recipe.inner_listen.to_string())?;
             places.push(Place { recipe, node, inner });
         }
         let at = |place: &Place| ReplicaAt {
@@ -176,9 +156,10 @@ impl Cluster {
     }
 
     fn cut(&self, region: Region, is_cut: bool) {
+        let weather = Weather { is_refused: is_cut, ..Weather::default() };
         for (from, to, link) in &self.links {
-            if *from == region || *to == region {
-                link.cut(is_cut);
+            if *from == region.index() || *to == region.index() {
+                link.set(weather);
             }
         }
         self.told().states[region.index()] = if is_cut { State::Cut } else { State::Up };

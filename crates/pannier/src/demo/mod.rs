@@ -3,7 +3,7 @@
 //! | question | file |
 //! | --- | --- |
 //! | what happens, when? | `story.rs` |
-//! | to whom? | `cluster.rs`: replicas as processes (`node.rs`), links that are cut (`link.rs`) |
+//! | to whom? | `cluster.rs`: processes, and links that are cut (`../processes/`) |
 //! | what is seen of it? | `board.rs` |
 //!
 //! The shoppers, what each must see, and what must be left in the end are those of `replay`
@@ -13,9 +13,6 @@
 
 mod board;
 mod cluster;
-mod link;
-mod node;
-pub mod ports;
 mod story;
 
 use crate::admin::{self, Inner};

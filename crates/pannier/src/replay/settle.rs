@@ -53,7 +53,7 @@ pub fn settle<S: Shop + Shelves>(
 }
 
 /// Waits until all vectors are equal; on giving up, says who lacks how much.
-async fn converge(inners: &Inners, patience: Duration) -> Result<(), Vec<String>> {
+pub async fn converge(inners: &Inners, patience: Duration) -> Result<(), Vec<String>> {
     let clock = Clock::start();
     loop {
         let lacking = lacking(inners).await;
@@ -87,7 +87,7 @@ async fn lacking(inners: &Inners) -> Vec<String> {
 }
 
 /// Whether equal replicas made the same of what they heard.
-async fn equal(inners: &Inners) -> Result<Check, Fail> {
+pub async fn equal(inners: &Inners) -> Result<Check, Fail> {
     let mut cuts = Vec::new();
     for (name, inner) in inners {
         cuts.push((name, inner.cut().await?));

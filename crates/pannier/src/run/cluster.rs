@@ -10,6 +10,7 @@ use crate::config::{self, Peer};
 use crate::fail::Fail;
 use orset::Member;
 use pannier_gateway::{Gateway, GatewaySettings, ReplicaAt};
+use pannier_replica::doors::clock::Clock;
 use pannier_replica::server::{Server, ServerSettings, Sockets};
 use serde::Serialize;
 use std::fmt;
@@ -123,7 +124,7 @@ impl Cluster {
                 server: server.clone(),
                 ..config::Replica::default()
             };
-            servers.push(open(&config, bound)?);
+            servers.push(open(&config, bound, Clock::start())?);
         }
         let known = |(own, at): (usize, &ReplicaAddresses)| ReplicaAt {
             member: member(own),

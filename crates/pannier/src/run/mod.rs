@@ -17,6 +17,7 @@ mod log;
 mod replica;
 mod stop;
 
+pub use cluster::ZONES;
 pub use dev::DevArgs;
 pub use gateway::GatewayArgs;
 pub use log::{Level, LogFlag};

@@ -9,6 +9,7 @@ use crate::config::{self, ReplicaFlags};
 use crate::fail::Fail;
 use crate::out::Form;
 use orset::Member;
+use pannier_replica::doors::clock::Clock;
 use pannier_replica::server::{ServeError, Server, Sockets};
 use pannier_replica::transport::grpc::{Links, LinksError};
 use std::collections::BTreeMap;
@@ -24,7 +25,15 @@ pub struct ReplicaArgs {
     /// End also when standard input does: for whoever starts it as a child
     #[arg(long, hide = true)]
     until_stdin_ends: bool,
+    /// Run with a clock that is so far ahead of the machine's, or behind it: for tests of a cluster
+    /// with bad clocks
+    #[arg(long, value_name = "MS", hide = true, default_value_t = 0, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i64).range(-CLOCK_OFFSET_MAX_MS..=CLOCK_OFFSET_MAX_MS))]
+    clock_offset_ms: i64,
 }
+
+/// Ten days: more than any time that a check looks at.
+const CLOCK_OFFSET_MAX_MS: i64 = 864_000_000;
 
 impl ReplicaArgs {
     /// Runs it.
@@ -35,41 +44,48 @@ impl ReplicaArgs {
         }
         self.log.begin(Level::Info)?;
         let runtime = runtime()?;
-        let served = runtime.block_on(serve(form, &config, self.until_stdin_ends));
+        let served = runtime.block_on(self.serve(form, &config));
         // Nothing is worth waiting for any more: what was under way is answered or cut off.
         runtime.shutdown_background();
         served
     }
-}
 
-async fn serve(form: Form, config: &config::Replica, until_stdin_ends: bool) -> Result<(), Fail> {
-    let mut stop = Stop::on_signals(until_stdin_ends)?;
-    let sockets = Sockets::bind(&config.server).map_err(refused)?;
-    let server = open(config, sockets)?;
-    let replica = server.replica();
-    form.event(&Ready {
-        ready: "replica".into(),
-        cluster: replica.cluster().unwrap_or_default().to_owned(),
-        member: Some(replica.member().to_string()),
-        zone: config.zone.clone(),
-        listen: server.public_address(),
-        inner_listen: server.inner_address(),
-    })?;
-    let failed = stop.or(server.failed()).await;
-    let drained = server.drain().await;
-    if let Some(why) = failed {
-        return Err(Fail::Storage(format!("storage failed, start again when it is mended: {why}")));
+    async fn serve(&self, form: Form, config: &config::Replica) -> Result<(), Fail> {
+        let mut stop = Stop::on_signals(self.until_stdin_ends)?;
+        let sockets = Sockets::bind(&config.server).map_err(refused)?;
+        if self.clock_offset_ms != 0 {
+            let offset_ms = self.clock_offset_ms;
+            tracing::warn!(offset_ms, "the clock is wrong on purpose: this is for tests");
+        }
+        let server = open(config, sockets, Clock::start_ahead(self.clock_offset_ms))?;
+        let replica = server.replica();
+        form.event(&Ready {
+            ready: "replica".into(),
+            cluster: replica.cluster().unwrap_or_default().to_owned(),
+            member: Some(replica.member().to_string()),
+            zone: config.zone.clone(),
+            listen: server.public_address(),
+            inner_listen: server.inner_address(),
+        })?;
+        let failed = stop.or(server.failed()).await;
+        let drained = server.drain().await;
+        if let Some(why) = failed {
+            let problem = "storage failed, start again when it is mended";
+            return Err(Fail::Storage(format!("{problem}: {why}")));
+        }
+        let drained = drained?;
+        if drained.cut > 0 {
+            let connections = drained.cut;
+            tracing::warn!(connections, "some were cut off: they took too long to end");
+        }
+        Ok(())
     }
-    let drained = drained?;
-    if drained.cut > 0 {
-        tracing::warn!(connections = drained.cut, "some were cut off: they took too long to end");
-    }
-    Ok(())
 }
 
 /// Opens the directory and serves it, on this runtime.
-pub fn open(config: &config::Replica, sockets: Sockets) -> Result<Server, Fail> {
+pub fn open(config: &config::Replica, sockets: Sockets, clock: Clock) -> Result<Server, Fail> {
     let mut builder = pannier_replica::Replica::builder()
+        .clock(clock)
         .directory(&config.directory)
         .settings(config.limits.clone());
     if let Some(cluster) = &config.cluster {

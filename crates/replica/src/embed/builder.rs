@@ -73,6 +73,7 @@ pub struct Builder {
     transport: Option<Arc<dyn Transport>>,
     cluster: Option<String>,
     settings: Settings,
+    clock: Option<Clock>,
     tap: Option<Box<dyn Tap>>,
     #[cfg(feature = "inline")]
     pace: Option<Pace>,
@@ -127,6 +128,13 @@ impl Builder {
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Another clock than the machine's: for tests of a cluster with bad clocks.
+    #[must_use]
+    pub const fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
         self
     }
 
@@ -209,7 +217,7 @@ impl Builder {
         let attached = Attached::new(transport, member, members, &mailbox)
             .map_err(|error| OpenError::Setting(error.to_string()))?;
         let listeners = Arc::new(Listeners::default());
-        let clock = Clock::start();
+        let clock = self.clock.unwrap_or_else(Clock::start);
         let parts = Parts {
             core,
             clock,

@@ -4,12 +4,13 @@
 //! both alike. The embedded replica runs after the straight load, as long as that, in this process:
 //! what the wire leaves of it is the ratio.
 
-use super::children::{self, Server};
+use super::children;
 use super::load::{Shop, turn};
 use super::meter::{Figures as Load, Meter};
 use super::{TURNS, WireArgs, storage};
 use crate::bench::load::{Figures as Embedded, Load as EmbeddedLoad};
 use crate::fail::Fail;
+use crate::processes::Server;
 use pannier_client::doors::clock::Clock;
 use pannier_replica::Replica;
 use serde::Serialize;

@@ -6,12 +6,13 @@
 //! these adds was shown when the watch first showed n or more. The limit stands beside it: the same
 //! counter watched at the replica that acknowledges.
 
-use super::children::{Recipe, Server};
+use super::children;
 use super::load::NAMESPACE;
 use super::meter::microseconds;
 use super::{WireArgs, away, storage};
 use crate::bench::load::{cart_of, product_of};
 use crate::fail::Fail;
+use crate::processes::Server;
 use pannier_client::doors::clock::Clock;
 use pannier_client::{Call, Client, ClientSettings, Counter, Shown, Watch, Written};
 use serde::Serialize;
@@ -65,7 +66,7 @@ const END: i64 = 1 << 39;
 
 /// Runs the paced load on three replicas.
 pub async fn run(args: &WireArgs, dir: &Path) -> Result<Figures, Fail> {
-    let recipes = Recipe::cluster(3, dir)?;
+    let recipes = children::cluster(3, dir)?;
     let mut servers = Vec::new();
     for recipe in &recipes {
         servers.push(recipe.start().await?);

@@ -3,10 +3,10 @@
 //! A load is measured in one or several turns; what lies between them does not count. CPU of this
 //! process is the client's, all of it, so only one load may run at a time.
 
-use super::children::Server;
 use super::storage;
 use crate::bench::process::{cpu_seconds, cpu_seconds_of};
 use crate::fail::Fail;
+use crate::processes::Server;
 use hdrhistogram::Histogram;
 use pannier_client::doors::clock::Clock;
 use serde::Serialize;

@@ -8,11 +8,12 @@
 //!
 //! In the end every acknowledged add must be at every replica, once.
 
-use super::children::{self, Recipe, Server};
+use super::children;
 use super::mover::{self, Board, Shopper, Verdict};
 use super::{WireArgs, away, storage};
 use crate::admin::lacks;
 use crate::fail::Fail;
+use crate::processes::{Recipe, Server};
 use crate::wire::standing;
 use pannier_client::doors::clock::Clock;
 use pannier_client::{Client, ClientSettings};
@@ -84,7 +85,7 @@ impl Figures {
 
 /// Runs until enough have been moved.
 pub async fn run(args: &WireArgs, dir: &Path, progress: &dyn Fn(&str)) -> Result<Figures, Fail> {
-    let recipes = Recipe::cluster(3, dir)?;
+    let recipes = children::cluster(3, dir)?;
     let mut cluster = Cluster { recipes, servers: Vec::new() };
     for recipe in &cluster.recipes {
         cluster.servers.push(Some(recipe.start().await?));

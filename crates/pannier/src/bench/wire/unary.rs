@@ -4,12 +4,13 @@
 //! call carries the token that the last one brought. Replica and empty handler (`empty.rs`) take
 //! turns, with the same callers, messages and connections.
 
-use super::children::{self, Server};
+use super::children;
 use super::load::NAMESPACE;
 use super::meter::{Figures as Load, Meter};
 use super::{TURNS, WireArgs, away};
 use crate::bench::load::{bits, product_of};
 use crate::fail::Fail;
+use crate::processes::Server;
 use bytes::Bytes;
 use orset::OpIdSession;
 use pannier_client::doors::{chance, clock::Clock};
