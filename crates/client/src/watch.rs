@@ -233,7 +233,7 @@ impl Watch {
                 let Some(left) = left else { return Err(judged.error) };
                 let tell = match number {
                     Some(number) => {
-                        let sent = shared.with(|core, _| core.token(number));
+                        let sent = shared.with(|core, _| core.token_to_send(number));
                         let cut = |core: &mut crate::core::Core<_>, now_us| {
                             core.cut_to(number, &left, &sent, now_us)
                         };

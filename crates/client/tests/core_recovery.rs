@@ -101,6 +101,47 @@ fn in_own_writes_what_was_read_is_given_up_aloud() {
     assert!(!story.done.pop().unwrap().1.unwrap().regressed, "it is said once");
 }
 
+/// Found by a hunt (seed 519815803067 of its commit): a replica had less than a session in mode
+/// `own_writes` had seen, the session gave way, and what it wrote again was refused for good. Before
+/// anybody was told, its token was taken along to another process, which went on without a word.
+#[test]
+fn a_token_that_is_carried_on_asks_for_what_nobody_was_told_is_gone() {
+    let mut story = Story::new();
+    let ada = story.session(Mode::OwnWrites);
+    story.written(ada, 1, dot(A, 4));
+    story.shown(ada, 2, &[dot(A, 5), dot(B, 1)]);
+    story.ask(ada, 3, read(), LATER);
+    let asked = story.one();
+    story.refuse(&asked, behind(A, 3, 5));
+    let again = story.one();
+    assert_eq!(again.token, token(&[dot(A, 3), dot(B, 1)]), "what is sent has given way");
+    let whole = token(&[dot(A, 5), dot(B, 1)]);
+    assert_eq!(story.core.token(ada), whole, "what is carried on has not");
+    story.refuse(&again, Failure::new(Reason::FromTheFuture, "x"));
+    assert_eq!(story.core.token(ada), whole, "nobody knows yet");
+    let asked = story.one();
+    story.answer(&asked, &token(&[dot(A, 3), dot(B, 1)]), counter());
+    assert!(story.done.pop().unwrap().1.unwrap().regressed);
+    assert_eq!(story.core.token(ada), token(&[dot(A, 3), dot(B, 1)]), "now it is known");
+}
+
+/// The same of own writes that are under way again: with the process goes whoever would write them.
+#[test]
+fn a_token_that_is_carried_on_asks_for_what_is_being_written_again() {
+    let mut story = Story::new();
+    let ada = story.session(Mode::Causal);
+    story.shown(ada, 1, &[dot(B, 2)]);
+    story.written(ada, 2, dot(A, 6));
+    story.ask(ada, 3, read(), LATER);
+    let asked = story.one();
+    story.refuse(&asked, behind(A, 5, 6));
+    let again = story.one();
+    assert_eq!(again.token, token(&[dot(B, 2)]));
+    assert_eq!(story.core.token(ada), token(&[dot(A, 6), dot(B, 2)]));
+    story.answer(&again, &token(&[dot(B, 3)]), at(dot(B, 3)));
+    assert_eq!(story.core.token(ada), token(&[dot(B, 3)]));
+}
+
 #[test]
 fn what_is_lost_for_good_is_told_once_and_what_was_written_is_written_again() {
     for (mode, read_it) in [(Mode::Causal, true), (Mode::Causal, false), (Mode::OwnWrites, true)] {

@@ -74,6 +74,8 @@ pub struct Known {
     floor: VersionVector,
     /// Tokens of what was read, not yet in the floor.
     shown: Vec<Bytes>,
+    /// What the token asked for before it fell, as long as somebody is owed it.
+    let_go: VersionVector,
 }
 
 impl Known {
@@ -92,6 +94,22 @@ impl Known {
             self.token = joined.encode().into();
         }
         self.token.clone()
+    }
+
+    /// The bytes to go on with elsewhere. While something that fell out of the token is being written
+    /// again, or was given up and nobody has been told (`owed`), it must still be asked for there:
+    /// whoever goes on with these bytes alone could neither write it again nor know of the loss.
+    pub fn carried(&mut self, owed: bool) -> Bytes {
+        if !owed {
+            self.let_go = VersionVector::new();
+        }
+        let token = self.token();
+        if self.let_go.is_empty() {
+            return token;
+        }
+        let mut token = Token::decode(&token).unwrap_or_default();
+        token.vector.join(&self.let_go);
+        token.encode().into()
     }
 
     /// Where it was served last.
@@ -180,10 +198,16 @@ impl Known {
         place.raise(&mut self.floor);
     }
 
+    fn lets_go(&mut self) {
+        let before = self.decoded().vector.clone();
+        self.let_go.join(&before);
+    }
+
     /// What of `origin` lies above `to` is given up, read or written. Returns whether some of it
     /// was in the floor.
     pub fn cut(&mut self, origin: Origin, to: u64) -> bool {
         let was_read = self.floor().get(origin) > to;
+        self.lets_go();
         self.floor = cut(&self.floor, origin, to);
         let joined = self.decoded();
         joined.vector = cut(&joined.vector, origin, to);
@@ -192,6 +216,7 @@ impl Known {
 
     /// The token falls to the floor and these places: the rest is written again.
     pub fn lower_to<'a>(&mut self, places: impl Iterator<Item = &'a Place>) {
+        self.lets_go();
         let mut vector = self.floor().clone();
         places.for_each(|place| place.raise(&mut vector));
         self.decoded().vector = vector;

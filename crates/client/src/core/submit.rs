@@ -76,8 +76,17 @@ impl<D> Core<D> {
         self.sessions.remove(number);
     }
 
-    /// The session's bytes, to send elsewhere or to keep.
+    /// The session's bytes, to keep and go on with elsewhere: with what it gave up and has told
+    /// nobody of yet, and with what it is writing again.
     pub fn token(&mut self, session: u32) -> Bytes {
+        let writing_again = self.is_writing_again(session);
+        let Some(session) = self.sessions.get_mut(session) else { return Bytes::new() };
+        let owed = session.regressed || writing_again;
+        session.known.carried(owed)
+    }
+
+    /// The session's bytes as its next command carries them.
+    pub fn token_to_send(&mut self, session: u32) -> Bytes {
         self.sessions.get_mut(session).map(|session| session.known.token()).unwrap_or_default()
     }
 

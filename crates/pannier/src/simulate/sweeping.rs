@@ -179,10 +179,15 @@ fn swept(from: u64, profile: Profile, summary: &Summary, timing: &Timing) -> Swe
     }
 }
 
-/// Tells how far it is, every few seconds.
+/// Tells how far it is, every few seconds, and of each failure at once.
 fn teller(timing: &Timing) -> impl FnMut(&Summary) {
-    let mut next = EVERY.as_secs_f64();
+    let (mut next, mut told) = (EVERY.as_secs_f64(), 0);
     move |summary| {
+        for outcome in &summary.failures[told..] {
+            let what = outcome.violation.as_ref().map_or("", |violation| &violation.what);
+            progress(&format!("seed {} fails: {what}", outcome.seed));
+        }
+        told = summary.failures.len();
         if timing.seconds() >= next {
             next = timing.seconds() + EVERY.as_secs_f64();
             progress(&so_far(summary, timing.seconds()));
