@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn the_result_is_one_minimal_on_failures_that_are_not_monotone() {
-        // An odd number of multiples of 7, and 11 among them or 40 after 20: removing more may heal.
+        // An odd number of multiples of 7, and 11 among them or 40 after 20: removing more may
+        // heal.
         let fails = |kept: &[u32]| {
             let at = |item| kept.iter().position(|one| *one == item);
             let odd = kept.iter().filter(|item| *item % 7 == 0).count() % 2 == 1;
