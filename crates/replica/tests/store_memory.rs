@@ -161,3 +161,25 @@ fn its_size_is_what_it_holds() {
     // Neither the row nor the pruning was synced.
     assert_eq!(disk.open().unwrap().disk_bytes().unwrap(), 2 * (24 + 5));
 }
+
+#[test]
+fn a_fork_has_all_that_is_in_doubt_and_goes_its_own_way() {
+    let disk = MemoryDisk::new();
+    let store = disk.open().unwrap();
+    store.append(&[record(1)]).unwrap();
+    store.stage(&[record(2)]).unwrap();
+    store.write_state(&row(1, 1)).unwrap();
+    let fork = store.fork();
+    assert_eq!(fork.disk().in_doubt(), disk.in_doubt());
+    fork.sync_upto(2).unwrap();
+    fork.write_state(&row(1, 2)).unwrap();
+    assert_eq!((extent(&fork), extent(&store)), (Some((1, 2)), Some((1, 1))));
+    assert_eq!(store.get(&[1]).unwrap(), Some(vec![1]));
+    // A crash of the one ends its opening, not the other's.
+    disk.crash(InDoubt::NOTHING);
+    assert!(store.get(&[1]).is_err());
+    assert_eq!(fork.get(&[1]).unwrap(), Some(vec![2]));
+    assert_eq!(extent(&disk.open().unwrap()), Some((1, 1)));
+    // A store that is shut stays shut when it is forked.
+    assert!(store.fork().get(&[1]).is_err());
+}

@@ -1,8 +1,8 @@
 //! Types as they come: functions in, a [`Replicated`] out.
 //!
 //! `merge` and `apply` are given as functions, so any crate's will do, by its name:
-//! `crdts::CvRDT::merge`, `crdts::CmRDT::apply`, `|cart, other| orset::Lattice::join(cart, &other)`.
-//! Nothing here depends on any of them.
+//! `crdts::CvRDT::merge`, `crdts::CmRDT::apply`, `|a, b| orset::Lattice::join(a, &b)`. Nothing here
+//! depends on any of them.
 
 use super::machine::At;
 use super::replicated::{Order, Past, Replicated, Travels};

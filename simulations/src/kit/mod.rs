@@ -50,16 +50,16 @@
 //! the synced records and, of those in doubt, the oldest few. `examples/office.rs` is one, with two
 //! mistakes that are found.
 //!
-//! Four checks may be given: `check` after every event, with a memory of its own and all replicas in
-//! sight; `check_history` at the end, over what clients asked and were answered (what was never
+//! Four checks may be given: `check` after every event, with a memory of its own and all replicas
+//! in sight; `check_history` at the end, over what clients asked and were answered (what was never
 //! answered may have happened or not); `settled`, which must become true in time once faults have
 //! ended; and no run may have more events than the plan allows.
 //!
 //! # What a seed does
 //!
-//! A seed draws 2 to `replicas` replicas, a list of *acts* (requests, cuts, crashes), and *weather*:
-//! one in four has no faults, one in four a single kind, the others any mix. Faults end; then all
-//! must settle.
+//! A seed draws 2 to `replicas` replicas, a list of *acts* (requests, cuts, crashes), and
+//! *weather*: one in four has no faults, one in four a single kind, the others any mix. Faults
+//! end; then all must settle.
 //!
 //! | fault | what happens |
 //! | --- | --- |

@@ -1,7 +1,8 @@
 //! The worlds that are exhausted. Each is small and about one thing.
 //!
-//! `steps` is the budget: how many transitions it may take, about a fifth above what it took when it
-//! was written. A change of the protocol that needs more should be looked at before it is raised.
+//! `steps` is the budget: how many transitions it may take, about a fifth above what it took when
+//! it was written. A change of the protocol that needs more should be looked at before it is
+//! raised.
 
 use crate::config::Ask::{Add, Count, Decrement, Read, Remove, Set};
 use crate::config::Config;

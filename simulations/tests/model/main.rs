@@ -1,8 +1,8 @@
 //! The shipped protocol, model-checked: every order of everything that can happen, exhausted.
 //!
-//! A simulation tries the orders that its dice come upon; this tries all of them, in worlds so small
-//! that there is an end to it. What runs is `pannier_replica::protocol::Protocol` over the disk in
-//! memory, not a model of it: a state is forked for each thing that can happen next
+//! A simulation tries the orders that its dice come upon; this tries all of them, in worlds so
+//! small that there is an end to it. What runs is `pannier_replica::protocol::Protocol` over the
+//! disk in memory, not a model of it: a state is forked for each thing that can happen next
 //! (`Protocol::fork`, `MemoryStore::fork`), and known again by a digest of everything that decides
 //! what happens (`Protocol::digest`, the disk, what is staged, in the air, and in the sessions).
 //!
@@ -29,9 +29,9 @@
 //! * Digests have 64 bits: with a million states, one chance in ten million that two of them are
 //!   taken for one.
 //!
-//! What must be true is in `checks.rs` and `properties.rs`; what a configuration claims to have met
-//! must be met, or it is vacuous and fails. Each of the protocol's canaries is found; the table below
-//! says where, and `docs/testing.md` why not elsewhere.
+//! What must be true is in `checks.rs` and `properties.rs`; what a configuration claims to have
+//! met must be met, or it is vacuous and fails. Each of the protocol's canaries is found; the
+//! table below says where, and `docs/testing.md` why not elsewhere.
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 mod checks;

@@ -35,7 +35,7 @@ fn any(state: &State, is: impl Fn(&Replica) -> bool) -> bool {
 
 fn has_one_content_per_dot(state: &State) -> bool {
     let mut contents = BTreeMap::new();
-    let mut is_one = |bytes: &Arc<[u8]>| {
+    let is_one = |bytes: &Arc<[u8]>| {
         let Ok(dot) = dot_of(bytes) else { return false };
         contents.entry(dot).or_insert_with(|| bytes.clone()) == bytes
     };
@@ -45,7 +45,7 @@ fn has_one_content_per_dot(state: &State) -> bool {
         pannier_replica::protocol::Message::Deltas { deltas } => deltas.as_slice(),
         _ => &[],
     });
-    on_disks.chain(in_the_air).all(|bytes| is_one(bytes))
+    on_disks.chain(in_the_air).all(is_one)
 }
 
 fn has_equal_rows_at_equal_vectors(state: &State) -> bool {
