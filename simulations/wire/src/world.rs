@@ -47,7 +47,8 @@ impl World {
         let hosts = names('r', options.replicas).chain(names('g', options.gateways));
         let endings = hosts.map(|name| (name, Rc::<Ending>::default())).collect::<BTreeMap<_, _>>();
         let options = Rc::new(options);
-        let disks: Vec<_> = (0..options.replicas).map(|_| Rc::<RefCell<MemoryDisk>>::default()).collect();
+        let disks: Vec<_> =
+            (0..options.replicas).map(|_| Rc::<RefCell<MemoryDisk>>::default()).collect();
         for (place, name) in names('r', options.replicas).enumerate() {
             let (options, disk) = (options.clone(), Rc::clone(&disks[place]));
             let ending = endings[&name].clone();

@@ -1,0 +1,208 @@
+//! Shoppers who remember, and a ledger that is held against what is there in the end.
+//!
+//! Every add is of a product of its own, so that it can be told apart for ever; what a session has
+//! removed it had been shown. So three things can be said of each read, without knowing what the
+//! others do: it shows all that the session has added, all that it was shown before, and nothing
+//! that the session has removed.
+
+use pannier_client::{Cart, Client, Error, Session, StateChange};
+use pannier_replica::doors::chance::Dice;
+use pannier_simulations_wire::Stage;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+pub const CARTS: u64 = 5;
+
+type Item = (u64, Vec<u8>);
+
+/// What all shoppers together have done, and what was found wrong.
+#[derive(Default)]
+pub struct Ledger {
+    /// Acknowledged, and not taken out by anybody who may have succeeded.
+    pub added: BTreeSet<Item>,
+    /// Those whose outcome is unknown.
+    pub perhaps: BTreeSet<Item>,
+    /// Taken out, acknowledged.
+    pub removed: BTreeSet<Item>,
+    pub violations: Vec<String>,
+    pub marks: BTreeMap<&'static str, u64>,
+    pub over: bool,
+}
+
+pub type Shared = Rc<RefCell<Ledger>>;
+
+impl Ledger {
+    pub fn mark(&mut self, what: &'static str) {
+        *self.marks.entry(what).or_default() += 1;
+    }
+
+    fn wrong(&mut self, what: String) {
+        self.violations.push(what);
+    }
+
+    /// Holds what a cart shows in the end against what was acknowledged.
+    pub fn judge(&mut self, replica: usize, cart: u64, shown: &BTreeMap<Vec<u8>, u64>) {
+        let here = |items: &BTreeSet<Item>| -> Vec<Vec<u8>> {
+            items.iter().filter(|(at, _)| *at == cart).map(|(_, item)| item.clone()).collect()
+        };
+        for item in here(&self.added) {
+            if shown.get(&item) != Some(&1) {
+                let (item, got) = (text(&item), shown.get(&item));
+                self.wrong(format!(
+                    "acknowledged, and not there once: {item} at r{replica}: {got:?}"
+                ));
+            }
+        }
+        for item in here(&self.removed) {
+            if shown.contains_key(&item) {
+                self.wrong(format!("removed, and there: {} at r{replica}", text(&item)));
+            }
+        }
+        for (item, quantity) in shown {
+            let known = (cart, item.clone());
+            let once = self.added.contains(&known) || self.perhaps.contains(&known);
+            if !once || *quantity != 1 {
+                self.wrong(format!("nobody's, or twice: {} {quantity}", text(item)));
+            }
+        }
+    }
+}
+
+fn text(item: &[u8]) -> String {
+    String::from_utf8_lossy(item).into_owned()
+}
+
+/// One user: a session, and what it must not forget.
+struct Shopper {
+    client: Client,
+    session: Session,
+    ledger: Shared,
+    name: String,
+    dice: Dice,
+    /// Of each cart: what must be shown.
+    known: BTreeMap<u64, BTreeSet<Vec<u8>>>,
+    gone: BTreeSet<Item>,
+    next: u64,
+    /// A planted bug: each read is of a new session.
+    forgets: bool,
+}
+
+/// Shops until the ledger says that it is over.
+pub async fn shop(stage: Stage, client: Client, ledger: Shared, name: String, forgets: bool) {
+    let session = client.session().unwrap();
+    let dice = Dice::new().unwrap();
+    let (known, gone) = (BTreeMap::new(), BTreeSet::new());
+    let mut shopper =
+        Shopper { client, session, ledger, name, dice, known, gone, next: 0, forgets };
+    while !shopper.ledger.borrow().over {
+        let at = shopper.dice.roll() % CARTS;
+        match shopper.dice.roll() % 10 {
+            0..5 => shopper.add(at).await,
+            5..9 => shopper.read(at, false).await,
+            _ => shopper.read(at, true).await,
+        }
+        let pause = 40 + shopper.dice.roll() % 160;
+        stage.pass(Duration::from_millis(pause)).await;
+    }
+}
+
+/// The name of a cart.
+pub fn id(cart: u64) -> String {
+    format!("cart-{cart}")
+}
+
+impl Shopper {
+    fn cart(&self, at: u64) -> Cart {
+        self.session.cart("shop", id(at)).unwrap()
+    }
+
+    async fn add(&mut self, at: u64) {
+        self.next += 1;
+        let product = format!("{}-{}", self.name, self.next).into_bytes();
+        let added = self.cart(at).add(&product, 1).await;
+        let mut ledger = self.ledger.borrow_mut();
+        match added {
+            Ok(_) => {
+                ledger.mark("adds acknowledged");
+                ledger.added.insert((at, product.clone()));
+                self.known.entry(at).or_default().insert(product);
+            }
+            Err(error) => {
+                if failed(&mut ledger, &error) {
+                    ledger.perhaps.insert((at, product));
+                }
+            }
+        }
+    }
+
+    async fn read(&mut self, at: u64, then_remove: bool) {
+        let session =
+            if self.forgets { self.client.session().unwrap() } else { self.session.clone() };
+        let read = session.cart("shop", id(at)).unwrap().read().await;
+        let view = match read {
+            Ok(view) => view,
+            Err(error) => {
+                failed(&mut self.ledger.borrow_mut(), &error);
+                return;
+            }
+        };
+        let shown: BTreeSet<Vec<u8>> =
+            view.lines.iter().map(|line| line.product.as_bytes().to_vec()).collect();
+        {
+            let mut ledger = self.ledger.borrow_mut();
+            ledger.mark("reads answered");
+            let known = self.known.entry(at).or_default();
+            // Somebody else may have taken it out, or be about to be told that he has.
+            let ended = |item: &Vec<u8>| {
+                let item = (at, item.clone());
+                ledger.removed.contains(&item) || ledger.perhaps.contains(&item)
+            };
+            let lost: Vec<_> =
+                known.iter().filter(|it| !shown.contains(*it) && !ended(it)).collect();
+            let lost: Vec<_> = lost.into_iter().map(|item| text(item)).collect();
+            for item in lost {
+                ledger.wrong(format!("{} no longer sees {item}", self.name));
+            }
+            for item in shown.iter().filter(|item| self.gone.contains(&(at, (*item).clone()))) {
+                ledger.wrong(format!("{} sees {} again", self.name, text(item)));
+            }
+            known.clone_from(&shown);
+        }
+        let Some(item) = shown.iter().next().filter(|_| then_remove).cloned() else { return };
+        // From now on nobody can count on it.
+        let place = (at, item.clone());
+        {
+            let mut ledger = self.ledger.borrow_mut();
+            ledger.added.remove(&place);
+            ledger.perhaps.insert(place.clone());
+        }
+        let removed = self.cart(at).seen(&view.seen).remove(&item).await;
+        let mut ledger = self.ledger.borrow_mut();
+        match removed {
+            Ok(_) => {
+                ledger.mark("removes acknowledged");
+                ledger.removed.insert(place.clone());
+                self.known.entry(at).or_default().remove(&item);
+                self.gone.insert(place);
+            }
+            Err(error) => drop(failed(&mut ledger, &error)),
+        }
+    }
+}
+
+/// Whether it may have taken effect.
+fn failed(ledger: &mut Ledger, error: &Error) -> bool {
+    match error {
+        Error::TimedOut { state, .. } => {
+            ledger.mark("calls without an answer in time");
+            *state == StateChange::Unknown
+        }
+        Error::Closed { .. } => true,
+        other => {
+            ledger.wrong(format!("an error that should not be: {other}"));
+            true
+        }
+    }
+}
