@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-pub const CARTS: u64 = 5;
+pub const CARTS: u64 = 16;
 
 type Item = (u64, Vec<u8>);
 
@@ -99,11 +99,11 @@ pub async fn shop(stage: Stage, client: Client, ledger: Shared, name: String, fo
     while !shopper.ledger.borrow().over {
         let at = shopper.dice.roll() % CARTS;
         match shopper.dice.roll() % 10 {
-            0..5 => shopper.add(at).await,
-            5..9 => shopper.read(at, false).await,
+            0..4 => shopper.add(at).await,
+            4..8 => shopper.read(at, false).await,
             _ => shopper.read(at, true).await,
         }
-        let pause = 40 + shopper.dice.roll() % 160;
+        let pause = 100 + shopper.dice.roll() % 300;
         stage.pass(Duration::from_millis(pause)).await;
     }
 }
