@@ -23,9 +23,8 @@ fn every_kind_of_run_meets_what_it_is_made_for() {
         assert!(!Mark::claims_of(profile, 25).is_empty(), "{profile} claims something");
         let (canary, claims) = (Canary::None, Vec::new());
         let summary = sweep(&Sweep { seeds: 0..25, profile, canary, threads: 2, claims });
-        for failure in &summary.failures {
-            panic!("{}", failure.violation.as_ref().expect("it failed"));
-        }
+        let failed = summary.failures.first().and_then(|outcome| outcome.violation.as_ref());
+        assert!(failed.is_none(), "{}", failed.expect("checked"));
         assert!(summary.missing.is_empty(), "never met: {:?}", summary.missing);
     }
 }
