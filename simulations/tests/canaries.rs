@@ -6,6 +6,7 @@
 //! What is left after shrinking fails by the same checker, holds without the bug, and is short: in
 //! the median of all canaries at most ten acts. A change that makes a fate depend on its
 //! neighbours shows here first.
+#![allow(clippy::expect_used, reason = "what is not found has failed the test")]
 
 use pannier_replica::protocol::Canary as Planted;
 use pannier_simulations::{BUDGET as RUNS, Canary, Profile, Scenario, find, play_scenario, shrink};

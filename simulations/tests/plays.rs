@@ -1,5 +1,6 @@
 //! Scenarios that everybody asks for first, as plays. Every checker of the simulator looks on; the
 //! end is looked at besides, and each play must have met what it is about.
+#![allow(clippy::expect_used, reason = "a play that breaks has failed the test")]
 
 use pannier_simulations::play::{BREAD, MILK, Play, TEA};
 use pannier_simulations::{Canary, Mark};

@@ -166,7 +166,13 @@ const SEEN: &[(Canary, &str, &[Config])] = &[
     (Canary::OpIdForgotten, checks::ROWS, &[CART, LINES]),
     (Canary::HashSkipsTakes, checks::SUM, &[LINES]),
     (Canary::SessionIgnored, checks::TOKEN, &[CART, LINES, ROUNDS, GOSSIP, CAUSES, AS_SEEN]),
+    (Canary::RetryGrowsYounger, checks::ROWS, &[LINES]),
+    (Canary::DecrementTwice, checks::ROWS, &[LINES]),
 ];
+
+/// Not for these worlds: nothing here must happen in the end, messages are not counted, and nobody
+/// asks for what is out of bounds. The simulator finds them.
+const UNSEEN: [Canary; 3] = [Canary::PullForgotten, Canary::StatusStorm, Canary::BoundsUnchecked];
 
 #[test]
 fn each_canary_is_seen_within_ten_actions() {
@@ -180,8 +186,9 @@ fn each_canary_is_seen_within_ten_actions() {
             assert!(path.len() <= 10, "{canary:?} in {}:\n{}", like.name, told(&path));
         }
     }
-    let seen: Vec<Canary> = SEEN.iter().map(|(canary, ..)| *canary).collect();
-    assert_eq!(seen, Canary::ALL);
+    let seen = SEEN.iter().map(|(canary, ..)| *canary);
+    let judged = |canary: &Canary| seen.clone().chain(UNSEEN).any(|it| it == *canary);
+    assert!(Canary::ALL.iter().all(judged), "each canary is seen, or there is a reason");
 }
 
 /// With the promise that sees a canary first unminded, the next one must: what a client or an
