@@ -1,10 +1,11 @@
 //! Everything at once: shoppers through two gateways while links, replicas and gateways come and go.
 
-use crate::faults;
+use crate::calls::{MS, SECOND};
+use crate::faults::{self, FAULTS};
 use crate::shoppers::{self, CARTS, Ledger, Shared};
 use pannier_client::ClientSettings;
-use pannier_simulations_wire::{Options, PUBLIC, Stage, World, alone, system};
-use std::collections::BTreeMap;
+use pannier_simulations_wire::{Options, PUBLIC, Stage, World, again, alone, system};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// So soon after the last fault all must agree: a link that died without a word is found dead
@@ -13,10 +14,21 @@ const HEALED: Duration = Duration::from_secs(15);
 
 const CLIENTS: [&str; 2] = ["c0", "c1"];
 
-/// A run: what was wrong with it, and what it met.
+/// A run, with faults for so long: what was wrong with it, what it met, and how long it took.
 pub fn run(options: Options, lasts: Duration, forgets: bool) -> (Ledger, Duration) {
+    run_with(options, lasts, forgets, || ())
+}
+
+/// The same, with something done once the world is made.
+pub fn run_with(
+    options: Options,
+    lasts: Duration,
+    forgets: bool,
+    made: impl FnOnce(),
+) -> (Ledger, Duration) {
     let ledger = Shared::default();
     let mut world = World::new(options);
+    made();
     for host in CLIENTS {
         let ledger = ledger.clone();
         world.client(host, |stage| async move {
@@ -34,63 +46,114 @@ pub fn run(options: Options, lasts: Duration, forgets: bool) -> (Ledger, Duratio
         told.borrow_mut().over = true;
         // Calls that are under way end, one way or the other.
         stage.pass(ClientSettings::new(["none:1"]).deadline).await;
-        if let Some(stuck) = until_agreed(&stage).await {
-            told.borrow_mut().violations.push(stuck);
-        }
-        for replica in 0..stage.options().replicas {
-            let client = stage.client(ClientSettings::new([format!("r{replica}:{PUBLIC}")]));
-            for cart in 0..CARTS {
-                let view = client.cart("shop", shoppers::id(cart)).unwrap().read().await.unwrap();
-                let shown: BTreeMap<_, _> = view
-                    .lines
-                    .iter()
-                    .map(|line| (line.product.as_bytes().to_vec(), line.quantity))
-                    .collect();
-                told.borrow_mut().judge(replica, cart, &shown);
-            }
-        }
+        judge(&stage, &told).await;
     });
     let ledger = std::mem::take(&mut *ledger.borrow_mut());
     (ledger, took)
 }
 
-async fn until_agreed(stage: &Stage) -> Option<String> {
+/// All agree, within a bound, and on what was acknowledged.
+async fn judge(stage: &Stage, ledger: &Shared) {
     let began = stage.now();
     while !stage.agree().await {
         if stage.now() - began > HEALED {
-            return Some(format!("replicas do not agree {HEALED:?} after the last fault"));
+            let stuck = format!("replicas do not agree {HEALED:?} after the last fault");
+            ledger.borrow_mut().violations.push(stuck);
+            break;
         }
-        stage.pass(Duration::from_millis(100)).await;
+        stage.pass(100 * MS).await;
     }
-    None
+    for replica in 0..stage.options().replicas {
+        let client = stage.client(ClientSettings::new([format!("r{replica}:{PUBLIC}")]));
+        for cart in 0..CARTS {
+            let view = client.cart("shop", shoppers::id(cart)).unwrap().read().await.unwrap();
+            let line =
+                |line: &pannier_client::Line| (line.product.as_bytes().to_vec(), line.quantity);
+            let shown: BTreeMap<_, _> = view.lines.iter().map(line).collect();
+            ledger.borrow_mut().judge(replica, cart, &shown);
+        }
+    }
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_and_no_session_goes_backwards() {
-    alone(|| {
+    let seeds = ["1", "2", "3", "4"];
+    let said = again(&seeds, |seed| {
         let began = system::cpu_time();
-        let (ledger, took) = run(Options::new(7), Duration::from_secs(60), false);
+        let (ledger, took) = run(Options::new(seed.parse().unwrap()), 40 * SECOND, false);
         let cost = system::cpu_time() - began;
-        println!(
-            "{took:?} simulated in {cost:?} of processor time: {:.0} times",
-            took.as_secs_f64() / cost.as_secs_f64()
-        );
-        println!("{:?}", ledger.marks);
+        let times = took.as_secs_f64() / cost.as_secs_f64();
+        println!("SPEED seed {seed}: {took:?} in {cost:?} of processor time, {times:.0} times");
+        for (mark, count) in &ledger.marks {
+            println!("MARK {count} {mark}");
+        }
         assert_eq!(ledger.violations, [""; 0]);
     });
+    let lines = said.iter().flat_map(|said| said.lines());
+    let met: BTreeSet<_> = lines
+        .inspect(|line| println!("{line}"))
+        .filter_map(|line| line.strip_prefix("MARK ")?.split_once(' '))
+        .map(|(_, mark)| mark.to_owned())
+        .collect();
+    let claimed = FAULTS.iter().copied().chain(shoppers::MARKS.into_iter().take(3));
+    let missed: Vec<_> = claimed.filter(|mark| !said.is_empty() && !met.contains(*mark)).collect();
+    assert_eq!(missed, [""; 0], "no seed has met these");
+}
+
+/// A planted bug: a client that forgets its session between two reads.
+#[test]
+fn a_session_that_goes_backwards_is_caught() {
+    let seeds = ["1", "2", "3", "4"];
+    let said = again(&seeds, |seed| {
+        let (ledger, _) = run(Options::new(seed.parse().unwrap()), 40 * SECOND, true);
+        let caught = ledger.violations.iter().filter(|what| what.contains("no longer sees"));
+        println!("CAUGHT {}", caught.count());
+    });
+    let caught = |said: &&String| said.contains("CAUGHT ") && !said.contains("CAUGHT 0");
+    let seeds = said.iter().filter(caught).count();
+    println!("caught by {seeds} of {} seeds", said.len());
+    assert!(said.is_empty() || seeds > 0);
+}
+
+/// What one replica alone has taken in before it crashes, held against what is there in the end.
+fn crashed_alone(forgetful_disks: bool) -> Vec<String> {
+    let ledger = Shared::default();
+    let told = ledger.clone();
+    let options = Options { forgetful_disks, ..Options::with(5, 3, 0) };
+    World::new(options).play(|stage| async move {
+        for other in ["r1", "r2"] {
+            stage.cut("r0", other);
+        }
+        let client = stage.client(ClientSettings::new([format!("r0:{PUBLIC}")]));
+        for at in 0..20_u64 {
+            let (cart, item) = (at % CARTS, format!("item-{at}").into_bytes());
+            client.cart("shop", shoppers::id(cart)).unwrap().add(&item, 1).await.unwrap();
+            told.borrow_mut().added.insert((cart, item));
+        }
+        // With the client goes what it has kept to write again.
+        drop(client);
+        stage.crash("r0").await;
+        for other in ["r1", "r2"] {
+            stage.heal("r0", other);
+        }
+        stage.start("r0").await;
+        stage.pass(SECOND).await;
+        judge(&stage, &told).await;
+    });
+    std::mem::take(&mut ledger.borrow_mut().violations)
 }
 
 #[test]
-fn idle() {
+fn what_was_acknowledged_survives_the_crash_of_the_only_one_that_had_it() {
+    alone(|| assert_eq!(crashed_alone(false), [""; 0]));
+}
+
+/// A planted bug: a disk that had synced nothing of what it said.
+#[test]
+fn a_disk_that_forgets_is_caught() {
     alone(|| {
-        for (r, g) in [(3, 0), (3, 1), (3, 2), (1, 0), (0, 0)] {
-            let began = system::cpu_time();
-            let mut o = Options::with(7, r.max(1), g);
-            if r == 0 { o.gateways = 0; o.replicas = 1; o.step = Duration::from_millis(50); }
-            let world = World::new(o);
-            let took = world.play(|stage| async move { stage.pass(Duration::from_secs(20)).await; });
-            let cost = system::cpu_time() - began;
-            println!("{r} {g}: {took:?} simulated in {cost:?} of processor time: {:.0} times", took.as_secs_f64() / cost.as_secs_f64());
-        }
+        let violations = crashed_alone(true);
+        let lost = violations.iter().filter(|what| what.contains("acknowledged, and not there"));
+        assert!(lost.count() >= 20, "{violations:?}");
     });
 }

@@ -13,7 +13,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-pub const CARTS: u64 = 5;
+pub const CARTS: u64 = 16;
+
+/// What they meet, as it is counted.
+pub const MARKS: [&str; 4] = [
+    "adds acknowledged",
+    "reads answered",
+    "removes acknowledged",
+    "calls without an answer in time",
+];
 
 type Item = (u64, Vec<u8>);
 
@@ -99,11 +107,11 @@ pub async fn shop(stage: Stage, client: Client, ledger: Shared, name: String, fo
     while !shopper.ledger.borrow().over {
         let at = shopper.dice.roll() % CARTS;
         match shopper.dice.roll() % 10 {
-            0..5 => shopper.add(at).await,
-            5..9 => shopper.read(at, false).await,
+            0..4 => shopper.add(at).await,
+            4..8 => shopper.read(at, false).await,
             _ => shopper.read(at, true).await,
         }
-        let pause = 40 + shopper.dice.roll() % 160;
+        let pause = 100 + shopper.dice.roll() % 300;
         stage.pass(Duration::from_millis(pause)).await;
     }
 }
@@ -125,7 +133,7 @@ impl Shopper {
         let mut ledger = self.ledger.borrow_mut();
         match added {
             Ok(_) => {
-                ledger.mark("adds acknowledged");
+                ledger.mark(MARKS[0]);
                 ledger.added.insert((at, product.clone()));
                 self.known.entry(at).or_default().insert(product);
             }
@@ -152,7 +160,7 @@ impl Shopper {
             view.lines.iter().map(|line| line.product.as_bytes().to_vec()).collect();
         {
             let mut ledger = self.ledger.borrow_mut();
-            ledger.mark("reads answered");
+            ledger.mark(MARKS[1]);
             let known = self.known.entry(at).or_default();
             // Somebody else may have taken it out, or be about to be told that he has.
             let ended = |item: &Vec<u8>| {
@@ -182,7 +190,7 @@ impl Shopper {
         let mut ledger = self.ledger.borrow_mut();
         match removed {
             Ok(_) => {
-                ledger.mark("removes acknowledged");
+                ledger.mark(MARKS[2]);
                 ledger.removed.insert(place.clone());
                 self.known.entry(at).or_default().remove(&item);
                 self.gone.insert(place);
@@ -196,7 +204,7 @@ impl Shopper {
 fn failed(ledger: &mut Ledger, error: &Error) -> bool {
     match error {
         Error::TimedOut { state, .. } => {
-            ledger.mark("calls without an answer in time");
+            ledger.mark(MARKS[3]);
             *state == StateChange::Unknown
         }
         Error::Closed { .. } => true,
