@@ -29,7 +29,7 @@ const BASES: [&str; 6] =
     ["", "crates/orset/src", "crates/replica/src", "crates/pannier/src", "simulations/src", "docs"];
 
 /// Which crates of the workspace a crate may name, and no others.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("orset", &[]),
     ("pannier-proto", &["orset"]),
     ("pannier-gateway", &["orset", "pannier-proto"]),
@@ -38,6 +38,10 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("pannier-replica", &["orset", "pannier-proto"]),
     (
         "pannier-simulations",
+        &["orset", "pannier-proto", "pannier-client", "pannier-gateway", "pannier-replica"],
+    ),
+    (
+        "pannier-simulations-wire",
         &["orset", "pannier-proto", "pannier-client", "pannier-gateway", "pannier-replica"],
     ),
     ("pannier-benches", &["orset", "pannier-proto", "pannier-gateway", "pannier-replica"]),

@@ -27,7 +27,7 @@ pub struct Options {
     pub latency: (Duration, Duration),
     /// Of each append, at least and at most.
     pub sync: (Duration, Duration),
-    /// How often hosts and network have their turn. Finer is slower: an idle host costs a turn, too.
+    /// How often hosts and network have their turn. Finer is slower: the idle have turns, too.
     pub step: Duration,
     /// Segments of a connection under way or waiting to be read, each way.
     pub segments: usize,

@@ -1,5 +1,5 @@
-//! The same driver without threads (feature `inline`): for a simulation, where a thread's pace would
-//! be chance.
+//! The same driver without threads (feature `inline`): for a simulation, where a thread's pace
+//! would be chance.
 //!
 //! The writer's turns and the work on the store are those of the threads, to the line; only who
 //! waits differs. The writer and both workers are tasks of the runtime at hand, so their order is

@@ -1,4 +1,4 @@
-//! Those who wait for the disk: one for the log, one for checkpoints. In production each is a thread.
+//! Those who wait for the disk: one for the log, one for checkpoints. In production, threads.
 
 use super::Observer;
 use super::mailbox::{Mailbox, Notice};

@@ -12,7 +12,7 @@ fn print_hash(word: &str) {
     let (seed, leak) = word.split_once(' ').unwrap_or((word, ""));
     let options = Options::new(seed.parse().unwrap());
     let play = || {
-        let ledger = chaos::run_with(options, 8 * SECOND, false, || {
+        let ledger = chaos::run(options, 8 * SECOND, || {
             if leak == "leak" {
                 system::leak_entropy();
             }

@@ -1,7 +1,7 @@
 //! Connections that are silent: nothing says that they are dead, and somebody must find out.
 //!
-//! A cut of a few hundred milliseconds is enough: what was under way is lost, nobody sends it again,
-//! and what comes behind it waits for ever. So it goes with a real network whose middle has
+//! A cut of a few hundred milliseconds is enough: what was under way is lost, nobody sends it
+//! again, and what comes behind it waits for ever. So it goes with a real network whose middle has
 //! forgotten a connection. Every case has its planted bug beside it: the same story without the
 //! pings, in which the test must see that nothing is found out.
 

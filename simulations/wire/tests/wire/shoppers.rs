@@ -5,7 +5,7 @@
 //! others do: it shows all that the session has added, all that it was shown before, and nothing
 //! that the session has removed.
 
-use pannier_client::{Cart, Client, Error, Session, StateChange};
+use pannier_client::{Cart, CartView, Client, Error, Line, Session, Shown, StateChange};
 use pannier_replica::doors::chance::Dice;
 use pannier_simulations_wire::Stage;
 use std::cell::RefCell;
@@ -16,12 +16,8 @@ use std::time::Duration;
 pub const CARTS: u64 = 16;
 
 /// What they meet, as it is counted.
-pub const MARKS: [&str; 4] = [
-    "adds acknowledged",
-    "reads answered",
-    "removes acknowledged",
-    "calls without an answer in time",
-];
+pub const MARKS: [&str; 4] =
+    ["adds acknowledged", "reads answered", "removes acknowledged", "values watched"];
 
 type Item = (u64, Vec<u8>);
 
@@ -83,7 +79,7 @@ fn text(item: &[u8]) -> String {
 }
 
 /// One user: a session, and what it must not forget.
-struct Shopper {
+pub struct Shopper {
     client: Client,
     session: Session,
     ledger: Shared,
@@ -93,17 +89,13 @@ struct Shopper {
     known: BTreeMap<u64, BTreeSet<Vec<u8>>>,
     gone: BTreeSet<Item>,
     next: u64,
-    /// A planted bug: each read is of a new session.
+    /// A planted bug: each read is a new session's.
     forgets: bool,
 }
 
 /// Shops until the ledger says that it is over.
-pub async fn shop(stage: Stage, client: Client, ledger: Shared, name: String, forgets: bool) {
-    let session = client.session().unwrap();
-    let dice = Dice::new().unwrap();
-    let (known, gone) = (BTreeMap::new(), BTreeSet::new());
-    let mut shopper =
-        Shopper { client, session, ledger, name, dice, known, gone, next: 0, forgets };
+pub async fn shop(stage: Stage, client: Client, ledger: Shared, name: String) {
+    let mut shopper = Shopper::new(client, ledger, name, false);
     while !shopper.ledger.borrow().over {
         let at = shopper.dice.roll() % CARTS;
         match shopper.dice.roll() % 10 {
@@ -116,17 +108,44 @@ pub async fn shop(stage: Stage, client: Client, ledger: Shared, name: String, fo
     }
 }
 
+/// Watches one cart until the ledger says that it is over: what it is shown never goes backwards.
+pub async fn watch(client: Client, ledger: Shared, name: String, cart: u64) {
+    let mut watcher = Shopper::new(client, ledger, name, false);
+    let mut watch = watcher.cart(cart).watch().unwrap();
+    while !watcher.ledger.borrow().over {
+        // It goes on where it was when it is asked again.
+        match tokio::time::timeout(Duration::from_secs(1), watch.next()).await {
+            Ok(Ok(Shown::Cart(view))) => drop(watcher.look(cart, &view, MARKS[3])),
+            Ok(Ok(other)) => panic!("a cart shows {other:?}"),
+            Ok(Err(error)) => watcher.ledger.borrow_mut().wrong(format!("a watch: {error}")),
+            Err(_) => {}
+        }
+    }
+}
+
 /// The name of a cart.
 pub fn id(cart: u64) -> String {
     format!("cart-{cart}")
 }
 
 impl Shopper {
+    pub fn new(client: Client, ledger: Shared, name: String, forgets: bool) -> Self {
+        let (session, dice) = (client.session().unwrap(), Dice::new().unwrap());
+        let (known, gone) = (BTreeMap::new(), BTreeSet::new());
+        Self { client, session, ledger, name, dice, known, gone, next: 0, forgets }
+    }
+
+    /// Goes on at another client, with its token.
+    pub fn move_to(&mut self, client: Client) {
+        self.session = client.resume(&self.session.token()).unwrap();
+        self.client = client;
+    }
+
     fn cart(&self, at: u64) -> Cart {
         self.session.cart("shop", id(at)).unwrap()
     }
 
-    async fn add(&mut self, at: u64) {
+    pub async fn add(&mut self, at: u64) {
         self.next += 1;
         let product = format!("{}-{}", self.name, self.next).into_bytes();
         let added = self.cart(at).add(&product, 1).await;
@@ -134,7 +153,11 @@ impl Shopper {
         match added {
             Ok(_) => {
                 ledger.mark(MARKS[0]);
-                ledger.added.insert((at, product.clone()));
+                // Another may have seen it, and taken it out, before this answer came.
+                let place = (at, product.clone());
+                if !ledger.perhaps.contains(&place) && !ledger.removed.contains(&place) {
+                    ledger.added.insert(place);
+                }
                 self.known.entry(at).or_default().insert(product);
             }
             Err(error) => {
@@ -145,7 +168,7 @@ impl Shopper {
         }
     }
 
-    async fn read(&mut self, at: u64, then_remove: bool) {
+    pub async fn read(&mut self, at: u64, then_remove: bool) {
         let session =
             if self.forgets { self.client.session().unwrap() } else { self.session.clone() };
         let read = session.cart("shop", id(at)).unwrap().read().await;
@@ -156,28 +179,7 @@ impl Shopper {
                 return;
             }
         };
-        let shown: BTreeSet<Vec<u8>> =
-            view.lines.iter().map(|line| line.product.as_bytes().to_vec()).collect();
-        {
-            let mut ledger = self.ledger.borrow_mut();
-            ledger.mark(MARKS[1]);
-            let known = self.known.entry(at).or_default();
-            // Somebody else may have taken it out, or be about to be told that he has.
-            let ended = |item: &Vec<u8>| {
-                let item = (at, item.clone());
-                ledger.removed.contains(&item) || ledger.perhaps.contains(&item)
-            };
-            let lost: Vec<_> =
-                known.iter().filter(|it| !shown.contains(*it) && !ended(it)).collect();
-            let lost: Vec<_> = lost.into_iter().map(|item| text(item)).collect();
-            for item in lost {
-                ledger.wrong(format!("{} no longer sees {item}", self.name));
-            }
-            for item in shown.iter().filter(|item| self.gone.contains(&(at, (*item).clone()))) {
-                ledger.wrong(format!("{} sees {} again", self.name, text(item)));
-            }
-            known.clone_from(&shown);
-        }
+        let shown = self.look(at, &view, MARKS[1]);
         let Some(item) = shown.iter().next().filter(|_| then_remove).cloned() else { return };
         // From now on nobody can count on it.
         let place = (at, item.clone());
@@ -198,13 +200,39 @@ impl Shopper {
             Err(error) => drop(failed(&mut ledger, &error)),
         }
     }
+
+    /// Holds what is shown against what must be and must not be; returns it.
+    fn look(&mut self, at: u64, view: &CartView, mark: &'static str) -> BTreeSet<Vec<u8>> {
+        let product = |line: &Line| line.product.as_bytes().to_vec();
+        let shown: BTreeSet<_> = view.lines.iter().map(product).collect();
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.mark(mark);
+        let known = self.known.entry(at).or_default();
+        // Somebody else may have taken it out, or be about to be told that he has.
+        let ended = |item: &Vec<u8>| {
+            let item = (at, item.clone());
+            ledger.removed.contains(&item) || ledger.perhaps.contains(&item)
+        };
+        let lost = known.iter().filter(|item| !shown.contains(*item) && !ended(item));
+        let lost: Vec<_> = lost.map(|item| text(item)).collect();
+        let again = shown.iter().filter(|item| self.gone.contains(&(at, (*item).clone())));
+        let again: Vec<_> = again.map(|item| text(item)).collect();
+        for item in lost {
+            ledger.wrong(format!("{} no longer sees {item}", self.name));
+        }
+        for item in again {
+            ledger.wrong(format!("{} sees {item} again", self.name));
+        }
+        known.clone_from(&shown);
+        shown
+    }
 }
 
 /// Whether it may have taken effect.
 fn failed(ledger: &mut Ledger, error: &Error) -> bool {
     match error {
         Error::TimedOut { state, .. } => {
-            ledger.mark(MARKS[3]);
+            ledger.mark("calls without an answer in time");
             *state == StateChange::Unknown
         }
         Error::Closed { .. } => true,
