@@ -3,8 +3,8 @@
 //! The simulated world (`pannier-simulations`) plays the parts that decide, millions of events a
 //! second, and knows nothing of HTTP/2, of tower, of tasks that are dropped half-way. Here those
 //! run, as they ship: tonic, hyper, h2 and our layers around them, over turmoil's network in place
-//! of the kernel's. It is far slower, so it asks only what the other cannot: deadlines, cancellation,
-//! reconnects, keep-alive, flow control.
+//! of the kernel's. It is far slower, so it asks only what the other cannot: deadlines,
+//! cancellation, reconnects, keep-alive, flow control.
 //!
 //! ```text
 //! test's story ──> stage ──orders──> world: crash, start, drain      world.rs, stage.rs
@@ -15,8 +15,9 @@
 //!  clock_gettime, getrandom: the seed's                              system.rs
 //! ```
 //!
-//! W1  same seed, same bytes: every packet, in any process (`tests/wire/determinism.rs`). So nothing of this machine may leak in: the clock and the entropy of libc are ours within a
-//!     run (`system.rs`), each run has a process of its own (`alone.rs`: tokio counts runtimes, and
+//! W1  same seed, same bytes: every packet, in any process (`tests/wire/determinism.rs`). So nothing
+//!     of this machine may leak in: the clock and the entropy of libc are ours within a run
+//!     (`system.rs`), each run has a process of its own (`alone.rs`: tokio counts runtimes, and
 //!     seeds its own dice with the count), and replicas have no threads (feature `inline`).
 //! W2  what is tested is what ships: no layer is left out, no setting is turned off, and the doors
 //!     by which listeners and connections come in are used by production, with the system's.

@@ -36,7 +36,9 @@ fn hashes(words: &[&str], said: &[String]) -> Vec<String> {
 #[test]
 fn the_same_seed_is_the_same_packets_in_another_process() {
     let words = ["1", "1", "2"];
-    let said = again(&words, |word| print_hash(word));
+    let said = again(&words, |word| {
+        print_hash(word);
+    });
     if let [first, second, other] = &hashes(&words, &said)[..] {
         assert_eq!(first, second);
         assert_ne!(first, other);
@@ -47,7 +49,9 @@ fn the_same_seed_is_the_same_packets_in_another_process() {
 #[test]
 fn entropy_that_leaks_in_is_caught() {
     let words = ["1 leak", "1 leak"];
-    let said = again(&words, |word| print_hash(word));
+    let said = again(&words, |word| {
+        print_hash(word);
+    });
     if let [first, second] = &hashes(&words, &said)[..] {
         assert_ne!(first, second);
     }
