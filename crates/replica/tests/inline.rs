@@ -1,5 +1,6 @@
 //! A replica without threads is the same replica: what it answers, what it keeps, how it ends. Only
 //! who waits for the disk differs, and for how long is up to the caller.
+#![allow(clippy::unwrap_used, reason = "a replica that cannot be opened has failed the test")]
 
 use pannier_replica::store::memory::{InDoubt, MemoryDisk};
 use pannier_replica::{Error, OpenError, Replica};

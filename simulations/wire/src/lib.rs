@@ -16,7 +16,7 @@
 //! ```
 //!
 //! W1  same seed, same bytes: every packet, in any process (`tests/wire/determinism.rs`). So nothing
-//!     of this machine may leak in: the clock and the entropy of libc are ours within a run
+//!     of this machine leaks in: the clock and the entropy of libc are ours within a run
 //!     (`system.rs`), each run has a process of its own (`alone.rs`: tokio counts runtimes, and
 //!     seeds its own dice with the count), and replicas have no threads (feature `inline`).
 //! W2  what is tested is what ships: no layer is left out, no setting is turned off, and the doors
