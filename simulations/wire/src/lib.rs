@@ -15,7 +15,7 @@
 //!  clock_gettime, getrandom: the seed's                              system.rs
 //! ```
 //!
-//! W1  same seed, same bytes: every packet, in any process (`tests/wire/determinism.rs`). So nothing
+//! W1  same seed, same bytes: every packet, in any process (`tests/wire/determinism.rs`): nothing
 //!     of this machine leaks in: the clock and the entropy of libc are ours within a run
 //!     (`system.rs`), each run has a process of its own (`alone.rs`: tokio counts runtimes, and
 //!     seeds its own dice with the count), and replicas have no threads (feature `inline`).

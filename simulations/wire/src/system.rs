@@ -15,7 +15,6 @@
 use std::cell::Cell;
 use std::ffi::{c_int, c_long, c_uint, c_void};
 use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
 
 /// Simulated time begins at the start of 2026: so op ids and stamps look as they do in production.
 const EPOCH_S: u64 = 1_767_225_600;
@@ -87,15 +86,16 @@ pub fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-/// By the paused clock of the runtime that asks, which is its host's.
+/// By the paused clock of the runtime that asks, which is its host's. Where there is no runtime,
+/// tokio asks the system in its turn, and so comes back here: then it is the world's time.
 fn host_now() -> Option<Duration> {
     let anchor = ANCHOR.get()?;
     if ASKING.replace(true) {
         return None;
     }
-    let now = Handle::try_current().ok().map(|_| tokio::time::Instant::now().into_std());
+    let now = tokio::time::Instant::now().into_std();
     ASKING.set(false);
-    Some(now?.saturating_duration_since(anchor))
+    Some(now.saturating_duration_since(anchor))
 }
 
 fn simulated(clock: libc::clockid_t) -> Option<Duration> {
