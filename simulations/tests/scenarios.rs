@@ -24,8 +24,8 @@ fn a_start_after_a_restored_disk_takes_a_new_origin_and_no_token_is_fooled() {
 }
 
 /// A restored virtual machine. Since the snapshot r0 had taken two writes; one had reached r1, the
-/// other nobody. It names no dot again; what its peer has comes back; nobody who saw the lost one is
-/// served without being told; and its client, who kept it, sends it again and it counts once.
+/// other nobody. It names no dot again; what its peer has comes back; nobody who saw the lost one
+/// is served without being told; and its client, who kept it, sends it again and it counts once.
 #[test]
 fn a_restored_virtual_machine_names_no_dot_again_and_gets_back_what_peers_have() {
     let scene = Scene::new(2);

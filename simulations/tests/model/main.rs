@@ -31,7 +31,7 @@
 //!
 //! What must be true is in `checks.rs` and `properties.rs`; what a configuration claims to have
 //! met must be met, or it is vacuous and fails. Each of the protocol's canaries is found; the
-//! table below says where, and `docs/testing.md` why not elsewhere.
+//! table below says where, and `docs/testing/model.md` why not elsewhere.
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 mod checks;

@@ -96,9 +96,10 @@ impl Known {
         self.token.clone()
     }
 
-    /// The bytes to go on with elsewhere. While something that fell out of the token is being written
-    /// again, or was given up and nobody has been told (`owed`), it must still be asked for there:
-    /// whoever goes on with these bytes alone could neither write it again nor know of the loss.
+    /// The bytes to go on with elsewhere. While something that fell out of the token is being
+    /// written again, or was given up and nobody has been told (`owed`), it must still be asked for
+    /// there: whoever goes on with these bytes alone could neither write it again nor know of the
+    /// loss.
     pub fn carried(&mut self, owed: bool) -> Bytes {
         if !owed {
             self.let_go = VersionVector::new();

@@ -1,4 +1,4 @@
-//! The wire: stories over the whole shipped stack. See `docs/testing.md`.
+//! The wire: stories over the whole shipped stack. See `docs/testing/wire.md`.
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod calls;

@@ -117,7 +117,8 @@ pub async fn watch(client: Client, ledger: Shared, name: String, cart: u64) {
         match tokio::time::timeout(Duration::from_secs(1), watch.next()).await {
             Ok(Ok(Shown::Cart(view))) => drop(watcher.look(cart, &view, MARKS[3])),
             Ok(Ok(other)) => panic!("a cart shows {other:?}"),
-            Ok(Err(error)) => watcher.ledger.borrow_mut().wrong(format!("a watch: {error}")),
+            // It may be behind for as long as a silent link is not found: then it is told so.
+            Ok(Err(error)) => drop(failed(&mut watcher.ledger.borrow_mut(), &error)),
             Err(_) => {}
         }
     }
