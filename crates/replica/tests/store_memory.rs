@@ -146,6 +146,22 @@ fn bits_rot_in_silence_or_with_an_alarm() {
     assert_eq!(store.get(&[1, 1]).unwrap(), Some(vec![7]));
 }
 
+/// Found by a hunt of the simulator (seed 519815824759 of its commit): a crash that took back a
+/// write over a decayed row put the decayed bytes back as if they were whole.
+#[test]
+fn a_write_over_a_decayed_row_that_a_crash_takes_back_leaves_it_decayed() {
+    let disk = MemoryDisk::new();
+    let store = disk.open().unwrap();
+    store.write_state(&row(1, 1)).unwrap();
+    store.sync_state().unwrap();
+    assert!(disk.rot(&[1], 0, Rot::Detected));
+    store.write_state(&row(1, 2)).unwrap();
+    assert_eq!(store.get(&[1]).unwrap(), Some(vec![2]));
+    disk.crash(InDoubt::NOTHING);
+    let store = disk.open().unwrap();
+    assert!(matches!(store.get(&[1]), Err(StoreError::Corrupted(_))));
+}
+
 #[test]
 fn its_size_is_what_it_holds() {
     let disk = MemoryDisk::new();

@@ -122,9 +122,10 @@ impl World<'_> {
             self.nodes[place].starved = (0, 0);
             self.nodes[place].full_until_us = 0;
             self.room(place);
-            if self.nodes[place].rotten {
-                // Nobody may have read the row. Its operator takes the replica out.
+            if self.nodes[place].rotten && !self.nodes[place].dead {
+                // Nobody may have read the row. Its operator takes the replica out, up or down.
                 self.crash(place, InDoubt::EVERYTHING, None)?;
+                self.nodes[place].dead = true;
             }
             let start = self.nodes[place].start;
             if self.nodes[place].up.is_none() && !self.nodes[place].dead {

@@ -21,9 +21,13 @@ impl World<'_> {
         for session in 0..self.shop.sessions.len() {
             match self.shop.sessions[session].home {
                 Home::Single(_) => self.read_last(session, all),
-                Home::Service { mode, .. } => {
+                Home::Service { mode, service, number, .. } => {
                     let had = self.checks.can_be_served(session, all);
-                    let must = mode == Mode::OwnWrites || had;
+                    // It may have been carried here while a write of its own was being written
+                    // again: then it waits for where that one stood, dead member or not.
+                    let token = self.services[service].core.token(number);
+                    let token = Token::decode(&token).unwrap_or_default();
+                    let must = mode == Mode::OwnWrites || (had && all.covers(&token.vector));
                     let object = self.shop.objects[0][0].clone();
                     let deadline_us = self.now_us + LAST_US;
                     self.submit(session, Asked::Read(object), deadline_us, must)?;

@@ -423,6 +423,12 @@ impl Scenario {
         Self { options, acts, odd: None }
     }
 
+    /// Whether some client of it uses an op id twice.
+    pub fn reuses_op_ids(&self) -> bool {
+        let reuses = |act: &Act| matches!(act.what, Doing::Shop { verb: Verb::Reuse, .. });
+        self.acts.iter().any(reuses)
+    }
+
     /// Whether wall clocks jump in it.
     pub fn clocks_jump(&self) -> bool {
         self.acts.iter().any(|act| matches!(act.what, Doing::Jump { .. }))

@@ -94,8 +94,8 @@ struct Platter {
     staged: VecDeque<Vec<LogRecord>>,
     /// What each unsynced pruning took away, and the number of the last append before it.
     prunings: VecDeque<(u64, Vec<LogRecord>)>,
-    /// What each unsynced state write replaced.
-    writes: VecDeque<StateBatch>,
+    /// What each unsynced state write replaced, and which rows of it were unreadable.
+    writes: VecDeque<(StateBatch, Vec<Vec<u8>>)>,
     bytes: u64,
 }
 
@@ -277,18 +277,22 @@ impl Platter {
         self.staged.truncate(keep.appends);
         self.sync_log(u64::MAX);
         while self.writes.len() > keep.writes {
-            let undo = self.writes.pop_back().unwrap_or_default();
+            let (undo, unreadable) = self.writes.pop_back().unwrap_or_default();
             self.put(undo);
+            // Decay does not go away because a write over it did not happen.
+            self.unreadable.extend(unreadable);
         }
         self.writes.clear();
     }
 
-    /// Applies a batch and returns the batch that undoes it.
-    fn put(&mut self, batch: StateBatch) -> StateBatch {
-        let mut undo = Vec::with_capacity(batch.len());
+    /// Applies a batch and returns the batch that undoes it, and its rows that were unreadable.
+    fn put(&mut self, batch: StateBatch) -> (StateBatch, Vec<Vec<u8>>) {
+        let (mut undo, mut unreadable) = (Vec::with_capacity(batch.len()), Vec::new());
         for (key, value) in batch {
             // A rewritten row is readable again: the bad sector was written anew.
-            self.unreadable.remove(&key);
+            if self.unreadable.remove(&key) {
+                unreadable.push(key.clone());
+            }
             let size = |value: &Vec<u8>| (key.len() + value.len()) as u64;
             self.bytes += value.as_ref().map_or(0, size);
             let old = match value {
@@ -298,7 +302,7 @@ impl Platter {
             self.bytes -= old.as_ref().map_or(0, size);
             undo.push((key, old));
         }
-        undo
+        (undo, unreadable)
     }
 
     fn readable(&self, key: &[u8]) -> Result<(), StoreError> {

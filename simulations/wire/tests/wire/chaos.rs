@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// So soon after the last fault all must agree: a link that died without a word is found dead
-/// (`keep_alive` and its timeout, 10 s), dialled again (3 s), and the missing pulled.
-const HEALED: Duration = Duration::from_secs(15);
+/// (`keep_alive` and its timeout, 5 s), dialled again (3 s), and the missing pulled.
+const HEALED: Duration = Duration::from_secs(10);
 
 const CLIENTS: [&str; 2] = ["c0", "c1"];
 

@@ -24,7 +24,8 @@ pub struct LinkSettings {
     /// How long a link must have been open for earlier failures to be forgotten.
     pub steady: Duration,
     /// Time between two pings of a link, each way of which is HTTP/2's. With the next one it says
-    /// how long a peer that is gone without a word is believed to be there.
+    /// how long a peer that is gone without a word is believed to be there. Both and a redial stay
+    /// below the ten seconds that a client waits: else one silent break costs it its deadline.
     pub keep_alive: Duration,
     /// How long the answer to a ping may take. Too short cuts links of a busy machine.
     pub keep_alive_timeout: Duration,
@@ -40,8 +41,8 @@ impl Default for LinkSettings {
             redial_first: Duration::from_millis(50),
             redial_max: Duration::from_secs(3),
             steady: Duration::from_secs(10),
-            keep_alive: Duration::from_secs(5),
-            keep_alive_timeout: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(2),
+            keep_alive_timeout: Duration::from_secs(3),
         }
     }
 }
