@@ -74,9 +74,9 @@ impl Session {
         Ok(Self { inner: Arc::new(SessionInner { client, number, ids }) })
     }
 
-    /// The session as opaque bytes that its user keeps; empty when it has seen nothing. Whoever goes
-    /// on with them is never shown less than was seen here: they also ask for what this session is
-    /// writing again, and for what it gave up and has not told yet (`regressed`).
+    /// The session as opaque bytes that its user keeps; empty when it has seen nothing. Whoever
+    /// goes on with them is never shown less than was seen here: they also ask for what this
+    /// session is writing again, and for what it gave up and has not told yet (`regressed`).
     pub fn token(&self) -> Bytes {
         self.inner.client.shared.with(|core, _| core.token(self.inner.number))
     }

@@ -103,7 +103,8 @@ fn in_own_writes_what_was_read_is_given_up_aloud() {
 
 /// Found by a hunt (seed 519815803067 of its commit): a replica had less than a session in mode
 /// `own_writes` had seen, the session gave way, and what it wrote again was refused for good.
-/// Before anybody was told, its token was taken along to another process, which went on without a word.
+/// Before anybody was told, its token was taken along to another process, which went on without a
+/// word.
 #[test]
 fn a_token_that_is_carried_on_asks_for_what_nobody_was_told_is_gone() {
     let mut story = Story::new();
