@@ -292,3 +292,39 @@ fn help_and_simulations() {
     let ran = pannier(&["sim", "run", "--seeds", "2", "--from", "18446744073709551615"]);
     assert!(ran.code == 2 && ran.err.contains("--seeds"), "{}", ran.err);
 }
+
+#[test]
+fn scenarios_are_replayed_and_made_small() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../simulations/corpus");
+    let kept = corpus.join("origin-reused-after-a-restart.toml").display().to_string();
+    let ran = pannier(&["sim", "replay", &kept]);
+    assert!(ran.code == 0 && ran.out.contains("OriginReused is found by dots"), "{}", ran.out);
+
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().display().to_string();
+    let ran = pannier(&["sim", "shrink", &kept, "--json", "--out", &out]);
+    let small: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, &small["checker"]), (0, &"dots".into()), "{}", ran.err);
+    assert!(small["acts"].as_array().unwrap().len() <= 3, "{small}");
+    assert_eq!(pannier(&["sim", "replay", &out]).code, 0, "what was written is read again");
+
+    // What does not fail cannot be made small; what is no scenario is refused with its line.
+    let ran = pannier(&["sim", "shrink", "--seed", "0", "--profile", "calm"]);
+    assert!(ran.code == 2 && ran.err.contains("does not fail"), "{}", ran.err);
+    let ran = pannier(&["sim", "shrink", "--seed", "0", "--canary", "Tweety"]);
+    assert!(ran.code == 2 && ran.err.contains("no canary Tweety"), "{}", ran.err);
+    let odd = folder.path().join("odd.toml");
+    for (text, said) in [
+        ("format = 9\nname = \"odd\"\n", "line 1: format 9"),
+        ("format = 1\nname = \"odd\"\nreplicas = 3\n", "line 3: unknown field"),
+    ] {
+        std::fs::write(&odd, text).unwrap();
+        let ran = pannier(&["sim", "replay", &odd.display().to_string()]);
+        assert!(ran.code == 2 && ran.err.contains(said), "{}", ran.err);
+    }
+    assert_eq!(pannier(&["sim", "replay", "nowhere.toml"]).code, 2);
+    let ran = pannier(&["sim", "hunt", "--minutes", "0"]);
+    assert!(ran.code == 2 && ran.err.contains("--minutes"), "{}", ran.err);
+    let ran = pannier(&["sim", "list"]);
+    assert!(ran.code == 0 && ran.out.contains("OriginReused"), "{}", ran.out);
+}
