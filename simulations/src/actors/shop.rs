@@ -239,8 +239,13 @@ impl World<'_> {
             }
             Verb::Reuse => {
                 let old = *place.own.front()?;
-                let op = self.history.intents[old].op;
                 let request = Request::Add(Content::added(product, quantity, &[]));
+                let Intent { op, object, request: meant, .. } = &self.history.intents[old];
+                if *object == key && *meant == request {
+                    // That would be a retry, and of an honest client.
+                    return None;
+                }
+                let op = *op;
                 return Some(self.intend(session, act.key, op, key, request, None, true));
             }
         };
