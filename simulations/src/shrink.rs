@@ -189,20 +189,11 @@ fn fewer_replicas(scenario: &mut Scenario, replicas: usize) {
     scenario.options.replicas = replicas;
     scenario.options.front.gates = plain_gates(&scenario.options);
     for act in &mut scenario.acts {
-        match &mut act.what {
-            Doing::Crash { replica, .. }
-            | Doing::Jump { replica, .. }
-            | Doing::Slow { replica, .. }
-            | Doing::FailDisk { replica, .. }
-            | Doing::Full { replica, .. }
-            | Doing::Rot { replica, .. }
-            | Doing::Pause { replica, .. }
-            | Doing::Drag { replica, .. }
-            | Doing::Drain { replica, .. } => *replica %= replicas,
-            Doing::Cut { links, .. } | Doing::Flap { links, .. } => {
-                *links = links.iter().filter(|(from, to)| from.max(to) < &replicas).collect();
-            }
-            Doing::Shop { .. } | Doing::GatewayCrash { .. } => {}
+        if let Some(replica) = act.what.replica_mut() {
+            *replica %= replicas;
+        }
+        if let Doing::Cut { links, .. } | Doing::Flap { links, .. } = &mut act.what {
+            *links = links.iter().filter(|(from, to)| from.max(to) < &replicas).collect();
         }
     }
 }

@@ -140,6 +140,10 @@ fn a_token_that_is_carried_on_asks_for_what_is_being_written_again() {
     assert_eq!(again.token, token(&[dot(B, 2)]));
     assert_eq!(story.core.token(ada), token(&[dot(A, 6), dot(B, 2)]));
     story.answer(&again, &token(&[dot(B, 3)]), at(dot(B, 3)));
+    // It stands at B now, and a second loss does not bring back that it once stood at A.
+    let asked = story.one();
+    story.refuse(&asked, behind(B, 2, 3));
+    assert_eq!(story.one().token, token(&[dot(B, 2)]));
     assert_eq!(story.core.token(ada), token(&[dot(B, 3)]));
 }
 

@@ -308,6 +308,27 @@ pub enum Doing {
     },
 }
 
+impl Doing {
+    /// To which replica it happens, if to one.
+    pub const fn replica_mut(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::Crash { replica, .. }
+            | Self::Jump { replica, .. }
+            | Self::Slow { replica, .. }
+            | Self::FailDisk { replica, .. }
+            | Self::Full { replica, .. }
+            | Self::Rot { replica, .. }
+            | Self::Pause { replica, .. }
+            | Self::Drag { replica, .. }
+            | Self::Drain { replica, .. } => Some(replica),
+            Self::Shop { .. }
+            | Self::Cut { .. }
+            | Self::Flap { .. }
+            | Self::GatewayCrash { .. } => None,
+        }
+    }
+}
+
 const fn one() -> u32 {
     1
 }

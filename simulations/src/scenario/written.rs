@@ -204,29 +204,19 @@ fn check(options: &Options) -> Result<(), String> {
 }
 
 fn check_act(act: &Act, options: &Options) -> Result<(), String> {
-    let replica = match act.what {
-        Doing::Shop { session, .. } if session >= options.sessions => {
-            let all = options.sessions;
-            return Err(format!("session {session}; there are {all}, counted from 0"));
-        }
-        Doing::Shop { .. }
-        | Doing::Cut { .. }
-        | Doing::Flap { .. }
-        | Doing::GatewayCrash { .. } => return Ok(()),
-        Doing::Crash { replica, .. }
-        | Doing::Jump { replica, .. }
-        | Doing::Slow { replica, .. }
-        | Doing::FailDisk { replica, .. }
-        | Doing::Full { replica, .. }
-        | Doing::Rot { replica, .. }
-        | Doing::Pause { replica, .. }
-        | Doing::Drag { replica, .. }
-        | Doing::Drain { replica, .. } => replica,
-    };
-    if replica < options.replicas {
-        return Ok(());
+    let (sessions, replicas) = (options.sessions, options.replicas);
+    if let Doing::Shop { session, .. } = act.what
+        && session >= sessions
+    {
+        return Err(format!("session {session}; there are {sessions}, counted from 0"));
     }
-    Err(format!("replica {replica}; there are {}, counted from 0", options.replicas))
+    let mut what = act.what;
+    match what.replica_mut() {
+        Some(replica) if *replica >= replicas => {
+            Err(format!("replica {replica}; there are {replicas}, counted from 0"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What of `value` differs from `plain`, table by table.

@@ -97,13 +97,10 @@ impl Known {
     }
 
     /// The bytes to go on with elsewhere. While something that fell out of the token is being
-    /// written again, or was given up and nobody has been told (`owed`), it must still be asked for
+    /// written again, or was given up and nobody has been told, it must still be asked for
     /// there: whoever goes on with these bytes alone could neither write it again nor know of the
     /// loss.
-    pub fn carried(&mut self, owed: bool) -> Bytes {
-        if !owed {
-            self.let_go = VersionVector::new();
-        }
+    pub fn carried(&mut self) -> Bytes {
         let token = self.token();
         if self.let_go.is_empty() {
             return token;
@@ -197,6 +194,11 @@ impl Known {
     /// An own write can no longer be written again: from now on it is as if it had been read.
     pub fn forget(&mut self, place: &Place) {
         place.raise(&mut self.floor);
+    }
+
+    /// What fell out of the token is written again, or told.
+    pub fn settled(&mut self) {
+        self.let_go = VersionVector::new();
     }
 
     fn lets_go(&mut self) {

@@ -52,6 +52,18 @@ impl<D> Core<D> {
         }
     }
 
+    /// Whether somebody is owed what fell out of the session's token: it is being written again, or
+    /// was given up and nobody has been told. When not, what fell out earlier is forgotten.
+    pub(super) fn settle(&mut self, number: u32) -> bool {
+        let writing_again = self.is_writing_again(number);
+        let Some(session) = self.sessions.get_mut(number) else { return false };
+        let owed = session.regressed || writing_again;
+        if !owed {
+            session.known.settled();
+        }
+        owed
+    }
+
     /// Whether some of the session's writes are being sent again and not answered yet.
     pub fn is_writing_again(&self, number: u32) -> bool {
         let Some(session) = self.sessions.get(number) else { return false };
@@ -66,6 +78,8 @@ impl<D> Core<D> {
         if session.known.needs(origin) <= have {
             return true;
         }
+        self.settle(number);
+        let Some(session) = self.sessions.get_mut(number) else { return false };
         if session.known.floor().get(origin) > have {
             match session.mode {
                 Mode::Causal => return false,
@@ -110,6 +124,7 @@ impl<D> Core<D> {
         sent: &Bytes,
         now_us: u64,
     ) -> Option<bool> {
+        self.settle(number);
         let session = self.sessions.get_mut(number)?;
         let (left, asked) = (Token::decode(token).ok()?, Token::decode(sent).ok()?);
         let mut gone = Vec::new();

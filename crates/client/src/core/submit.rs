@@ -79,10 +79,8 @@ impl<D> Core<D> {
     /// The session's bytes, to keep and go on with elsewhere: with what it gave up and has told
     /// nobody of yet, and with what it is writing again.
     pub fn token(&mut self, session: u32) -> Bytes {
-        let writing_again = self.is_writing_again(session);
-        let Some(session) = self.sessions.get_mut(session) else { return Bytes::new() };
-        let owed = session.regressed || writing_again;
-        session.known.carried(owed)
+        self.settle(session);
+        self.sessions.get_mut(session).map(|session| session.known.carried()).unwrap_or_default()
     }
 
     /// The session's bytes as its next command carries them.
