@@ -24,11 +24,8 @@ fn what_was_only_written_is_written_again_where_it_is_missing() {
         let asked = story.one();
         // B has all that was shown, and nothing of what was written.
         story.refuse(&asked, behind(A, 5, 7));
-        let again = story.sent();
-        assert_eq!(bodies(&again), bytes(&[add(2), add(3)]), "the read waits for them");
-        assert!(again.iter().all(|it| it.token == token(&[dot(A, 5), dot(B, 2)])));
-        story.answer(&again[0], &token(&[dot(A, 5), dot(B, 3)]), at(dot(B, 3)));
-        story.answer(&again[1], &token(&[dot(A, 5), dot(B, 4)]), at(dot(B, 4)));
+        story.answer_next(add(2), &[dot(A, 5), dot(B, 2)], dot(B, 3));
+        story.answer_next(add(3), &[dot(A, 5), dot(B, 3)], dot(B, 4));
         assert_eq!(story.done.len(), 0, "nobody waits for these");
         let asked = story.one();
         assert_eq!(asked.token, token(&[dot(A, 5), dot(B, 4)]));
@@ -49,9 +46,31 @@ fn only_what_is_missing_and_what_came_after_is_written_again() {
     story.ask(ada, 4, read(), LATER);
     let asked = story.one();
     story.refuse(&asked, behind(B, 0, 1));
-    let again = story.sent();
-    assert_eq!(bodies(&again), bytes(&[add(2), add(3)]));
-    assert_eq!(again[0].token, token(&[dot(A, 1)]));
+    story.answer_next(add(2), &[dot(A, 1)], dot(A, 3));
+    story.answer_next(add(3), &[dot(A, 3)], dot(A, 4));
+}
+
+/// Found by a hunt: of five adds that a session in mode `own_writes` wrote again, the replica
+/// refused the first four, OVERLOADED, and took the fifth. Each had been asked for after the one
+/// before it was answered; another client saw the last without the first.
+#[test]
+fn what_is_written_again_overtakes_nothing_that_was_answered_before_it() {
+    let mut story = Story::new();
+    let ada = story.session(Mode::OwnWrites);
+    story.shown(ada, 1, &[dot(A, 5)]);
+    story.written(ada, 2, dot(A, 6));
+    story.written(ada, 3, dot(A, 7));
+    story.ask(ada, 4, add(4), LATER);
+    let asked = story.one();
+    story.refuse(&asked, behind(A, 4, 7));
+    let again = story.one();
+    assert_eq!(bodies(std::slice::from_ref(&again)), bytes(&[add(2)]));
+    story.refuse(&again, Failure::new(Reason::Overloaded, "x"));
+    assert!(story.sent().is_empty(), "nothing goes before it");
+    story.wait();
+    story.answer_next(add(2), &[dot(A, 4)], dot(B, 1));
+    story.answer_next(add(3), &[dot(A, 4), dot(B, 1)], dot(B, 2));
+    story.answer_next(add(4), &[dot(A, 4), dot(B, 2)], dot(B, 3));
 }
 
 #[test]
@@ -179,6 +198,30 @@ fn what_is_lost_for_good_is_told_once_and_what_was_written_is_written_again() {
     }
 }
 
+/// Found by the bad days, once what is written again went alone: LOST came as the answer to a write
+/// that nobody waited for any more. It was taken for a refusal of the write, which was dropped.
+#[test]
+fn lost_as_the_answer_to_a_kept_write_costs_no_write_and_is_told_to_the_next_call() {
+    let mut story = Story::new();
+    let ada = story.session(Mode::Causal);
+    story.shown(ada, 1, &[dot(B, 3)]);
+    story.written(ada, 2, dot(A, 1));
+    story.ask(ada, 3, read(), LATER);
+    let asked = story.one();
+    story.refuse(&asked, behind(A, 0, 1));
+    let again = story.one();
+    assert_eq!(bodies(std::slice::from_ref(&again)), bytes(&[add(2)]));
+    let lost = Failure::new(Reason::Lost, "x").to_wire();
+    story.answer(&again, &token(&[dot(B, 2)]), Said::Failure(lost));
+    story.answer_next(add(2), &[dot(B, 2)], dot(A, 2));
+    assert!(story.sent().is_empty());
+    let (call, told) = story.done.pop().unwrap();
+    assert_eq!((call, told.unwrap_err().reason()), (3, Some(Reason::Lost)));
+    story.ask(ada, 4, read(), LATER);
+    let asked = story.one();
+    assert_eq!(asked.token, token(&[dot(A, 2), dot(B, 2)]));
+}
+
 #[test]
 fn a_server_that_says_lost_of_nothing_does_not_turn_the_client_in_circles() {
     let mut story = Story::new();
@@ -225,7 +268,8 @@ fn beyond_what_is_kept_an_own_write_is_waited_for() {
     story.ask(ada, 4, read(), LATER);
     let asked = story.one();
     story.refuse(&asked, behind(A, 1, 3));
-    assert_eq!(bodies(&story.sent()), bytes(&[add(2), add(3)]), "what is kept is sent again");
+    story.answer_next(add(2), &[dot(A, 1)], dot(B, 1));
+    story.answer_next(add(3), &[dot(A, 1), dot(B, 1)], dot(B, 2));
     let mut story = Story::of(CoreSettings { streams: 1, kept_ops: 2, ..CoreSettings::new(1) });
     let ada = story.session(Mode::Causal);
     for call in 1..=3 {

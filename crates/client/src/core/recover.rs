@@ -57,7 +57,7 @@ impl<D> Core<D> {
     pub(super) fn settle(&mut self, number: u32) -> bool {
         let writing_again = self.is_writing_again(number);
         let Some(session) = self.sessions.get_mut(number) else { return false };
-        let owed = session.regressed || writing_again;
+        let owed = session.regressed || session.lost.is_some() || writing_again;
         if !owed {
             session.known.settled();
         }
@@ -106,7 +106,16 @@ impl<D> Core<D> {
         let Some(number) = self.calls.get(at).map(|call| call.session) else { return };
         let Some(session) = self.sessions.get_mut(number) else { return };
         let told = session.known.token() != *sent;
+        let is_kept = self.calls.get(at).is_some_and(|call| call.kept.is_some());
         match self.cut_to(number, token, sent, now_us) {
+            // Nobody waits for this one, and nothing is wrong with it: it is sent on, and the next
+            // call is told.
+            Some(true) if is_kept => {
+                if let Some(session) = self.sessions.get_mut(number) {
+                    session.lost = Some(Box::new(error));
+                }
+                self.requeue(at);
+            }
             Some(true) => self.finish(at, error),
             Some(false) => self.requeue(at),
             // Another call of the session has been told already. If not, the server is confused.

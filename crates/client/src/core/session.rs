@@ -72,6 +72,8 @@ pub(super) struct Session {
     pub regressed: bool,
     /// How often that happened.
     pub regressions: u64,
+    /// What the next call must be told: something read was lost, and no call was there to tell.
+    pub lost: Option<Box<Error>>,
     /// Nobody holds it any more; it stays until its calls are answered.
     pub ended: bool,
 }
@@ -92,6 +94,7 @@ impl Session {
             kept: KeptOf::default(),
             regressed: false,
             regressions: 0,
+            lost: None,
             ended: false,
         }
     }

@@ -1,5 +1,6 @@
 //! From the service to the wire: sessions, calls, and what leaves in one message.
 
+use super::body::{Body, Class};
 use super::kept::{Kept, KeptOp};
 use super::known::Known;
 use super::session::{Call, Session};
@@ -136,11 +137,14 @@ impl<D> Core<D> {
         self.enqueue(session, order, call, now_us);
     }
 
-    /// Sends a kept write again.
+    /// Sends a kept write again: alone, whatever its class. Its caller was answered, and what came
+    /// later may have been asked because of that answer; so no other write may overtake it, should
+    /// a replica refuse it for a while.
     pub(super) fn submit_kept(&mut self, number: u64, now_us: u64) {
         let Some(op) = self.kept.get_mut(number) else { return };
         op.again = true;
-        let (session, order, body) = (op.session, op.order, KeptOp::body(op));
+        let (session, order) = (op.session, op.order);
+        let body = Body { class: Class::Alone, ..KeptOp::body(op) };
         let call = self.calls.insert(Call {
             session,
             order,
@@ -265,6 +269,13 @@ impl<D> Core<D> {
             }
             if !session.admits(call.body.class) {
                 break;
+            }
+            if call.done.is_some()
+                && let Some(error) = session.lost.take()
+            {
+                session.queue.pop_front();
+                self.finish(at, *error);
+                continue;
             }
             let token = if session.ordered { session.known.token() } else { Bytes::new() };
             let size = call.body.bytes.len() + token.len() + FRAME;

@@ -101,6 +101,15 @@ impl Story {
         self.event(Event::Answers { stream: 0, epoch: self.epoch, answers });
     }
 
+    /// The one command that goes out next: this write, asking for `needs`. It is answered at `dot`.
+    pub fn answer_next(&mut self, write: Asked, needs: &[Dot], dot: Dot) {
+        let sent = self.one();
+        assert_eq!(sent.body, Body::from(write).bytes);
+        assert_eq!(sent.token, token(needs));
+        let all: Vec<Dot> = needs.iter().copied().chain([dot]).collect();
+        self.answer(&sent, &token(&all), at(dot));
+    }
+
     pub fn refuse(&mut self, to: &Envelope, failure: Failure) {
         self.answer(to, &Bytes::new(), Said::Failure(failure.to_wire()));
     }
