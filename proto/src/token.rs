@@ -24,7 +24,7 @@
 //! have seen more than it has, and is answered BEHIND.
 
 use orset::codec::{Reader, put_u64};
-use orset::{DecodeError, Member, VersionVector};
+use orset::{DecodeError, Member, Origin, VersionVector};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The longest token, in bytes: room for some 150 origins.
@@ -42,11 +42,10 @@ pub fn fingerprint(cluster: &str) -> u64 {
 pub struct Token {
     /// `fingerprint` of the cluster's name; 0 for none, as of a replica that is embedded.
     pub cluster: u64,
-    /// The membership that the writer knew: a replica with a lower one catches up first.
-    pub number: u64,
     /// Where the session was served last, and is best served again.
     pub home: Option<Member>,
-    /// What the session has written and read.
+    /// What the session has written and read; and, under `Origin::MEMBERSHIP`, the number of the
+    /// membership that it was told this under: a replica with a lower one catches up first.
     pub vector: VersionVector,
 }
 
@@ -76,7 +75,8 @@ impl Token {
         let mut out = Vec::with_capacity(64 + 24 * self.vector.len());
         out.push(VERSION);
         out.extend_from_slice(&self.cluster.to_be_bytes());
-        put_u64(&mut out, self.number);
+        let number = self.vector.get(Origin::MEMBERSHIP);
+        put_u64(&mut out, number);
         match self.home {
             None => out.push(0),
             Some(home) => {
@@ -84,7 +84,13 @@ impl Token {
                 out.extend_from_slice(home.as_bytes());
             }
         }
-        self.vector.encode(&mut out);
+        if number == 0 {
+            self.vector.encode(&mut out);
+        } else {
+            let mut vector = self.vector.clone();
+            vector.forget(Origin::MEMBERSHIP);
+            vector.encode(&mut out);
+        }
         let sum = checksum(&out);
         out.extend_from_slice(&sum);
         out
@@ -116,9 +122,13 @@ impl Token {
             1 => Some(Member::from_bytes(from.id()?)),
             tag => return Err(DecodeError::UnknownTag { what: "home tag", tag }.into()),
         };
-        let vector = VersionVector::decode(&mut from)?;
+        let mut vector = VersionVector::decode(&mut from)?;
         from.finish()?;
-        Ok(Self { cluster, number, home, vector })
+        if vector.get(Origin::MEMBERSHIP) > 0 {
+            return Err(DecodeError::NotCanonical("the membership's number stands twice").into());
+        }
+        vector.raise(Origin::MEMBERSHIP, number);
+        Ok(Self { cluster, home, vector })
     }
 }
 
@@ -129,18 +139,15 @@ fn checksum(body: &[u8]) -> [u8; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orset::{Dot, Origin};
+    use orset::Dot;
     use proptest::prelude::*;
 
     fn token(origins: u8, seq: u64) -> Token {
         let dot = |n| Dot::new(Origin::from_bytes([n; 16]), seq);
         let home = Some(Member::from_bytes([7; 16]));
-        Token {
-            cluster: fingerprint("shop"),
-            number: 3,
-            home,
-            vector: (1..=origins).map(dot).collect(),
-        }
+        let number = Dot::new(Origin::MEMBERSHIP, 3);
+        let vector = (1..=origins).map(dot).chain([number]).collect();
+        Token { cluster: fingerprint("shop"), home, vector }
     }
 
     /// Bytes with a checksum that fits: what a careful forger writes.
@@ -151,11 +158,11 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            cluster: u64, number: u64, home: Option<[u8; 16]>,
+            cluster: u64, home: Option<[u8; 16]>,
             dots in proptest::collection::vec((any::<[u8; 16]>(), 1..u64::MAX), 0..20),
         ) {
             let vector = dots.into_iter().map(|(o, seq)| Dot::new(Origin::from_bytes(o), seq)).collect();
-            let token = Token { cluster, number, home: home.map(Member::from_bytes), vector };
+            let token = Token { cluster, home: home.map(Member::from_bytes), vector };
             prop_assert_eq!(Token::decode(&token.encode()), Ok(token));
         }
 
@@ -184,7 +191,7 @@ mod tests {
     #[test]
     fn seven_origins_in_two_hundred_bytes() {
         let mut token = token(7, (1 << 49) - 1);
-        token.number = (1 << 35) - 1;
+        token.vector.raise(Origin::MEMBERSHIP, (1 << 35) - 1);
         assert_eq!(token.encode().len(), 197);
         assert_eq!(Token::decode(&token.encode()), Ok(token));
     }

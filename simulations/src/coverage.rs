@@ -101,6 +101,7 @@ marks! {
     StreamLost = "stream lost",
     StreamStalled = "silent stream given up by the library",
     SentAgain = "command sent again on a stream",
+    OriginClosed = "origin of an earlier start closed and left out",
     WatcherTold = "watcher told of a change",
 }
 

@@ -36,7 +36,7 @@ impl Names {
     pub fn origin(&mut self, seed: u64, place: usize, start: u64) -> Origin {
         let key = (place as u64) << 32 | start;
         let mut dice = Dice::keyed(seed, Purpose::Identity, 2, key);
-        let origin = Origin::from_bytes(sixteen(&mut dice));
+        let origin = Origin::of(Self::member(seed, place), dice.roll());
         self.origins.insert(origin, format!("r{place}.{start}"));
         origin
     }
@@ -58,6 +58,9 @@ impl Names {
 
     /// An origin by name.
     pub fn origin_name(&self, origin: Origin) -> String {
+        if origin == Origin::MEMBERSHIP {
+            return "membership".into();
+        }
         self.origins.get(&origin).cloned().unwrap_or_else(|| origin.to_string())
     }
 

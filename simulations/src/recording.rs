@@ -162,6 +162,7 @@ impl Player {
                     Effect::Reply(..)
                     | Effect::Send(..)
                     | Effect::Changed(_)
+                    | Effect::Membership(_)
                     | Effect::Alarm(_) => {}
                 }
                 Ok(())

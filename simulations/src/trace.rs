@@ -6,11 +6,13 @@
 
 use crate::names::Names;
 use orset::cart::CartEffect;
-use orset::{Effect as OpEffect, Request, VersionVector};
+use orset::{Dot, Effect as OpEffect, Origin, Request, VersionVector};
 use pannier_replica::protocol::delta::Delta;
+use pannier_replica::protocol::membership::Talk;
 use pannier_replica::protocol::{
     Alarm, Command, Effect, Event, Message, Refusal, Reply, Value, Write,
 };
+use pannier_replica::store::LogRecord;
 use xxhash_rust::xxh3::Xxh3;
 
 /// See the file's head.
@@ -139,6 +141,10 @@ impl Trace {
                 out.push(5);
                 out.extend_from_slice(object.as_bytes());
             }
+            Effect::Membership(record) => {
+                out.push(7);
+                record.encode(out);
+            }
             Effect::Alarm(alarm) => {
                 out.push(6);
                 out.extend_from_slice(format!("{alarm:?}").as_bytes());
@@ -174,6 +180,32 @@ fn put_message(message: &Message, out: &mut Vec<u8>) {
         Message::Deltas { deltas } => {
             out.push(3);
             deltas.iter().for_each(|delta| out.extend_from_slice(delta));
+        }
+        Message::Membership(talk) => {
+            out.push(4);
+            match talk {
+                Talk::Propose(proposal) => {
+                    out.push(1);
+                    proposal.encode(out);
+                }
+                Talk::Accept { change, start } => {
+                    out.push(2);
+                    out.extend_from_slice(&change.to_be_bytes());
+                    out.extend_from_slice(start.as_bytes());
+                }
+                Talk::Refuse { change } => {
+                    out.push(3);
+                    out.extend_from_slice(&change.to_be_bytes());
+                }
+                Talk::Abandon { change } => {
+                    out.push(4);
+                    out.extend_from_slice(&change.to_be_bytes());
+                }
+                Talk::Record(record) => {
+                    out.push(5);
+                    record.encode(out);
+                }
+            }
         }
     }
 }
@@ -321,9 +353,13 @@ pub fn tell_value(value: &Value, names: &Names) -> String {
 fn tell_effect(effect: &Effect, names: &Names) -> Option<String> {
     Some(match effect {
         Effect::Persist { round, records } => {
+            let of_the_book = |record: &&LogRecord| record.origin == Origin::BOOK;
+            let deltas = records.iter().filter(|record| !of_the_book(record));
             let deltas: Vec<String> =
-                records.iter().map(|record| tell_delta(&record.bytes, names)).collect();
-            format!("persist round {round}: {}", deltas.join("; "))
+                deltas.map(|record| tell_delta(&record.bytes, names)).collect();
+            let page =
+                if records.iter().any(|record| of_the_book(&record)) { " a page" } else { "" };
+            format!("persist round {round}:{page} {}", deltas.join("; "))
         }
         Effect::Reply(ticket, Ok(Reply::Written(written))) => {
             let dot = written.dot.map_or("known already".into(), |dot| names.dot(dot));
@@ -342,6 +378,12 @@ fn tell_effect(effect: &Effect, names: &Names) -> Option<String> {
             format!("send {}", deltas.join("; "))
         }
         Effect::Send(..) | Effect::Changed(_) => return None,
+        Effect::Membership(record) => {
+            let closed = record.finals.iter().map(|(origin, last)| (*origin, last.seq));
+            let closed = closed.map(|(origin, seq)| names.dot(Dot::new(origin, seq)));
+            let closed = closed.collect::<Vec<_>>().join(" ");
+            format!("membership {} in force, closed: {closed}", record.number)
+        }
         Effect::Checkpoint(batch) => format!("checkpoint of {} rows", batch.len()),
         Effect::Alarm(Alarm::Diverged { totals, .. }) => format!("ALARM diverged {totals:x?}"),
         Effect::Alarm(alarm) => format!("ALARM {alarm:?}"),

@@ -49,6 +49,11 @@ impl VersionVector {
         }
     }
 
+    /// Drops the entry of `origin`: nothing is said of it any more.
+    pub fn forget(&mut self, origin: Origin) {
+        self.entries.remove(&origin);
+    }
+
     /// Whether `dot` is covered.
     pub fn contains(&self, dot: Dot) -> bool {
         dot.seq <= self.get(dot.origin)

@@ -66,7 +66,10 @@ impl Rig {
                     self.order.push(ticket);
                     assert!(self.replies.insert(ticket, reply).is_none(), "answered twice");
                 }
-                Effect::Send(..) | Effect::Changed(_) | Effect::Alarm(_) => {}
+                Effect::Send(..)
+                | Effect::Changed(_)
+                | Effect::Membership(_)
+                | Effect::Alarm(_) => {}
             }
         }
     }

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 const ME: Member = Member::from_bytes([1; 16]);
 const PEER: Member = Member::from_bytes([2; 16]);
-const MINE: Origin = Origin::from_bytes([11; 16]);
-const THEIRS: Origin = Origin::from_bytes([12; 16]);
+const MINE: Origin = Origin::of(ME, 1);
+const THEIRS: Origin = Origin::of(PEER, 1);
 
 struct Rig {
     protocol: Protocol<Arc<MemoryStore>>,
@@ -69,7 +69,7 @@ impl Rig {
                     Effect::Alarm(alarm) => self.alarms.push(alarm),
                     Effect::Reply(_, reply) => self.replies.push(reply),
                     Effect::Send(_, message) => self.sent.push(message),
-                    Effect::Changed(_) => {}
+                    Effect::Changed(_) | Effect::Membership(_) => {}
                 }
             }
         }

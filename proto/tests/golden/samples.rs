@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 use pannier_proto::v1::{
-    AddToCart, AddToCounter, AddToSet, Answer, BatchGetCarts, BatchGetCounters, BatchGetSets,
-    BatchOfCarts, BatchOfCounters, BatchOfSets, Cart, ClearCart, ClearSet, Command, Counter,
-    DecrementInCart, Deltas, Dot, Entry, ExecuteRequest, ExecuteResponse, Failure, Frontier,
-    GetCart, GetCounter, GetFrontierRequest, GetSet, GetStateHashRequest, GetStatusRequest, Hello,
-    Kind, Line, ListMembersRequest, ListRequest, ListResponse, MemberInfo, MemberList, MergeCarts,
-    MergeSets, ObjectRef, PeerMessage, Pull, RemoveFromCart, RemoveFromSet, ReplicaStatus,
-    SeqRange, Set, SetInCart, StateHash, Status, VectorEntry, WatchEvent, WatchRequest, Written,
-    answer, command::Body, peer_message, watch_event,
+    AcceptChange, AddToCart, AddToCounter, AddToSet, Answer, BatchGetCarts, BatchGetCounters,
+    BatchGetSets, BatchOfCarts, BatchOfCounters, BatchOfSets, Cart, ClearCart, ClearSet, Command,
+    Counter, DecrementInCart, Deltas, Dot, Entry, ExecuteRequest, ExecuteResponse, Failure,
+    Frontier, GetCart, GetCounter, GetFrontierRequest, GetSet, GetStateHashRequest,
+    GetStatusRequest, Hello, Kind, Line, ListMembersRequest, ListRequest, ListResponse, MemberInfo,
+    MemberList, Membership, MergeCarts, MergeSets, ObjectRef, PeerMessage, Pull, RemoveFromCart,
+    RemoveFromSet, ReplicaStatus, SeqRange, Set, SetInCart, StateHash, Status, VectorEntry,
+    WatchEvent, WatchRequest, Written, answer, command::Body, membership, peer_message,
+    watch_event,
 };
 use prost::{DecodeError, Message};
 
@@ -224,6 +225,14 @@ fn deltas() -> Deltas {
     Deltas { deltas: vec![b("delta"), b("other")] }
 }
 
+fn accept() -> AcceptChange {
+    AcceptChange { change: 9, origin: id(1) }
+}
+
+fn about(talk: membership::Talk) -> Membership {
+    Membership { talk: Some(talk) }
+}
+
 fn said(body: peer_message::Body) -> PeerMessage {
     PeerMessage { body: Some(body) }
 }
@@ -341,6 +350,13 @@ fn rarer() -> Vec<Sample> {
         PeerMessage said(peer_message::Body::Status(status()));
         PeerMessage said(peer_message::Body::Pull(pull()));
         PeerMessage said(peer_message::Body::Deltas(deltas()));
+        AcceptChange accept();
+        Membership about(membership::Talk::Propose(b("proposal")));
+        Membership about(membership::Talk::Accept(accept()));
+        Membership about(membership::Talk::Refuse(9));
+        Membership about(membership::Talk::Abandon(9));
+        Membership about(membership::Talk::Record(b("record")));
+        PeerMessage said(peer_message::Body::Membership(about(membership::Talk::Refuse(9))));
         GetStatusRequest GetStatusRequest {};
         ReplicaStatus replica_status();
         ListMembersRequest ListMembersRequest {};

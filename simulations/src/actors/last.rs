@@ -27,7 +27,8 @@ impl World<'_> {
                     // again: then it waits for where that one stood, dead member or not.
                     let token = self.services[service].core.token(number);
                     let token = Token::decode(&token).unwrap_or_default();
-                    let must = mode == Mode::OwnWrites || (had && all.covers(&token.vector));
+                    let must = mode == Mode::OwnWrites
+                        || (had && all.covers(&self.checks.whole(&token.vector)));
                     let object = self.shop.objects[0][0].clone();
                     let deadline_us = self.now_us + LAST_US;
                     self.submit(session, Asked::Read(object), deadline_us, must)?;
@@ -65,7 +66,7 @@ impl World<'_> {
     /// The last read of a session that makes single calls.
     fn read_last(&mut self, session: usize, all: &VersionVector) {
         let token = Token::decode(&self.shop.sessions[session].token).unwrap_or_default();
-        self.shop.sessions[session].must = all.covers(&token.vector);
+        self.shop.sessions[session].must = all.covers(&self.checks.whole(&token.vector));
         let object = self.shop.objects[0][0].clone();
         self.begin(session, Asked::Read(object), 0x1a57_0000 + session as u64);
     }

@@ -4,10 +4,11 @@
 //! included, by dot, by object and by op id. A dot that comes with other bytes than before is the
 //! one unforgivable error (counterexample 1), and is found here.
 
+use super::closed::Closed;
 use super::{Breach, Verdict};
 use crate::names::Names;
 use orset::cart::CartEffect;
-use orset::{Dot, Effect, ObjectKey, Op, OpId, VersionVector};
+use orset::{Dot, Effect, ObjectKey, Op, OpId, Origin, VersionVector};
 use pannier_replica::protocol::delta::Delta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,7 +39,13 @@ pub struct Ledger {
 
 impl Ledger {
     /// Takes a commit in; true when it is new.
-    pub fn enter(&mut self, dot: Dot, bytes: &Arc<[u8]>, names: &Names) -> Result<bool, Breach> {
+    pub fn enter(
+        &mut self,
+        dot: Dot,
+        bytes: &Arc<[u8]>,
+        closed: &Closed,
+        names: &Names,
+    ) -> Result<bool, Breach> {
         if self.commits.contains_key(&dot) {
             return self.same(dot, bytes, names).map(|()| false);
         }
@@ -58,7 +65,13 @@ impl Ledger {
         let before = Dot::new(dot.origin, dot.seq - 1);
         let mut causes = self.causes.get(&before).cloned().unwrap_or_default();
         // The vector at the commit before, and what has come since: nothing is left out.
-        delta.deps.iter().for_each(|dep| causes.raise(dep.origin, dep.seq));
+        for dep in &delta.deps {
+            if dep.origin == Origin::MEMBERSHIP {
+                closed.fill(&mut causes, dep.seq);
+            } else {
+                causes.raise(dep.origin, dep.seq);
+            }
+        }
         causes.raise(dot.origin, dot.seq);
         self.causes.insert(dot, causes);
         self.commits.insert(dot, Committed { bytes: bytes.clone(), delta });

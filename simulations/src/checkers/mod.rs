@@ -9,6 +9,7 @@
 //! | I8 after faults end, everything converges | `world/settle.rs`, which names the smallest stuck pair |
 //! | I10 bad input changes nothing | `finale`: what was refused is in no commit; `actors/shopper.rs`, `actors/stranger.rs`: it is refused |
 //! | replay equals join, logs agree | `cuts` |
+//! | a closed origin ends where it was closed | `closed` |
 //! | I6 sessions never go backwards | `promises`: an answer's vector covers the session's; `reads`: its value is the state at that vector; `sessions`: what each client was really answered, beside all tokens |
 //! | I7 removed stays removed, unseen stays | `rounds`: a removal ends exactly what its client was shown; `reads` |
 //! | P3 causal order | `rounds`: each record follows everything it depends on |
@@ -20,6 +21,7 @@
 //! implementation. Both run, always.
 
 mod accounts;
+mod closed;
 mod cuts;
 mod ledger;
 mod promises;
@@ -37,6 +39,7 @@ use crate::names::Names;
 use crate::scenario::Options;
 use crate::world::Node;
 pub use accounts::Accounts;
+use closed::Closed;
 use ledger::Ledger;
 use orset::{Dot, Kind, Lattice, Origin, VersionVector};
 use pannier_replica::protocol::{Command, Effect, Event, Protocol, Reply};
@@ -72,6 +75,7 @@ pub type Verdict = Result<(), Breach>;
 
 /// All checkers. See the file's head.
 pub struct Checks {
+    closed: Closed,
     ledger: Ledger,
     shadows: Vec<Shadow>,
     totals: Totals,
@@ -87,6 +91,7 @@ impl Checks {
     /// Nothing has happened yet.
     pub fn new(options: &Options, replicas: usize) -> Self {
         Self {
+            closed: Closed::default(),
             ledger: Ledger::default(),
             shadows: (0..replicas).map(|_| Shadow::default()).collect(),
             totals: Totals::default(),
@@ -113,10 +118,11 @@ impl Checks {
         store: &MemoryStore,
         coverage: &mut Coverage,
     ) -> Verdict {
+        let of_others = extents.iter().filter(|extent| extent.origin != Origin::BOOK);
         let logged: VersionVector =
-            extents.iter().map(|extent| Dot::new(extent.origin, extent.last)).collect();
+            of_others.map(|extent| Dot::new(extent.origin, extent.last)).collect();
         let about = vec![format!("r{place}")];
-        if *protocol.applied() != logged {
+        if *self.whole(protocol.applied()) != logged {
             let what = format!("r{place} recovered something else than its log");
             return Err(Breach::new("recovery", about, what));
         }
@@ -136,7 +142,8 @@ impl Checks {
         self.shadows[place] =
             Shadow { durable: logged.clone(), applied: logged, taken_in, ..Shadow::default() };
         self.totals.recompute(place, protocol)?;
-        self.totals.compare(place, protocol.applied(), protocol.total())
+        let applied = self.closed.whole(protocol.applied());
+        self.totals.compare(place, &applied, protocol.total())
     }
 
     /// Rounds up to this one are on disk.
@@ -201,6 +208,10 @@ impl Checks {
                 }
             }
             Effect::Send(_, message) => self.message_rests_on_log(place, message, names),
+            Effect::Membership(record) => {
+                coverage.hit(Mark::OriginClosed);
+                self.in_force(place, record, names)
+            }
             Effect::Changed(object) => {
                 self.shadows[place].untold.remove(object);
                 Ok(())
@@ -216,15 +227,17 @@ impl Checks {
         let about = || vec![format!("r{place}")];
         let synced = protocol.synced();
         if shadow.compared.as_ref().is_none_or(|compared| !Arc::ptr_eq(compared, synced)) {
-            if !shadow.durable.covers(synced) {
+            let whole = self.closed.whole(synced);
+            if !shadow.durable.covers(&whole) {
                 let what = format!("r{place} takes for synced what its log may lose");
                 return Err(Breach::new("durability", about(), what));
             }
             shadow.compared = Some(synced.clone());
-            self.totals.compare(place, synced, protocol.synced_total())?;
+            self.totals.compare(place, &whole, protocol.synced_total())?;
         }
         let shadow = &self.shadows[place];
-        if !protocol.has_open_round() && *protocol.applied() != shadow.applied {
+        let is_whole = || *self.closed.whole(protocol.applied()) == shadow.applied;
+        if !protocol.has_open_round() && !is_whole() {
             let (has, logged) = (names.vector(protocol.applied()), names.vector(&shadow.applied));
             let what = format!("r{place} says it has {has}, its rounds say {logged}");
             return Err(Breach::new("vectors", about(), what));
@@ -258,9 +271,10 @@ impl Checks {
         let mut first = None;
         for (place, node) in nodes.iter().enumerate() {
             let Some(up) = &node.up else { continue };
-            all.join(up.protocol.synced());
+            all.join(&*self.closed.whole(up.protocol.synced()));
             self.totals.recompute(place, &up.protocol)?;
-            self.totals.compare(place, up.protocol.applied(), up.protocol.total())?;
+            let applied = self.closed.whole(up.protocol.applied());
+            self.totals.compare(place, &applied, up.protocol.total())?;
             let dump = up.protocol.dump().unwrap_or_default();
             match &first {
                 None => first = Some((place, dump)),
@@ -321,7 +335,7 @@ impl Checks {
     /// however often they were sent and wherever they landed.
     fn counts_are_of_intents(&self, nodes: &[Node], history: &History, names: &Names) -> Verdict {
         let Some(up) = nodes.iter().find_map(|node| node.up.as_ref()) else { return Ok(()) };
-        let vector = up.protocol.applied();
+        let vector = &*self.whole(up.protocol.applied());
         let mut sums: BTreeMap<&orset::ObjectKey, i128> = BTreeMap::new();
         let mut unsure = BTreeSet::new();
         for intent in &history.intents {

@@ -4,7 +4,7 @@
 use super::{Breach, Checks, Verdict};
 use crate::history::{Asked, Attempt, History};
 use crate::names::Names;
-use orset::VersionVector;
+use orset::{Origin, VersionVector};
 use pannier_replica::protocol::{Message, Reply};
 
 impl Checks {
@@ -17,7 +17,7 @@ impl Checks {
         names: &Names,
     ) -> Verdict {
         let durable = &self.shadows[place].durable;
-        match durable.first_missing(vector) {
+        match durable.first_missing(&self.whole(vector)) {
             None => Ok(()),
             Some((origin, have, need)) => {
                 let origin = names.origin_name(origin);
@@ -43,7 +43,9 @@ impl Checks {
         let vector = reply.vector();
         let about = || vec![format!("@{ticket} "), format!("r{place}")];
         self.rests_on_log(place, vector, about(), || format!("answer @{ticket} speaks"), names)?;
-        if !vector.covers(&attempt.after) {
+        let number = |vector: &VersionVector| vector.get(Origin::MEMBERSHIP);
+        let is_older = number(vector) < number(&attempt.after);
+        if is_older || !self.whole(vector).covers(&self.whole(&attempt.after)) {
             let (vector, after) = (names.vector(vector), names.vector(&attempt.after));
             let what = format!("answer @{ticket} is at {vector}, its session was at {after}");
             return Err(Breach::new("sessions", about(), what));
@@ -53,8 +55,8 @@ impl Checks {
         };
         let op = history.intents[*intent].op;
         let committed = match written.dot {
-            Some(dot) => vector.contains(dot) && self.ledger.of_op(op).contains(&dot),
-            None => self.ledger.is_known_at(op, vector),
+            Some(dot) => self.whole(vector).contains(dot) && self.ledger.of_op(op).contains(&dot),
+            None => self.ledger.is_known_at(op, &self.whole(vector)),
         };
         if committed {
             return Ok(());
@@ -74,9 +76,10 @@ impl Checks {
         match message {
             Message::Status { vector, total, .. } => {
                 self.rests_on_log(place, vector, about(), || "a status speaks".into(), names)?;
-                self.totals.compare(place, vector, *total)
+                let whole = self.closed.whole(vector);
+                self.totals.compare(place, &whole, *total)
             }
-            Message::Pull { .. } => Ok(()),
+            Message::Pull { .. } | Message::Membership(_) => Ok(()),
             Message::Deltas { deltas } => {
                 for (dot, bytes) in message.dots().into_iter().zip(deltas) {
                     self.ledger.same(dot, bytes, names)?;

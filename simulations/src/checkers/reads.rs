@@ -27,15 +27,16 @@ impl Checks {
         names: &Names,
         coverage: &mut Coverage,
     ) -> Verdict {
-        let whole = View { vector: &shown.vector, foreign: &[], own: None };
+        let (vector, after) = (self.whole(&shown.vector), self.whole(&attempt.after));
+        let whole = View { vector: &vector, foreign: &[], own: None };
         let right = value(&self.ledger, object, &whole);
         if right == shown.value {
             return Ok(());
         }
-        if let Some(round) = self.shadows[place].round_at(&shown.vector) {
+        if let Some(round) = self.shadows[place].round_at(&vector) {
             for foreign in 0..=round.foreign.len() {
                 let (here, later) = round.foreign.split_at(foreign);
-                if later.iter().any(|dot| attempt.after.contains(*dot)) {
+                if later.iter().any(|dot| after.contains(*dot)) {
                     continue;
                 }
                 for ops in 0..=round.own.map_or(0, |(_, ops)| ops) {

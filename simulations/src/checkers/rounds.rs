@@ -8,7 +8,7 @@ use crate::history::History;
 use crate::names::Names;
 use crate::world::Node;
 use orset::cart::{CartEffect, Seen};
-use orset::{Dot, Effect, Op, OpId, OpIdSet, Request};
+use orset::{Dot, Effect, Op, OpId, OpIdSet, Origin, Request};
 use pannier_replica::store::LogRecord;
 use std::collections::BTreeSet;
 
@@ -29,9 +29,10 @@ impl Checks {
         let before = self.shadows[place].applied.clone();
         let (mut foreign, mut own) = (Vec::new(), None);
         let mut watched = BTreeSet::new();
-        for record in records {
+        for record in records.iter().filter(|record| record.origin != Origin::BOOK) {
             let dot = Dot::new(record.origin, record.seq);
-            let new = self.ledger.enter(dot, &record.bytes, names)?;
+            let new = self.ledger.enter(dot, &record.bytes, &self.closed, names)?;
+            self.is_of_a_known_membership(place, dot, nodes, names)?;
             self.follows_its_causes(place, dot, names)?;
             let Some(committed) = self.ledger.get(dot) else { continue };
             let ops = &committed.delta.ops;
@@ -71,6 +72,27 @@ impl Checks {
         Ok(())
     }
 
+    /// A delta that was made under a membership is applied where that is in force.
+    fn is_of_a_known_membership(
+        &self,
+        place: usize,
+        dot: Dot,
+        nodes: &[Node],
+        names: &Names,
+    ) -> Verdict {
+        let (Some(committed), Some(up)) = (self.ledger.get(dot), &nodes[place].up) else {
+            return Ok(());
+        };
+        let mut deps = committed.delta.deps.iter();
+        let made = deps.find(|dep| dep.origin == Origin::MEMBERSHIP).map_or(0, |dep| dep.seq);
+        if made <= up.protocol.number() {
+            return Ok(());
+        }
+        let dot = names.dot(dot);
+        let what = format!("r{place} applies {dot}, made under a membership that it does not know");
+        Err(Breach::new("membership", vec![dot], what))
+    }
+
     fn merge_of(&self, dot: Dot) -> Option<(orset::ObjectKey, orset::ObjectKey)> {
         self.ledger.get(dot)?.delta.ops.iter().find_map(|op| match &op.request {
             Request::Merge { guest, user } => Some((guest.clone(), user.clone())),
@@ -81,7 +103,11 @@ impl Checks {
     fn follows_its_causes(&mut self, place: usize, dot: Dot, names: &Names) -> Verdict {
         let Some(committed) = self.ledger.get(dot) else { return Ok(()) };
         let applied = &mut self.shadows[place].applied;
-        let missing = committed.delta.deps.iter().find(|dep| !applied.contains(**dep));
+        let missing = committed
+            .delta
+            .deps
+            .iter()
+            .find(|dep| dep.origin != Origin::MEMBERSHIP && !applied.contains(**dep));
         if applied.get(dot.origin) + 1 != dot.seq || missing.is_some() {
             let cause = missing.map_or("the one before it".into(), |dep| names.dot(*dep));
             let dot = names.dot(dot);

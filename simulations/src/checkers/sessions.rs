@@ -91,6 +91,7 @@ impl Checks {
         vector: &VersionVector,
         names: &Names,
     ) -> Verdict {
+        let vector = &*self.closed.whole(vector);
         let had = &self.sessions.0[session];
         if asks.epoch == had.epoch {
             if !vector.covers(&asks.floor) {
@@ -117,6 +118,7 @@ impl Checks {
         vector: &VersionVector,
         names: &Names,
     ) -> Verdict {
+        let vector = &*self.whole(vector);
         let had = &self.sessions.0[session];
         let causes = dot.and_then(|dot| self.ledger.causes(dot)).unwrap_or(vector);
         if asks.epoch == had.epoch {
@@ -168,7 +170,10 @@ impl Checks {
         let (Ok(sent), Ok(got)) = (decoded(sent), decoded(got)) else {
             return breach(session, format!("s{session} is given a token that is none"));
         };
-        if got.vector.covers(&sent.vector) && got.cluster != 0 && got.home.is_some() {
+        if self.whole(&got.vector).covers(&self.whole(&sent.vector))
+            && got.cluster != 0
+            && got.home.is_some()
+        {
             return Ok(());
         }
         let (got, sent) = (names.vector(&got.vector), names.vector(&sent.vector));
@@ -179,7 +184,7 @@ impl Checks {
     pub fn token_holds(&self, session: usize, token: &Bytes, names: &Names) -> Verdict {
         let had = &self.sessions.0[session];
         let token = decoded(token).unwrap_or_default();
-        if token.vector.covers(&had.floor) {
+        if self.whole(&token.vector).covers(&had.floor) {
             return Ok(());
         }
         let (is, was) = (names.vector(&token.vector), names.vector(&had.floor));

@@ -146,6 +146,8 @@ impl World<'_> {
                 up.checkpoint = Some(batch);
                 self.queue.put(self.now_us + after_us, What::StateDone { place, start });
             }
+            // Nobody in the world asks but the checkers.
+            Effect::Membership(_) => {}
             Effect::Changed(_) => self.coverage.hit(Mark::WatcherTold),
             Effect::Alarm(alarm) => return self.alarm(place, &alarm),
         }

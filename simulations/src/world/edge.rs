@@ -86,6 +86,10 @@ fn refusal(refusal: &Refusal) -> Failure {
         Refusal::TooLarge { .. } => failure(Reason::TooLarge),
         Refusal::TooManyTakes { .. } => failure(Reason::TooManyTakes),
         Refusal::TooMany { .. } => failure(Reason::TooMany),
+        Refusal::Lost { origin, last, need } => {
+            failure(Reason::Lost).with("origin", origin).with("last", last).with("need", need)
+        }
+        Refusal::Over => failure(Reason::Closed),
         Refusal::Overloaded => failure(Reason::Overloaded),
         // The list is open; what is new to this build is an error of ours.
         _ => failure(Reason::Internal),
@@ -220,7 +224,7 @@ impl World<'_> {
     fn token_of(&self, place: usize, vector: &VersionVector) -> Bytes {
         let home = Some(self.nodes[place].member);
         let cluster = fingerprint(CLUSTER);
-        Token { cluster, number: 0, home, vector: vector.clone() }.encode().into()
+        Token { cluster, home, vector: vector.clone() }.encode().into()
     }
 
     /// Storage failed: everything that waits is told, as far as it can be.

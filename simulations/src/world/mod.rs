@@ -313,6 +313,7 @@ impl<'a> World<'a> {
         let members = self.nodes.iter().map(|node| node.member).collect();
         ProtocolSettings {
             gossip_us: knobs.gossip_us,
+            change_us: 5 * knobs.gossip_us,
             pull_delay_us: knobs.pull_delay_us,
             pull_timeout_us: knobs.pull_timeout_us,
             push_window: knobs.push_window,

@@ -11,7 +11,7 @@
 use super::{Closing, What, World};
 use crate::checkers::Verdict;
 use crate::history::{Asked, Via};
-use orset::VersionVector;
+use orset::{Origin, VersionVector};
 use pannier_replica::protocol::{Command, Event, NO_LANE, Read};
 use std::sync::Arc;
 
@@ -28,13 +28,14 @@ impl World<'_> {
         let knobs = &options.knobs;
         let mut all = VersionVector::new();
         for up in self.nodes.iter().filter_map(|node| node.up.as_ref()) {
-            orset::Lattice::join(&mut all, up.protocol.applied());
+            orset::Lattice::join(&mut all, &*self.checks.whole(up.protocol.applied()));
         }
         let lacks = |mine: &VersionVector| -> u64 {
             all.iter().map(|dot| dot.seq.saturating_sub(mine.get(dot.origin))).sum()
         };
         let ups = self.nodes.iter().filter_map(|node| node.up.as_ref());
-        let most = ups.map(|up| lacks(up.protocol.applied())).max().unwrap_or(0);
+        let most =
+            ups.map(|up| lacks(&self.checks.whole(up.protocol.applied()))).max().unwrap_or(0);
         let steps_us = 10_000_000 + 40 * knobs.gossip_us + 10 * knobs.pull_timeout_us;
         let slowest_us = options.delay_us.1 + 20_000;
         self.settle_by_us = self.now_us + TAIL_US + steps_us + 3 * slowest_us * (most + 100);
@@ -74,7 +75,7 @@ impl World<'_> {
     fn had_by_all(&self) -> VersionVector {
         let mut all = VersionVector::new();
         for up in self.nodes.iter().filter_map(|node| node.up.as_ref()) {
-            orset::Lattice::join(&mut all, up.protocol.synced());
+            orset::Lattice::join(&mut all, &*self.checks.whole(up.protocol.synced()));
         }
         all
     }
@@ -103,7 +104,28 @@ impl World<'_> {
                 return Some(format!("r{place} still buffers {}", protocol.buffered()));
             }
         }
-        self.stuck_pair()
+        self.stuck_pair().or_else(|| self.unclosed())
+    }
+
+    /// An origin of an earlier start that is still in somebody's vector, though all members are up.
+    fn unclosed(&self) -> Option<String> {
+        if self.nodes.iter().any(|node| node.dead) {
+            return None;
+        }
+        let ups = || self.nodes.iter().filter_map(|node| node.up.as_ref());
+        let is_over = |origin: Origin| {
+            origin != Origin::MEMBERSHIP && ups().all(|up| up.protocol.origin() != origin)
+        };
+        for (place, up) in
+            self.nodes.iter().enumerate().filter_map(|(at, n)| Some((at, n.up.as_ref()?)))
+        {
+            let mut origins = up.protocol.synced().iter().map(|dot| dot.origin);
+            if let Some(origin) = origins.find(|origin| is_over(*origin)) {
+                let origin = self.names.origin_name(origin);
+                return Some(format!("r{place} still has {origin} in its vector"));
+            }
+        }
+        None
     }
 
     /// The two replicas that differ by the least, and by what: whoever reads it has one link and
@@ -114,7 +136,8 @@ impl World<'_> {
         let mut least: Option<(u64, usize, usize, orset::Dot, u64)> = None;
         for (behind, mine) in ups() {
             for (ahead, theirs) in ups().filter(|(ahead, _)| *ahead != behind) {
-                let (have, other) = (mine.protocol.synced(), theirs.protocol.synced());
+                let have = self.checks.whole(mine.protocol.synced());
+                let other = self.checks.whole(theirs.protocol.synced());
                 let lacks = other.iter().filter(|dot| have.get(dot.origin) < dot.seq);
                 let gaps: Vec<_> = lacks.map(|dot| (dot, have.get(dot.origin))).collect();
                 let size = gaps.iter().map(|(dot, have)| dot.seq - have).sum();

@@ -95,6 +95,8 @@ impl Config {
         if self.checkpoints {
             settings.checkpoint_rows = 1;
         }
+        // No membership changes in these worlds: that is the simulator's.
+        settings.change_us = 1 << 60;
         settings
     }
 
@@ -128,10 +130,7 @@ pub const fn member(place: usize) -> Member {
 
 /// The identity of a start.
 pub const fn origin(place: usize, start: usize) -> Origin {
-    let mut bytes = [0; 16];
-    bytes[0] = 1 + place as u8;
-    bytes[1] = 1 + start as u8;
-    Origin::from_bytes(bytes)
+    Origin::of(member(place), 1 + start as u64)
 }
 
 /// The op id of a step.

@@ -163,7 +163,7 @@ impl Replica {
                 self.store.write_state(&batch).unwrap();
                 events.push_back(Event::Checkpointed);
             }
-            Effect::Changed(_) => {}
+            Effect::Changed(_) | Effect::Membership(_) => {}
             Effect::Alarm(_) => outcome.broken = outcome.broken.or(Some(checks::ALARM)),
         }
     }

@@ -121,7 +121,7 @@ impl Scene {
     pub fn start(&self, replica: usize) {
         let place = &mut self.places.borrow_mut()[replica];
         place.starts += 1;
-        let origin = Origin::from_bytes([16 * (replica as u8 + 1) + place.starts; 16]);
+        let origin = Origin::of(place.member, place.starts.into());
         let store = Arc::new(place.disk.open().unwrap());
         let (member, previous) = (place.member, place.previous.replace(origin));
         let extents = store.log_extents().unwrap();
@@ -180,7 +180,7 @@ impl Scene {
                     self.said.borrow_mut().push((replica, to, message));
                 }
                 Effect::Alarm(alarm) => panic!("r{replica} raised {alarm:?}"),
-                Effect::Checkpoint(_) | Effect::Changed(_) => {}
+                Effect::Checkpoint(_) | Effect::Changed(_) | Effect::Membership(_) => {}
             }
         }
     }

@@ -171,7 +171,6 @@ impl Known {
     fn raise(&mut self, other: Token) {
         let joined = self.decoded();
         joined.vector.join(&other.vector);
-        joined.number = joined.number.max(other.number);
         joined.home = other.home.or(joined.home);
         if joined.cluster == 0 {
             joined.cluster = other.cluster;

@@ -17,9 +17,9 @@ fn uuid() -> Result<uuid::Uuid, StoreError> {
     Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }
 
-/// A fresh identity for a start.
-pub fn origin() -> Result<Origin, StoreError> {
-    uuid().map(Origin::from)
+/// A fresh identity for a start of `member`.
+pub fn origin(member: Member) -> Result<Origin, StoreError> {
+    Ok(Origin::of(member, bits()?))
 }
 
 /// A fresh place in the cluster.

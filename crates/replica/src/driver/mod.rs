@@ -30,6 +30,7 @@ pub use mailbox::{Asked, Mailbox, NotTaken, Notice};
 pub use tap::Tap;
 pub use writer::{Parts, spawn};
 
+use crate::protocol::membership::Record;
 use crate::protocol::{Alarm, Protocol, Refusal};
 use crate::store::{Store, StoreError};
 use orset::ObjectKey;
@@ -57,6 +58,8 @@ pub trait Observer: Send + Sync + 'static {
     fn changed(&self, object: &ObjectKey);
     /// Something an operator must see.
     fn alarm(&self, alarm: &Alarm);
+    /// Another membership is in force.
+    fn membership(&self, record: &Record);
     /// A round is on disk; appending and syncing it took so many microseconds.
     fn synced(&self, took_us: u64);
     /// The writer has ended: closed, or with this error. Commands are no longer taken.

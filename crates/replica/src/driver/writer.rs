@@ -250,6 +250,7 @@ impl<W: Workers> Writer<W> {
                     self.workers.checkpoint(Checkpointing::Write(batch))?;
                 }
                 Effect::Changed(object) => self.parts.observer.changed(&object),
+                Effect::Membership(record) => self.parts.observer.membership(&record),
                 Effect::Alarm(alarm) => self.parts.observer.alarm(&alarm),
             }
         }

@@ -202,7 +202,7 @@ impl Builder {
             let problem = format!("members does not name this replica's member {member}");
             return Err(OpenError::Setting(problem));
         }
-        let origin = chance::origin()?;
+        let origin = chance::origin(member)?;
         let start = Start { member, origin, previous: None, extents: store.log_extents()? };
         let mut tap = self.tap;
         if let Some(tap) = &mut tap {

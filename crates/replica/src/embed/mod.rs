@@ -36,6 +36,7 @@ pub use watch::Watch;
 use crate::doors::chance;
 use crate::doors::clock::Clock;
 use crate::driver::{Answer, Asked, Core, Mailbox, NotTaken, Notice, Observer, Running};
+use crate::protocol::membership::Record;
 use crate::protocol::{Alarm, Command, NO_LANE, Read, Stats, Write, Written};
 use crate::store::directory::Directory;
 use crate::store::{Store, StoreError};
@@ -130,6 +131,11 @@ impl Observer for Listeners {
         alarms.last.push(alarm.clone());
     }
 
+    fn membership(&self, record: &Record) {
+        let (number, closed) = (record.number, record.finals.len());
+        tracing::info!(number, closed, "membership in force");
+    }
+
     fn synced(&self, took_us: u64) {
         self.sync_us.note(took_us);
     }
@@ -154,6 +160,8 @@ pub struct Status {
     pub vector: Arc<VersionVector>,
     /// The sum of the hashes of its rows at that vector.
     pub total: u128,
+    /// The membership in force: who belongs, and what is over.
+    pub membership: Arc<Record>,
     /// Counts since it was opened.
     pub stats: Stats,
     /// Deltas that wait for their causes.
@@ -243,6 +251,7 @@ impl Replica {
             origin: core.origin(),
             vector: core.synced().clone(),
             total: core.synced_total(),
+            membership: core.membership().clone(),
             stats: *core.stats(),
             buffered: core.buffered(),
             waiting: core.waiting(),

@@ -42,12 +42,11 @@ impl Session {
 
     /// The session as opaque bytes that its client keeps; `home` is the member that served last.
     pub fn token(&self, home: Option<Member>) -> Vec<u8> {
-        // Membership is static, and its number 0, as long as nothing changes it.
         let (cluster, vector) = {
             let state = self.state();
             (state.cluster, VersionVector::clone(&state.vector))
         };
-        Token { cluster, number: 0, home, vector }.encode()
+        Token { cluster, home, vector }.encode()
     }
 
     /// What it has seen and written.

@@ -36,11 +36,15 @@ pub enum Canary {
     StatusStorm,
     /// Requests out of bounds are taken.
     BoundsUnchecked,
+    /// An origin is closed where the proposer has it, whatever others have.
+    ClosedWhereItStands,
+    /// What is closed is forgotten: a late delta of it looks like one of a new origin.
+    ClosedForgotten,
 }
 
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -54,5 +58,7 @@ impl Canary {
         Self::PullForgotten,
         Self::StatusStorm,
         Self::BoundsUnchecked,
+        Self::ClosedWhereItStands,
+        Self::ClosedForgotten,
     ];
 }

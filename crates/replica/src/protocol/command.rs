@@ -265,6 +265,20 @@ pub enum Refusal {
         /// The bound.
         max: u64,
     },
+    /// The session has seen something that is gone for good: its origin was closed before it. Go on
+    /// with what is left of it.
+    #[error("lost: of origin {origin} there is nothing after {last}, the session has seen {need}")]
+    Lost {
+        /// Whose.
+        origin: Origin,
+        /// Its last delta.
+        last: u64,
+        /// What the session has seen.
+        need: u64,
+    },
+    /// The other members have closed this start. Ask another; an operator must look at this one.
+    #[error("this replica's start was closed by the others; an operator must look at it")]
+    Over,
     /// Too many commands wait already. Try again later, or another replica.
     #[error("overloaded: too many commands wait; try again later")]
     Overloaded,
@@ -299,6 +313,12 @@ pub enum Alarm {
     Damaged {
         /// From whom.
         peer: orset::Member,
+    },
+    /// Others have closed an origin before where it ends here: this directory was restored from a
+    /// copy, or copied, and ran on beside itself. It answers nothing any more.
+    BeyondFinal {
+        /// Where they say that it ends.
+        last: Dot,
     },
     /// Stamps run ahead of this clock by more than the limit: somebody's clock is wrong.
     ClockSkew {

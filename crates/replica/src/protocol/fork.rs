@@ -37,6 +37,7 @@ impl<B: Base> Protocol<B> {
             freeze_after: self.freeze_after.clone(),
             inbox: self.inbox.clone(),
             peers: self.peers.clone(),
+            membership: self.membership.clone(),
             waiting: self.waiting.clone(),
             watched: self.watched.clone(),
             skew_alarmed: self.skew_alarmed,
@@ -68,6 +69,7 @@ impl<B: Base> Protocol<B> {
             freeze_after,
             inbox,
             peers,
+            membership,
             waiting,
             watched,
             skew_alarmed,
@@ -76,7 +78,7 @@ impl<B: Base> Protocol<B> {
         } = self;
         (member, origin, previous, hybrid.last(), applied, synced, synced_total).hash(into);
         rows.digest(into);
-        (depended, inbox, peers, watched, skew_alarmed, effects.len()).hash(into);
+        (depended, inbox, peers, membership, watched, skew_alarmed, effects.len()).hash(into);
         freeze_after.as_ref().map(|(round, batch)| (last_round - round, batch)).hash(into);
         digest_open(open, into);
         into.write_usize(unsynced.len());
@@ -95,8 +97,8 @@ fn digest_open(open: &Open, into: &mut impl Hasher) {
 }
 
 fn digest_unsynced(round: &Unsynced, into: &mut impl Hasher) {
-    let Unsynced { number: _, vector, total, own, sources, touched, replies } = round;
-    (vector, total, own, sources).hash(into);
+    let Unsynced { number: _, vector, total, own, page, sources, touched, replies } = round;
+    (vector, total, own, page, sources).hash(into);
     digest_round(touched, replies, into);
 }
 

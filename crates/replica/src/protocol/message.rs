@@ -1,9 +1,10 @@
 //! What members say to each other.
 //!
-//! Three messages are enough. *Status* is gossip and acknowledgement in one: "this is my synced
+//! Three messages are enough for deltas. *Status* is gossip and acknowledgement in one: "this is my synced
 //! vector". *Pull* names ranges that are missing. *Deltas* carries encoded deltas, pushed or
 //! pulled; the receiver cannot and need not tell which.
 
+use super::membership::Talk;
 use super::time::Number;
 use orset::{Dot, Origin, VersionVector};
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub enum Message {
         /// Each as `delta.rs` writes it.
         deltas: Vec<Arc<[u8]>>,
     },
+    /// About who belongs and what is over.
+    Membership(Talk),
 }
 
 impl Message {
@@ -52,7 +55,7 @@ impl Message {
     pub fn payload_bytes(&self) -> usize {
         match self {
             Self::Deltas { deltas } => deltas.iter().map(|delta| delta.len()).sum(),
-            Self::Status { .. } | Self::Pull { .. } => 0,
+            Self::Status { .. } | Self::Pull { .. } | Self::Membership(_) => 0,
         }
     }
 
@@ -62,7 +65,7 @@ impl Message {
             Self::Deltas { deltas } => {
                 deltas.iter().filter_map(|delta| super::delta::dot_of(delta).ok()).collect()
             }
-            Self::Status { .. } | Self::Pull { .. } => Vec::new(),
+            Self::Status { .. } | Self::Pull { .. } | Self::Membership(_) => Vec::new(),
         }
     }
 }

@@ -29,6 +29,7 @@ mod command;
 pub mod delta;
 mod fork;
 mod listing;
+pub mod membership;
 mod message;
 mod peers;
 mod read;
@@ -55,6 +56,7 @@ pub use settings::ProtocolSettings;
 pub use time::{Now, Number};
 
 use crate::store::{LogRecord, StateBatch, StoreError};
+use membership::{Membership, Record};
 use orset::{HybridClock, Member, ObjectKey, Origin, VersionVector};
 use peers::Peers;
 use receive::Inbox;
@@ -111,6 +113,8 @@ pub enum Effect {
     Checkpoint(Arc<StateBatch>),
     /// A watched object may show something new.
     Changed(ObjectKey),
+    /// Another membership is in force. What is shown from here on is shown under it.
+    Membership(Arc<Record>),
     /// Tell the operator.
     Alarm(Alarm),
 }
@@ -150,6 +154,10 @@ pub struct Stats {
     pub pushes_paused: u64,
     /// Times pushing to a peer went on from the log.
     pub pushes_resumed: u64,
+    /// Memberships that came into force.
+    pub changes: u64,
+    /// Changes of membership that this replica proposed and gave up.
+    pub changes_abandoned: u64,
 }
 
 /// Checkpoints' worth of changed rows at which the writer waits for the store. At full load a
@@ -188,6 +196,7 @@ pub struct Protocol<B> {
     freeze_after: Option<(u64, Arc<StateBatch>)>,
     inbox: Inbox,
     peers: Peers,
+    membership: Membership,
     waiting: Waiting,
     watched: BTreeMap<ObjectKey, (u64, u32)>,
     skew_alarmed: bool,
@@ -282,7 +291,7 @@ impl<B: Base> Protocol<B> {
 
     /// Whether the open round holds anything.
     pub fn has_open_round(&self) -> bool {
-        !self.open.is_empty()
+        !self.open.is_empty() || self.membership.is_dirty()
     }
 
     /// Whether the open round is full: commit before the next command.

@@ -11,6 +11,7 @@
 
 use super::canary::Canary;
 use super::command::Alarm;
+use super::membership::Record;
 use super::message::{Message, Range};
 use super::rows::Base;
 use super::time::{Now, Number};
@@ -21,10 +22,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What is known of one peer.
-#[derive(Clone, Default, Hash)]
+#[derive(Clone, Default)]
 struct Peer {
     /// Its start as last heard; acknowledgements of another start do not count.
     origin: Option<Origin>,
+    /// The membership it knew when it was last heard, and when that was.
+    number: Number,
+    heard_us: u64,
     /// Its synced vector as last heard.
     acked: VersionVector,
     /// Highest own seq pushed to it.
@@ -70,6 +74,27 @@ const PULL_ON_US: u64 = 2_000;
 /// Ranges in one pull at most.
 const PULL_RANGES: usize = 64;
 
+/// For `fork.rs`. When it was heard decides only whether origins are closed, and no world that is
+/// exhausted closes any: it would be told from another by the time of day.
+impl std::hash::Hash for Peer {
+    fn hash<H: std::hash::Hasher>(&self, into: &mut H) {
+        let Self { origin, number, heard_us: _, acked, pushed, progress_us, paused, diverged } =
+            self;
+        (origin, number, acked, pushed, progress_us, paused, diverged).hash(into);
+    }
+}
+
+/// A peer as it was last heard.
+pub(super) struct Heard<'a> {
+    pub member: Member,
+    /// Its present start, if it was heard at all.
+    pub origin: Option<Origin>,
+    pub number: Number,
+    /// What it has synced.
+    pub vector: &'a VersionVector,
+    pub at_us: u64,
+}
+
 /// All peers, and what is missing here.
 #[derive(Clone, Default, Hash)]
 pub(super) struct Peers {
@@ -85,6 +110,37 @@ impl Peers {
         let others = members.iter().filter(|member| **member != own);
         let peers = others.map(|member| (*member, Peer::default())).collect();
         Self { peers, ..Self::default() }
+    }
+
+    /// Each peer as it was last heard.
+    pub fn heard(&self) -> impl Iterator<Item = Heard<'_>> {
+        self.peers.iter().map(|(member, peer)| Heard {
+            member: *member,
+            origin: peer.origin,
+            number: peer.number,
+            vector: &peer.acked,
+            at_us: peer.heard_us,
+        })
+    }
+
+    /// What is missing up to `dot` is to be had from `from`; it is pulled at `pull_us`.
+    pub fn want(&mut self, dot: Dot, from: Member, pull_us: u64) {
+        let (to, due) = (dot.seq, dot.seq);
+        let new = Lack { to, at: from, due, pull_us, asked: None, unanswered: false };
+        let lack = self.lacks.entry(dot.origin).or_insert(new);
+        lack.to = lack.to.max(dot.seq);
+        // Whoever does not answer may be gone for good: any part of it that another has will do.
+        if lack.unanswered || (lack.asked.is_none() && dot.seq >= lack.due) {
+            lack.at = from;
+        }
+    }
+
+    /// Forgets what a membership closes.
+    pub fn forget(&mut self, record: &Record) {
+        for origin in record.finals.keys() {
+            self.lacks.remove(origin);
+            self.peers.values_mut().for_each(|peer| peer.acked.forget(*origin));
+        }
     }
 
     /// Forgets what has arrived. `new` are the dots that were wanted: where one of them was asked
@@ -138,6 +194,10 @@ impl<B: Base> Protocol<B> {
             }
             Message::Pull { ranges } => self.serve(from, &ranges),
             Message::Deltas { deltas } => self.deltas(from, deltas, now),
+            Message::Membership(talk) => {
+                self.talked(from, talk, now);
+                Ok(())
+            }
         }
     }
 
@@ -153,6 +213,7 @@ impl<B: Base> Protocol<B> {
             }
         }
         self.pull_due(now);
+        self.membership_tick(chance, now)?;
         for peer in self.peers.peers.values_mut() {
             let behind = peer.pushed > peer.acked.get(self.origin);
             if behind
@@ -177,9 +238,9 @@ impl<B: Base> Protocol<B> {
         }
     }
 
-    /// The membership in force; static for now, so its number never moves.
-    pub const fn number(&self) -> Number {
-        0
+    /// The number of the membership in force.
+    pub fn number(&self) -> Number {
+        self.membership().number
     }
 
     /// Each peer, and how many own synced commits it has not acknowledged.
@@ -198,6 +259,7 @@ impl<B: Base> Protocol<B> {
         total: u128,
         now: Now,
     ) -> Result<(), StoreError> {
+        self.heard_number(from, number, origin);
         if number == self.number() && *vector == *self.synced {
             self.stats.totals_compared += 1;
             let totals = (self.synced_total, total);
@@ -209,30 +271,25 @@ impl<B: Base> Protocol<B> {
             }
         }
         for dot in vector.iter() {
-            let missing = !self.applied.contains(dot)
+            let next = Dot::new(dot.origin, self.applied.get(dot.origin) + 1);
+            let missing = !self.has(dot)
                 && dot.origin != self.origin
-                && !self.inbox.is_refused(Dot::new(dot.origin, self.applied.get(dot.origin) + 1));
+                && dot.origin != Origin::MEMBERSHIP
+                && !self.inbox.is_refused(next)
+                && !self.membership.is_beyond_end(next);
             if missing {
-                let pull_us = now.mono_us + self.settings.pull_delay_us;
-                let (to, due) = (dot.seq, dot.seq);
-                let new = Lack { to, at: from, due, pull_us, asked: None, unanswered: false };
-                let lack = self.peers.lacks.entry(dot.origin).or_insert(new);
-                lack.to = lack.to.max(dot.seq);
-                // Whoever does not answer may be gone for good: any part of it that another has
-                // will do.
-                if lack.unanswered || (lack.asked.is_none() && dot.seq >= lack.due) {
-                    lack.at = from;
-                }
+                self.peers.want(dot, from, now.mono_us + self.settings.pull_delay_us);
             }
         }
         self.pull_now_if_waiting(now);
-        self.acknowledged(from, origin, vector, now)
+        self.acknowledged(from, origin, number, vector, now)
     }
 
     fn acknowledged(
         &mut self,
         from: Member,
         origin: Origin,
+        number: Number,
         vector: &VersionVector,
         now: Now,
     ) -> Result<(), StoreError> {
@@ -243,6 +300,7 @@ impl<B: Base> Protocol<B> {
             *peer = Peer { origin: Some(origin), progress_us: now.mono_us, ..Peer::default() };
             peer.paused = true;
         }
+        (peer.number, peer.heard_us) = (number, now.mono_us);
         if vector.get(own) > peer.acked.get(own) {
             peer.progress_us = now.mono_us;
         }
@@ -305,7 +363,8 @@ impl<B: Base> Protocol<B> {
         let mut deltas: Vec<Arc<[u8]>> = Vec::new();
         let count = ranges.len().min(PULL_RANGES);
         for (at, range) in ranges[..count].iter().enumerate() {
-            let to = range.to.min(self.synced.get(range.origin));
+            let last = self.membership().final_of(range.origin);
+            let to = range.to.min(last.unwrap_or_else(|| self.synced.get(range.origin)));
             if range.from == 0 || range.from > to || left == 0 {
                 continue;
             }
@@ -371,7 +430,11 @@ impl<B: Base> Protocol<B> {
             let ranges = gaps.into_iter().map(|(from, to)| Range { origin: *origin, from, to });
             pulls.entry(lack.at).or_default().extend(ranges);
         }
-        let wanted = if pulls.is_empty() { BTreeSet::new() } else { self.inbox.wanted(applied) };
+        let wanted = if pulls.is_empty() {
+            BTreeSet::new()
+        } else {
+            self.inbox.wanted(applied, self.membership.record())
+        };
         for (peer, mut ranges) in pulls {
             // An answer may be too short for all of them, and the first ones of no use before the
             // last (the buffer is full, their causes are not here): so what the buffer waits for

@@ -11,6 +11,7 @@ use super::apply::apply;
 use super::canary::Canary;
 use super::command::Alarm;
 use super::delta::{self, Delta};
+use super::membership::Record;
 use super::rows::{Base, object_hash};
 use super::time::Now;
 use super::{Effect, Protocol};
@@ -37,7 +38,7 @@ impl std::hash::Hash for Early {
     }
 }
 
-/// Deltas that wait, origins that are shut out, and whose origins are whose.
+/// Deltas that wait, and origins that are shut out.
 #[derive(Clone, Default, Hash)]
 pub(super) struct Inbox {
     early: BTreeMap<Dot, Early>,
@@ -45,7 +46,6 @@ pub(super) struct Inbox {
     arrivals: u64,
     /// Origin -> the seq from which on its deltas are refused.
     pub quarantined: BTreeMap<Origin, u64>,
-    pub members: BTreeMap<Origin, Member>,
 }
 
 impl Inbox {
@@ -79,6 +79,20 @@ impl Inbox {
         gaps
     }
 
+    /// Origins of which something waits.
+    pub fn origins(&self) -> impl Iterator<Item = Origin> + '_ {
+        self.firsts().into_iter().map(|dot| dot.origin)
+    }
+
+    /// Drops what waits of an origin behind `last`.
+    pub fn drop_above(&mut self, origin: Origin, last: u64) {
+        let above = Dot::new(origin, last.saturating_add(1))..=Dot::new(origin, u64::MAX);
+        let dots: Vec<Dot> = self.early.range(above).map(|(dot, _)| *dot).collect();
+        for dot in dots {
+            self.take(dot);
+        }
+    }
+
     fn take(&mut self, dot: Dot) -> Option<Early> {
         let early = self.early.remove(&dot)?;
         self.bytes -= early.bytes.len();
@@ -86,7 +100,8 @@ impl Inbox {
     }
 
     /// Origins whose next delta is what the waiting ones wait for in the end: pull them first.
-    pub fn wanted(&self, applied: &VersionVector) -> BTreeSet<Origin> {
+    pub fn wanted(&self, applied: &VersionVector, record: &Record) -> BTreeSet<Origin> {
+        let is_missing = |dep: Dot| !applied.contains(dep) && !record.covers(dep);
         let mut wanted = BTreeSet::new();
         for mut at in self.firsts() {
             // Causes have no cycles; what a broken origin says might.
@@ -96,7 +111,7 @@ impl Inbox {
                     wanted.insert(next.origin);
                     break;
                 };
-                match early.delta.deps.iter().find(|dep| !applied.contains(**dep)) {
+                match early.delta.deps.iter().find(|dep| is_missing(**dep)) {
                     Some(dep) => at = *dep,
                     None => break,
                 }
@@ -109,12 +124,17 @@ impl Inbox {
     /// then, for one that is wanted, the one that has waited longest. (Each wanted one leads a step
     /// closer to a cause that can be applied, and causes have no cycles; so there is progress
     /// however small the buffer. Dropping the newcomer instead asked for it again for ever.)
-    fn evict(&mut self, newcomer: Origin, applied: &VersionVector) -> Option<usize> {
+    fn evict(
+        &mut self,
+        newcomer: Origin,
+        applied: &VersionVector,
+        record: &Record,
+    ) -> Option<usize> {
         let mut latest = self.early.keys().rev();
         let far = latest.find(|dot| dot.seq != applied.get(dot.origin) + 1).copied();
         let oldest = || self.early.iter().min_by_key(|(_, early)| early.arrival).map(|e| *e.0);
         let victim = match far {
-            None if self.wanted(applied).contains(&newcomer) => oldest(),
+            None if self.wanted(applied, record).contains(&newcomer) => oldest(),
             far => far,
         };
         self.take(victim?).map(|early| early.bytes.len())
@@ -171,7 +191,12 @@ impl<B: Base> Protocol<B> {
             self.effect(Effect::Alarm(Alarm::Damaged { peer: from }));
             return Ok(false);
         };
-        if self.applied.contains(dot) || self.inbox.contains(dot) || self.inbox.is_refused(dot) {
+        let is_known = self.has(dot) || self.inbox.contains(dot);
+        if is_known || self.inbox.is_refused(dot) || self.membership.is_beyond_end(dot) {
+            return Ok(false);
+        }
+        if self.membership().member_of(dot.origin).is_none() {
+            self.quarantine(dot, "its member is not in the cluster");
             return Ok(false);
         }
         if bytes.len() > MAX_RECORD_BYTES {
@@ -185,10 +210,8 @@ impl<B: Base> Protocol<B> {
                 return Ok(false);
             }
         };
-        if let Some(birth) = delta.birth
-            && !self.settings.members.contains(&birth.member)
-        {
-            self.quarantine(dot, "its member is not in the cluster");
+        if delta.birth.is_some_and(|birth| !dot.origin.is_of(birth.member)) {
+            self.quarantine(dot, "it names another member than its origin does");
             return Ok(false);
         }
         if dot.origin == self.origin {
@@ -210,7 +233,9 @@ impl<B: Base> Protocol<B> {
         }
         let is_next = self.applied.get(dot.origin) + 1 == dot.seq;
         while is_next && !self.has_room(bytes.len()) {
-            let Some(evicted) = self.inbox.evict(dot.origin, &self.applied) else { break };
+            let record = self.membership.record();
+            let evicted = self.inbox.evict(dot.origin, &self.applied, record);
+            let Some(evicted) = evicted else { break };
             self.stats.deltas_dropped += 1;
             self.stats.payload_missing -= evicted as u64;
         }
@@ -235,8 +260,7 @@ impl<B: Base> Protocol<B> {
 
     fn is_ready(&self, delta: &Delta) -> bool {
         self.applied.get(delta.dot.origin) + 1 == delta.dot.seq
-            && (self.canary == Canary::BufferSkipped
-                || delta.deps.iter().all(|dep| self.applied.contains(*dep)))
+            && (self.canary == Canary::BufferSkipped || delta.deps.iter().all(|dep| self.has(*dep)))
     }
 
     fn quarantine(&mut self, dot: Dot, reason: &str) {
@@ -274,9 +298,6 @@ impl<B: Base> Protocol<B> {
             let content = op.request.content_hash_in(&op.object, &mut self.rows.scratch);
             apply(&mut self.rows, op, content, delta.dot, None, self.canary)?;
         }
-        if let Some(birth) = delta.birth {
-            self.inbox.members.insert(delta.dot.origin, birth.member);
-        }
         for op in std::mem::take(&mut self.rows.reused) {
             self.effect(Effect::Alarm(Alarm::OpIdReused { op, origin: delta.dot.origin }));
         }
@@ -286,12 +307,12 @@ impl<B: Base> Protocol<B> {
     }
 
     /// Applies everything that waited and need wait no longer.
-    fn drain_early(&mut self) -> Result<(), StoreError> {
+    pub(super) fn drain_early(&mut self) -> Result<(), StoreError> {
         loop {
             let mut moved = false;
             for dot in self.inbox.firsts() {
                 let mut next = dot;
-                if self.applied.contains(next) {
+                if self.has(next) {
                     // It came another way meanwhile.
                     self.inbox.take(next);
                     moved = true;

@@ -12,6 +12,7 @@
 use super::apply::corrupted;
 use super::canary::Canary;
 use super::delta::Delta;
+use super::membership::{Membership, Record, book::Page};
 use super::peers::Peers;
 use super::receive::Inbox;
 use super::round::Open;
@@ -20,7 +21,7 @@ use super::settings::ProtocolSettings;
 use super::waiting::Waiting;
 use super::{Protocol, Stats};
 use crate::store::{LogExtent, StateBatch, StoreError};
-use orset::{HybridClock, HybridTime, Member, Origin, VersionVector};
+use orset::{Dot, HybridClock, HybridTime, Member, Origin, VersionVector};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -40,6 +41,14 @@ pub struct Start {
 
 /// Bytes of log read at a time while replaying.
 const REPLAY_BYTES: usize = 1 << 20;
+
+/// The last page of the book: what this member must remember of membership.
+fn open_book<B: Base>(base: &B, book: &LogExtent) -> Result<Membership, StoreError> {
+    let pages = base.log(Origin::BOOK, book.last, book.last, 1)?;
+    let lost = || StoreError::Corrupted("the book's last page is missing".into());
+    let page = Page::decode(pages.first().ok_or_else(lost)?)?;
+    Ok(Membership::from_page(page, book.last))
+}
 
 impl<B: Base> Protocol<B> {
     /// Recovers and starts. `checkpoint` writes a batch to the store; it is called now and then so
@@ -68,6 +77,12 @@ impl<B: Base> Protocol<B> {
         };
         let mut hybrid = HybridClock::default();
         hybrid.observe(HybridTime::from_bits(time));
+        let (book, extents): (Vec<LogExtent>, Vec<LogExtent>) =
+            start.extents.iter().copied().partition(|extent| extent.origin == Origin::BOOK);
+        let membership = match book.first() {
+            None => Membership::new(Record::first(&settings.members)),
+            Some(book) => open_book(&rows.base, book)?,
+        };
         let peers = Peers::new(&settings.members, start.member);
         let mut protocol = Self {
             member: start.member,
@@ -87,17 +102,20 @@ impl<B: Base> Protocol<B> {
             freeze_after: None,
             inbox: Inbox::default(),
             peers,
+            membership,
             waiting: Waiting::default(),
             watched: BTreeMap::new(),
             skew_alarmed: false,
             effects: VecDeque::new(),
             stats: Stats::default(),
         };
-        protocol.check_log(&start.extents)?;
-        protocol.learn_members(&start.extents)?;
-        protocol.replay_log(&start.extents, &mut checkpoint)?;
+        protocol.check_log(&extents)?;
+        protocol.find_previous(&extents)?;
+        protocol.replay_log(&extents, &mut checkpoint)?;
+        protocol.check_finals()?;
         protocol.synced = Arc::new(protocol.applied.clone());
         protocol.synced_total = protocol.rows.total();
+        protocol.strip();
         Ok(protocol)
     }
 
@@ -117,14 +135,26 @@ impl<B: Base> Protocol<B> {
         Ok(())
     }
 
-    /// Whose the origins are stands in their first deltas.
-    fn learn_members(&mut self, extents: &[LogExtent]) -> Result<(), StoreError> {
+    /// What the membership in force closes was here before it came into force.
+    fn check_finals(&self) -> Result<(), StoreError> {
+        let finals = &self.membership().finals;
+        match finals.iter().find(|(origin, last)| self.applied.get(**origin) != last.seq) {
+            None => Ok(()),
+            Some((origin, last)) => Err(StoreError::Corrupted(format!(
+                "the log of {origin} ends at {}, and was closed at {}",
+                self.applied.get(*origin),
+                last.seq
+            ))),
+        }
+    }
+
+    /// The start before says in its first delta which was before it.
+    fn find_previous(&mut self, extents: &[LogExtent]) -> Result<(), StoreError> {
         let mut own: BTreeMap<Origin, Option<Origin>> = BTreeMap::new();
         for extent in extents.iter().filter(|extent| extent.first == 1) {
             for bytes in self.rows.base.log(extent.origin, 1, 1, 1)? {
                 let delta = Delta::decode(&bytes).map_err(corrupted("log record"))?;
                 if let Some(birth) = delta.birth {
-                    self.inbox.members.insert(extent.origin, birth.member);
                     if birth.member == self.member {
                         own.insert(extent.origin, birth.previous);
                     }
@@ -162,7 +192,7 @@ impl<B: Base> Protocol<B> {
                 }
                 while queue.front().is_some_and(|delta| {
                     self.applied.get(delta.dot.origin) + 1 == delta.dot.seq
-                        && delta.deps.iter().all(|dep| self.applied.contains(*dep))
+                        && delta.deps.iter().all(|dep| self.is_replayed(*dep))
                 }) {
                     let Some(delta) = queue.pop_front() else { break };
                     self.replay(&delta)?;
@@ -184,6 +214,16 @@ impl<B: Base> Protocol<B> {
                 ));
             }
         }
+    }
+
+    /// Whether what a dependency names has been replayed; of a membership, all that it closed.
+    fn is_replayed(&self, dep: Dot) -> bool {
+        if dep.origin != Origin::MEMBERSHIP {
+            return self.applied.contains(dep);
+        }
+        let finals = self.membership().finals.iter();
+        let mut closed = finals.filter(|(_, last)| last.number <= dep.seq);
+        closed.all(|(origin, last)| self.applied.get(*origin) >= last.seq)
     }
 
     /// Everything changed since the last checkpoint, as a batch, for a clean close. Call it only

@@ -12,7 +12,7 @@ use crate::protocol::canary::Canary;
 use crate::protocol::rows::{encode_vector, meta_key};
 use crate::protocol::time::Now;
 use crate::store::{LogRecord, StoreError};
-use orset::{Dot, Lattice, Member, VersionVector};
+use orset::{Dot, Lattice, Member, Origin, VersionVector};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
@@ -65,6 +65,8 @@ pub(super) struct Unsynced {
     pub vector: Arc<VersionVector>,
     pub total: u128,
     pub own: Option<(u64, Arc<[u8]>)>,
+    /// The page of the book that it holds.
+    pub page: Option<u64>,
     pub sources: BTreeSet<Member>,
     pub touched: Touched,
     pub replies: Vec<Parked>,
@@ -74,11 +76,12 @@ impl<B: Base> Protocol<B> {
     /// Closes the open round. A round with nothing to persist needs no sync: its replies wait for
     /// the rounds before it, if there are any.
     pub(super) fn commit(&mut self, now: Now) -> Result<(), StoreError> {
-        if self.open.is_empty() {
+        if !self.has_open_round() {
             return Ok(());
         }
         let mut open = std::mem::take(&mut self.open);
-        if open.ops == 0 && open.foreign.is_empty() {
+        let page = self.membership.turn_page();
+        if open.ops == 0 && open.foreign.is_empty() && page.is_none() {
             match self.unsynced.back_mut() {
                 Some(last) => last.replies.append(&mut open.replies),
                 None => self.release(open.replies, &self.synced.clone()),
@@ -95,6 +98,10 @@ impl<B: Base> Protocol<B> {
             });
             (self.applied.get(self.origin), bytes)
         });
+        let page = page.map(|(seq, bytes)| {
+            records.push(LogRecord { origin: Origin::BOOK, seq, bytes: bytes.into() });
+            seq
+        });
         self.last_round += 1;
         self.stats.rounds += 1;
         let round = Unsynced {
@@ -102,6 +109,7 @@ impl<B: Base> Protocol<B> {
             vector: Arc::new(self.applied.clone()),
             total: self.rows.total(),
             own,
+            page,
             sources: open.sources,
             touched: open.touched,
             replies: open.replies,
@@ -147,7 +155,7 @@ impl<B: Base> Protocol<B> {
 
     pub(super) fn freeze_now(&mut self) -> Arc<crate::store::StateBatch> {
         self.stats.checkpoints += 1;
-        let vector = encode_vector(&self.applied, self.hybrid.last().to_bits());
+        let vector = encode_vector(&self.whole_vector(), self.hybrid.last().to_bits());
         self.rows.freeze(vec![(meta_key(b"vector"), vector)])
     }
 
@@ -162,6 +170,9 @@ impl<B: Base> Protocol<B> {
             if let Some((seq, bytes)) = round.own {
                 self.push(seq, &bytes, now);
             }
+            if let Some(page) = round.page {
+                self.membership.page_synced(page);
+            }
             acknowledge.extend(round.sources);
             self.tell_watchers(&round.touched);
         }
@@ -172,6 +183,7 @@ impl<B: Base> Protocol<B> {
             let status = self.status(false);
             self.effect(Effect::Send(peer, status));
         }
+        self.membership_settled(now)?;
         self.settle_waiting(now)
     }
 

@@ -10,6 +10,9 @@ pub struct ProtocolSettings {
     /// Microseconds between two rounds of gossip (one random peer each). Smaller heals faster
     /// after a loss and costs one small message each time.
     pub gossip_us: u64,
+    /// Microseconds between two looks at whether origins of earlier starts can be closed, and two
+    /// tries to have that accepted. Smaller keeps vectors shorter after restarts.
+    pub change_us: u64,
     /// Microseconds to wait for a push already under way before pulling what gossip says is
     /// missing. Smaller pulls what would have arrived anyway (bandwidth); larger delays repair.
     pub pull_delay_us: u64,
@@ -46,6 +49,7 @@ impl ProtocolSettings {
         Self {
             members,
             gossip_us: 100_000,
+            change_us: 1_000_000,
             pull_delay_us: 50_000,
             pull_timeout_us: 300_000,
             push_window: 256,
@@ -65,6 +69,7 @@ impl ProtocolSettings {
     pub fn validate(&self) -> Result<(), String> {
         let positive = [
             ("gossip_us", self.gossip_us),
+            ("change_us", self.change_us),
             ("push_window", self.push_window),
             ("pull_timeout_us", self.pull_timeout_us),
             ("push_timeout_us", self.push_timeout_us),

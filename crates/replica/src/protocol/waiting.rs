@@ -112,7 +112,18 @@ impl<B: Base> Protocol<B> {
         if self.canary == Canary::SessionIgnored {
             return Turn::Do;
         }
-        let Some(missing) = self.applied.first_missing(after) else { return Turn::Do };
+        if self.membership.is_over() {
+            return Turn::Refuse(Refusal::Over);
+        }
+        let Some(missing) = after.iter().find(|dot| !self.has(*dot)) else { return Turn::Do };
+        let lost = after.iter().find_map(|dot| {
+            let last = self.membership().final_of(dot.origin)?;
+            (dot.seq > last).then_some((dot.origin, last, dot.seq))
+        });
+        if let Some((origin, last, need)) = lost {
+            return Turn::Refuse(Refusal::Lost { origin, last, need });
+        }
+        let missing = (missing.origin, self.applied.get(missing.origin), missing.seq);
         let hopeless = after.iter().find(|dot| {
             let have = self.applied.get(dot.origin);
             // Nobody but this start writes under its origin: what it has not made does not exist.

@@ -67,8 +67,8 @@ impl admin_server::Admin for Admin {
                 unacknowledged: standing.unacknowledged.get(member).copied().unwrap_or_default(),
             }
         };
-        // Membership is static, and its number 0, as long as nothing changes it.
-        Ok(Response::new(v1::MemberList { number: 0, members: members.iter().map(info).collect() }))
+        let number = standing.membership.number;
+        Ok(Response::new(v1::MemberList { number, members: members.iter().map(info).collect() }))
     }
 
     async fn get_frontier(
@@ -121,6 +121,10 @@ fn in_words(alarm: &Alarm) -> String {
             format!("op id {op} names two requests; the second came with origin {origin}")
         }
         Alarm::Damaged { peer } => format!("a message of member {peer} was damaged on its way"),
+        Alarm::BeyondFinal { last } => format!(
+            "others have closed origin {} at {}, and this replica has more: it answers nothing",
+            last.origin, last.seq
+        ),
         Alarm::ClockSkew { ahead_ms } => format!("stamps run {ahead_ms} ms ahead of this clock"),
     }
 }

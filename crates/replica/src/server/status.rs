@@ -27,6 +27,10 @@ pub(super) fn refused(refusal: &Refusal) -> Failure {
         Refusal::TooMany { entries, max } => {
             failure(Reason::TooMany).with("entries", entries).with("max", max)
         }
+        Refusal::Lost { origin, last, need } => {
+            failure(Reason::Lost).with("origin", origin).with("last", last).with("need", need)
+        }
+        Refusal::Over => failure(Reason::Closed),
         Refusal::Overloaded => failure(Reason::Overloaded),
     }
 }

@@ -77,10 +77,9 @@ impl TokenWriter {
         {
             return (bytes.clone(), false);
         }
-        // Membership is static, and its number 0, as long as nothing changes it.
         let vector_of = VersionVector::clone(vector);
         let home = Some(self.home);
-        let token = Token { cluster: self.cluster, number: 0, home, vector: vector_of };
+        let token = Token { cluster: self.cluster, home, vector: vector_of };
         let bytes = Bytes::from(token.encode());
         self.last = Some((vector.clone(), bytes.clone()));
         (bytes, true)

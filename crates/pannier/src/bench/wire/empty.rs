@@ -55,7 +55,7 @@ impl Empty {
     fn new() -> Self {
         let dot = Dot::new(Origin::from_bytes([7; 16]), 3_000_000);
         let (home, vector) = (Some(Member::from_bytes([1; 16])), [dot].into_iter().collect());
-        let token = Token { cluster: fingerprint(CLUSTER), number: 0, home, vector };
+        let token = Token { cluster: fingerprint(CLUSTER), home, vector };
         Self { token: Arc::new(token.encode()), dot: convert::dot(dot) }
     }
 }

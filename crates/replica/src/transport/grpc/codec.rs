@@ -20,7 +20,7 @@ pub const FRAME_MAX: usize = DELTAS_BYTES_MAX + (4 << 20);
 pub const FIELDS_MAX: usize = 1 << 16;
 
 /// Numbers of the messages that a `PeerMessage` may hold.
-const BODIES: std::ops::RangeInclusive<u64> = 1..=4;
+const BODIES: std::ops::RangeInclusive<u64> = 1..=6;
 
 /// One frame of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,9 +10,11 @@
 //! the protocol's buffer for long, and must not hold the frame of its neighbours in memory.
 
 use super::codec::FIELDS_MAX;
+use crate::protocol::membership::{Proposal, Record, Talk};
 use crate::protocol::{Message, Range};
 use crate::store::MAX_RECORD_BYTES;
 use bytes::Bytes;
+use orset::codec::Reader;
 use orset::{Member, Origin, VersionVector};
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::v1;
@@ -135,6 +137,50 @@ pub fn to_wire(message: Message) -> v1::PeerMessage {
             let deltas = deltas.into_iter().map(Bytes::from_owner).collect();
             v1::peer_message::Body::Deltas(v1::Deltas { deltas })
         }
+        Message::Membership(talk) => {
+            let talk = Some(talk_to_wire(&talk));
+            v1::peer_message::Body::Membership(v1::Membership { talk })
+        }
+    })
+}
+
+fn talk_to_wire(talk: &Talk) -> v1::membership::Talk {
+    let bytes = |encode: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = Vec::new();
+        encode(&mut bytes);
+        Bytes::from(bytes)
+    };
+    match talk {
+        Talk::Propose(proposal) => v1::membership::Talk::Propose(bytes(&|it| proposal.encode(it))),
+        Talk::Accept { change, start } => {
+            v1::membership::Talk::Accept(v1::AcceptChange { change: *change, origin: id(*start) })
+        }
+        Talk::Refuse { change } => v1::membership::Talk::Refuse(*change),
+        Talk::Abandon { change } => v1::membership::Talk::Abandon(*change),
+        Talk::Record(record) => v1::membership::Talk::Record(bytes(&|it| record.encode(it))),
+    }
+}
+
+fn talk_from_wire(talk: v1::membership::Talk) -> Result<Talk, Malformed> {
+    let malformed = |_| Malformed::Field("a proposal or record must be in its canonical form");
+    Ok(match talk {
+        v1::membership::Talk::Propose(bytes) => {
+            let mut from = Reader::new(&bytes);
+            let proposal = Proposal::decode(&mut from).map_err(malformed)?;
+            from.finish().map_err(malformed)?;
+            Talk::Propose(proposal)
+        }
+        v1::membership::Talk::Accept(accept) => {
+            Talk::Accept { change: accept.change, start: origin(&accept.origin)? }
+        }
+        v1::membership::Talk::Refuse(change) => Talk::Refuse { change },
+        v1::membership::Talk::Abandon(change) => Talk::Abandon { change },
+        v1::membership::Talk::Record(bytes) => {
+            let mut from = Reader::new(&bytes);
+            let record = Record::decode(&mut from).map_err(malformed)?;
+            from.finish().map_err(malformed)?;
+            Talk::Record(Arc::new(record))
+        }
     })
 }
 
@@ -163,6 +209,10 @@ pub fn from_wire(message: v1::PeerMessage) -> Result<Said, Malformed> {
         Some(v1::peer_message::Body::Deltas(deltas)) => {
             Said::Message(Message::Deltas { deltas: copied(&deltas.deltas)? })
         }
+        Some(v1::peer_message::Body::Membership(membership)) => match membership.talk {
+            None => Said::Unknown,
+            Some(talk) => Said::Message(Message::Membership(talk_from_wire(talk)?)),
+        },
     })
 }
 

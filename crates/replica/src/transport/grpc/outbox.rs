@@ -19,6 +19,7 @@
 
 use super::convert::{ENTRIES_MAX, to_wire};
 use super::status::Counters;
+use crate::protocol::membership::Talk;
 use crate::protocol::{Message, Range};
 use pannier_proto::v1;
 use prost::Message as _;
@@ -32,7 +33,7 @@ use tonic::codegen::tokio_stream::Stream;
 /// Bounds of one queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Deltas and pulls.
+    /// Deltas, pulls and talk of membership.
     pub items: usize,
     /// Their bytes.
     pub bytes: usize,
@@ -44,6 +45,7 @@ pub struct Bounds {
 enum Item {
     Delta(Arc<[u8]>),
     Pull(Vec<Range>),
+    Talk(Talk),
     /// The status, as it is when its turn comes.
     Status,
 }
@@ -54,6 +56,9 @@ impl Item {
         64 + match self {
             Self::Delta(delta) => delta.len(),
             Self::Pull(ranges) => ranges.len() * size_of::<Range>(),
+            Self::Talk(Talk::Record(record)) => 64 * (record.members.len() + record.finals.len()),
+            Self::Talk(Talk::Propose(proposal)) => 64 * proposal.close.len(),
+            Self::Talk(_) => 0,
             Self::Status => 0,
         }
     }
@@ -100,6 +105,7 @@ impl Outbox {
             Message::Deltas { deltas } => {
                 queue.put_all(deltas.into_iter().map(Item::Delta), self.bounds)
             }
+            Message::Membership(talk) => queue.put_all([Item::Talk(talk)], self.bounds),
         };
         let waker = if queue.is_open { queue.waker.take() } else { None };
         drop(queue);
@@ -194,6 +200,7 @@ impl Queue {
         }
         match self.pop()? {
             Item::Pull(ranges) => Some(Message::Pull { ranges }),
+            Item::Talk(talk) => Some(Message::Membership(talk)),
             Item::Status => self.status.take(),
             Item::Delta(delta) => Some(Message::Deltas { deltas: vec![delta] }),
         }

@@ -1,0 +1,223 @@
+//! Membership: who belongs, which origins are over, and how that changes.
+//!
+//! Every start of a member takes a new origin, so that no dot is ever used twice. Without more,
+//! vectors and tokens would grow by an entry with each restart. So the origins of earlier starts
+//! are closed, by numbered changes that need no operator.
+//!
+//! A number is an entry of the vector, under `Origin::MEMBERSHIP`. So a session that has seen a
+//! membership is served by nobody who does not know it yet, a delta made under it is applied by
+//! nobody before, and what is compared under two numbers is not taken for equal.
+//!
+//! ```text
+//! proposer   Propose(number + 1, close o at f, ...)  to all
+//! member     has it, up to f and no further? promise, on disk: no more of o    Accept
+//! proposer   all have promised, in their present starts: the record, on disk   Record, to all
+//! member     the record, on disk; once all up to f is here, it is in force
+//! ```
+//!
+//! M1  no two records have one number: a record is decided when *every* member has promised it on
+//!     disk, a member promises one change at a time, and takes no other's record under that number.
+//! M2  nobody has more of a closed origin than its final: it is closed where all members agree that
+//!     it ends, and each promises to take no more.
+//! M3  a member holds a membership for in force only with everything it closes.
+//! M4  no change waits for ever: the proposer gives up what is not accepted in time; one that
+//!     started anew has given up what it had not decided.
+//!
+//! The obvious way, each member dropping an origin when it thinks nobody writes it any more, lets
+//! late deltas come back to some (counterexamples 7, 11 and 13).
+
+pub(super) mod book;
+mod change;
+pub mod record;
+
+use super::canary::Canary;
+use super::message::Message;
+use super::rows::Base;
+use super::time::Number;
+use super::{Effect, Protocol};
+use orset::{Dot, Member, Origin, VersionVector};
+pub use record::{CLOSE_MAX, Final, Proposal, Record};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What members say to each other about membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Talk {
+    /// Will you accept this?
+    Propose(Proposal),
+    /// The change `change` is accepted, on disk, in this start.
+    Accept {
+        /// Which.
+        change: u64,
+        /// The accepting start: what it promised may be lost with its disk.
+        start: Origin,
+    },
+    /// It is not, and will not be.
+    Refuse {
+        /// Which.
+        change: u64,
+    },
+    /// It is given up.
+    Abandon {
+        /// Which.
+        change: u64,
+    },
+    /// This is decided.
+    Record(Arc<Record>),
+}
+
+/// What a member promised: it takes no more of what the proposal closes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Promise {
+    proposal: Proposal,
+    /// The page of the book that holds it.
+    page: u64,
+}
+
+/// What this member proposes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Proposing {
+    proposal: Proposal,
+    accepted: BTreeSet<(Member, Origin)>,
+    until_us: u64,
+}
+
+/// A record that is decided, and not in force here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Decided {
+    record: Arc<Record>,
+    page: u64,
+    /// Decided here: so all others are to be told.
+    is_own: bool,
+}
+
+/// See the file's head.
+#[derive(Clone, Debug)]
+pub(super) struct Membership {
+    record: Arc<Record>,
+    decided: Option<Decided>,
+    promise: Option<Promise>,
+    proposing: Option<Proposing>,
+    /// The last page of the book that was written, and the last that is synced.
+    page: u64,
+    synced_page: u64,
+    /// The open round must hold a page.
+    dirty: bool,
+    /// This replica has more than others say there is: why, and under which number they said so.
+    over: Option<(Number, Dot)>,
+    /// When to look next whether something is to be changed, or said once more.
+    next_us: u64,
+}
+
+/// For `fork.rs`; the next look is left out for the reason that `peers.rs` gives.
+impl std::hash::Hash for Membership {
+    fn hash<H: std::hash::Hasher>(&self, into: &mut H) {
+        let Self { record, decided, promise, proposing, page, synced_page, .. } = self;
+        let Self { dirty, over, next_us: _, .. } = self;
+        (record, decided, promise, proposing, page, synced_page, dirty, over).hash(into);
+    }
+}
+
+impl Membership {
+    pub fn new(record: Record) -> Self {
+        Self {
+            record: Arc::new(record),
+            decided: None,
+            promise: None,
+            proposing: None,
+            page: 0,
+            synced_page: 0,
+            dirty: false,
+            over: None,
+            next_us: 0,
+        }
+    }
+
+    /// As the book says.
+    pub fn from_page(page: book::Page, number: u64) -> Self {
+        let book::Page { record, decided, promise } = page;
+        Self {
+            decided: decided.map(|record| Decided {
+                record: Arc::new(record),
+                page: number,
+                is_own: false,
+            }),
+            promise: promise.map(|proposal| Promise { proposal, page: number }),
+            page: number,
+            synced_page: number,
+            ..Self::new(record)
+        }
+    }
+
+    /// The membership in force.
+    pub fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// Whether the open round must hold a page.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// The next page, for the round that is being closed: its number and bytes.
+    pub fn turn_page(&mut self) -> Option<(u64, Vec<u8>)> {
+        if !std::mem::take(&mut self.dirty) {
+            return None;
+        }
+        self.page += 1;
+        let page = book::Page {
+            record: Record::clone(&self.record),
+            decided: self.decided.as_ref().map(|decided| Record::clone(&decided.record)),
+            promise: self.promise.as_ref().map(|promise| promise.proposal.clone()),
+        };
+        Some((self.page, page.encode()))
+    }
+
+    /// Whether this start has ended for the others: it has what they say there is not.
+    pub fn is_over(&self) -> bool {
+        self.over.is_some()
+    }
+
+    /// Pages up to this one are on disk.
+    pub fn page_synced(&mut self, page: u64) {
+        self.synced_page = page;
+    }
+
+    /// Whether a delta stands behind the end of its origin: closed, about to be, or promised to be.
+    pub fn is_beyond_end(&self, dot: Dot) -> bool {
+        let ends = [
+            self.record.final_of(dot.origin),
+            self.decided.as_ref().and_then(|decided| decided.record.final_of(dot.origin)),
+            self.promise.as_ref().and_then(|it| it.proposal.close.get(&dot.origin).copied()),
+        ];
+        ends.into_iter().flatten().any(|last| dot.seq > last)
+    }
+}
+
+impl<B: Base> Protocol<B> {
+    /// The membership in force here.
+    pub fn membership(&self) -> &Arc<Record> {
+        self.membership.record()
+    }
+
+    /// Whether this replica has a delta: applied, or in a closed origin.
+    pub(super) fn has(&self, dot: Dot) -> bool {
+        let is_closed = || self.membership.record().covers(dot);
+        self.applied.contains(dot) || (self.canary != Canary::ClosedForgotten && is_closed())
+    }
+
+    /// Everything applied, with what is closed: what a checkpoint stands for. (While the log is
+    /// replayed nothing has been left out yet, and what is closed may not be here in full.)
+    pub(super) fn whole_vector(&self) -> VersionVector {
+        let record = self.membership();
+        if self.applied.get(Origin::MEMBERSHIP) == record.number {
+            record.whole(&self.applied)
+        } else {
+            self.applied.clone()
+        }
+    }
+
+    fn talk(&mut self, to: Member, talk: Talk) {
+        self.effect(Effect::Send(to, Message::Membership(talk)));
+    }
+}

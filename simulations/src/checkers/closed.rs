@@ -1,0 +1,79 @@
+//! Closed origins: what vectors leave out, put back for whoever compares them.
+//!
+//! A vector says under which membership it is meant, and everything that was closed by then is in
+//! it without a word. The checkers keep whole vectors, so that a replica which leaves out what it
+//! does not have is found by the same checks as one that loses it.
+//!
+//! M1  no two memberships have one number. M2  nobody has more of a closed origin than its final.
+
+use super::{Breach, Checks, Verdict};
+use crate::names::Names;
+use orset::{Origin, VersionVector};
+use pannier_replica::protocol::membership::Record;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Finals of closed origins, and the change that closed each. See the file's head.
+#[derive(Debug, Default)]
+pub struct Closed {
+    finals: BTreeMap<Origin, (u64, u64)>,
+    changes: BTreeMap<u64, u64>,
+}
+
+impl Closed {
+    /// `vector` with what it leaves out, and without the number.
+    pub fn whole<'a>(&self, vector: &'a VersionVector) -> Cow<'a, VersionVector> {
+        let number = vector.get(Origin::MEMBERSHIP);
+        if number == 0 {
+            return Cow::Borrowed(vector);
+        }
+        let mut whole = vector.clone();
+        self.fill(&mut whole, number);
+        whole.forget(Origin::MEMBERSHIP);
+        Cow::Owned(whole)
+    }
+
+    /// Puts into `vector` what was closed up to a change.
+    pub fn fill(&self, vector: &mut VersionVector, number: u64) {
+        for (origin, (last, _)) in self.finals.iter().filter(|(_, (_, by))| *by <= number) {
+            vector.raise(*origin, *last);
+        }
+    }
+}
+
+impl Checks {
+    /// `vector` with what it leaves out.
+    pub fn whole<'a>(&self, vector: &'a VersionVector) -> Cow<'a, VersionVector> {
+        self.closed.whole(vector)
+    }
+
+    /// A membership is in force at a replica.
+    pub(super) fn in_force(&mut self, place: usize, record: &Record, names: &Names) -> Verdict {
+        let about = || vec![format!("r{place}")];
+        let known = self.closed.changes.entry(record.number).or_insert(record.change);
+        if *known != record.change {
+            let what = format!("membership {} was decided twice", record.number);
+            return Err(Breach::new("membership", about(), what));
+        }
+        for (origin, last) in &record.finals {
+            let known = self.closed.finals.entry(*origin).or_insert((last.seq, last.number));
+            if *known != (last.seq, last.number) {
+                let what = format!("{} was closed twice", names.origin_name(*origin));
+                return Err(Breach::new("membership", about(), what));
+            }
+            let has = |shadow: &super::shadow::Shadow| shadow.applied.get(*origin) > last.seq;
+            if let Some(at) = self.shadows.iter().position(has) {
+                let (origin, last) = (names.origin_name(*origin), last.seq);
+                let what = format!("{origin} was closed at {last}, and r{at} has more of it");
+                return Err(Breach::new("membership", about(), what));
+            }
+            let lacks = self.shadows[place].durable.get(*origin) < last.seq;
+            if lacks {
+                let origin = names.origin_name(*origin);
+                let what = format!("r{place} leaves {origin} out and does not have it");
+                return Err(Breach::new("membership", about(), what));
+            }
+        }
+        Ok(())
+    }
+}
