@@ -36,11 +36,17 @@ pub enum Canary {
     StatusStorm,
     /// Requests out of bounds are taken.
     BoundsUnchecked,
+    /// A write counts as standing at every peer that it was sent to.
+    PeersMerelySent,
+    /// A retry that finds its op known is answered before peers have it.
+    RetryRestsOnNobody,
+    /// What is told to peers is applied, and not all of it synced.
+    FrontierBeforeSync,
 }
 
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -54,5 +60,8 @@ impl Canary {
         Self::PullForgotten,
         Self::StatusStorm,
         Self::BoundsUnchecked,
+        Self::PeersMerelySent,
+        Self::RetryRestsOnNobody,
+        Self::FrontierBeforeSync,
     ];
 }

@@ -38,6 +38,7 @@ impl<B: Base> Protocol<B> {
             inbox: self.inbox.clone(),
             peers: self.peers.clone(),
             waiting: self.waiting.clone(),
+            durable: self.durable.clone(),
             watched: self.watched.clone(),
             skew_alarmed: self.skew_alarmed,
             effects: VecDeque::new(),
@@ -69,6 +70,7 @@ impl<B: Base> Protocol<B> {
             inbox,
             peers,
             waiting,
+            durable,
             watched,
             skew_alarmed,
             effects,
@@ -82,6 +84,7 @@ impl<B: Base> Protocol<B> {
         into.write_usize(unsynced.len());
         unsynced.iter().for_each(|round| digest_unsynced(round, into));
         digest_text(waiting, into);
+        digest_text(durable, into);
     }
 }
 

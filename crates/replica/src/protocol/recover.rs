@@ -12,6 +12,7 @@
 use super::apply::corrupted;
 use super::canary::Canary;
 use super::delta::Delta;
+use super::durable::Durable;
 use super::peers::Peers;
 use super::receive::Inbox;
 use super::round::Open;
@@ -88,6 +89,7 @@ impl<B: Base> Protocol<B> {
             inbox: Inbox::default(),
             peers,
             waiting: Waiting::default(),
+            durable: Durable::default(),
             watched: BTreeMap::new(),
             skew_alarmed: false,
             effects: VecDeque::new(),

@@ -73,6 +73,10 @@ impl<B: Base> Protocol<B> {
         command: Command,
         now: Now,
     ) -> Result<(), StoreError> {
+        if let Some(refusal) = self.asks_too_many(&command) {
+            self.effect(Effect::Reply(ticket, Err(refusal)));
+            return Ok(());
+        }
         let lane = command.lane();
         let is_behind_another = lane != NO_LANE && self.waiting.lanes.contains_key(&lane);
         let turn = self.turn(&command, now);
