@@ -211,7 +211,7 @@ impl World<'_> {
         let it = &mut self.services[*service];
         it.made.push(Made { session, asked, asks, deadline_us, done: false, must });
         let done = it.made.len() - 1;
-        let ask = Ask { session: Some(*number), body, deadline_us, slots: 1, done };
+        let ask = Ask { session: Some(*number), body, deadline_us, peers: 0, slots: 1, done };
         it.core.submit(ask, self.now_us);
         Ok(())
     }

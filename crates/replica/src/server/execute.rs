@@ -24,6 +24,7 @@ use super::shared::{Shared, Stage};
 use super::status;
 use super::tokens::{TokenReader, TokenWriter};
 use crate::driver::{Answer, Asked as Queued, NotTaken, Outcome, Sink, Slot};
+use crate::protocol::Reply;
 use pannier_proto::convert::Asked;
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::limits::COMMANDS_MAX;
@@ -173,6 +174,9 @@ impl Execution {
                         self.reader.remember(token.clone(), reply.vector().clone());
                     }
                     let body = ask::answer(&question, &reply, &self.shared.origin);
+                    if matches!(reply, Reply::Unreplicated(_)) {
+                        self.shared.counts.count(Reason::NotReplicated);
+                    }
                     self.told_bytes += token.len() + ask::size_of(&body);
                     self.told.push(v1::Answer { request_id, token, body: Some(body) });
                 }
@@ -249,7 +253,7 @@ impl Execution {
     }
 
     fn prepare(&mut self, command: v1::Command, now_us: u64) {
-        let v1::Command { request_id, token, timeout_ms, body } = command;
+        let v1::Command { request_id, token, timeout_ms, peers, peers_timeout_ms, body } = command;
         let asked = self.reader.read(&token).and_then(|after| Ok((Asked::from_body(body)?, after)));
         let (asked, after) = match asked {
             Ok(asked) => asked,
@@ -257,7 +261,8 @@ impl Execution {
         };
         let deadline_us = self.shared.catch_up_by(now_us, timeout_ms.into());
         let page_bytes = self.shared.settings.stream_page_bytes;
-        let terms = Terms { after, deadline_us, lane: self.lane, page_bytes };
+        let durability = self.shared.durability(peers, now_us, peers_timeout_ms.into());
+        let terms = Terms { after, deadline_us, lane: self.lane, durability, page_bytes };
         let (command, question) = ask::command(asked, terms);
         let number = self.table.put(UnderWay { request_id, question });
         let answer = Answer::Sink(Slot::new(&self.sink, number));

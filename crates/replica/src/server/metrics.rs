@@ -46,6 +46,8 @@ pub(super) async fn text(shared: &Shared) -> String {
     let Ok(standing) = replica.status_soon().await else { return page.text };
     let stats = &standing.stats;
     page.gauge("commands_waiting", "Commands that wait for their session.", standing.waiting);
+    let waiting = standing.waiting_for_peers;
+    page.gauge("writes_waiting_for_peers", "Writes that wait for peers.", waiting);
     page.gauge("deltas_buffered", "Deltas that wait for their causes.", standing.buffered);
     for (name, help, value) in [
         ("ops_total", "Own ops committed.", stats.ops),
@@ -61,6 +63,8 @@ pub(super) async fn text(shared: &Shared) -> String {
         ("reads_after_sync_total", "Reads that waited for a sync.", stats.reads_after_sync),
         ("pulls_served_total", "Pulls of peers answered.", stats.pulls_served),
         ("pushes_paused_total", "Times pushing to a peer paused.", stats.pushes_paused),
+        ("peers_waits_total", "Writes that waited for peers.", stats.waited_for_peers),
+        ("peers_short_total", "Of them, not on all peers in time.", stats.unreplicated),
         ("alarms_total", "Alarms: look at the log.", standing.alarms.count),
     ] {
         page.counter(name, help, value);
