@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MEDIAN: usize = 10;
 
 /// Planted bug, seeds within which it must be found.
-const BUDGET: [(Canary, u64); 22] = [
+const BUDGET: [(Canary, u64); 25] = [
     (Canary::Protocol(Planted::RemoveEndsUnseen), 10),
     (Canary::Protocol(Planted::AckBeforeSync), 2),
     (Canary::Protocol(Planted::GossipBeforeSync), 2),
@@ -31,6 +31,9 @@ const BUDGET: [(Canary, u64); 22] = [
     (Canary::Protocol(Planted::PullForgotten), 10),
     (Canary::Protocol(Planted::StatusStorm), 2),
     (Canary::Protocol(Planted::BoundsUnchecked), 20),
+    (Canary::Protocol(Planted::PeersMerelySent), 20),
+    (Canary::Protocol(Planted::RetryRestsOnNobody), 100),
+    (Canary::Protocol(Planted::FrontierBeforeSync), 2),
     (Canary::StrangeTokenTaken, 10),
     (Canary::RetryForgetsSession, 20),
     (Canary::BudgetIgnored, 10),

@@ -203,7 +203,7 @@ impl<B: Base> Protocol<B> {
         if now.mono_us >= self.durable.ask_us {
             let missing = self.peers.members().filter(|it| !last.at.contains(it));
             let missing: Vec<Member> = missing.collect();
-            self.durable.ask_us = now.mono_us + self.settings.pull_delay_us;
+            self.durable.ask_us = now.mono_us + self.settings.gossip_us / 2;
             for member in missing {
                 let status = self.status(true);
                 self.effect(Effect::Send(member, status));
