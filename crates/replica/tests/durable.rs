@@ -7,8 +7,10 @@
 
 use orset::cart::Content;
 use orset::{
-    Dot, Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request, VersionVector,
+    Dot, HybridTime, Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request,
+    VersionVector,
 };
+use pannier_replica::protocol::delta::{Birth, Delta};
 use pannier_replica::protocol::{
     Canary, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings,
     Refusal, Reply, Start, Ticket, Write,
@@ -36,6 +38,7 @@ struct Rig {
     rounds: Vec<u64>,
     replies: BTreeMap<Ticket, Result<Reply, Refusal>>,
     asked: Vec<Member>,
+    said: Vec<Message>,
     tickets: Ticket,
 }
 
@@ -52,8 +55,8 @@ impl Rig {
         let protocol =
             Protocol::with_canary(start, settings, store.clone(), |_| Ok(()), canary).unwrap();
         let now = Now { mono_us: 1, wall_ms: 1_700_000_000_000 };
-        let (rounds, replies, asked) = Default::default();
-        Self { protocol, store, now, rounds, replies, asked, tickets: 0 }
+        let (rounds, replies, asked, said) = Default::default();
+        Self { protocol, store, now, rounds, replies, asked, said, tickets: 0 }
     }
 
     fn does(&mut self, event: Event) {
@@ -68,6 +71,7 @@ impl Rig {
                     assert!(self.replies.insert(ticket, reply).is_none(), "answered twice");
                 }
                 Effect::Send(to, Message::Status { reply: true, .. }) => self.asked.push(to),
+                Effect::Send(_, message) => self.said.push(message),
                 _ => {}
             }
         }
@@ -284,4 +288,25 @@ fn to_have_sent_it_is_not_to_have_it_there() {
     let two = rig.write(1, 2);
     rig.syncs();
     assert!(rig.is_done(two), "the planted bug answers early");
+}
+
+/// Counterexample F6: a peer holds a delta back for want of its causes. It would not name it when
+/// the writer is gone, so it must not report it either.
+#[test]
+fn what_is_only_held_back_is_not_reported() {
+    let mut rig = Rig::new();
+    let time = HybridTime::from_bits(1);
+    let birth = Some(Birth { member: B, previous: None });
+    let deps = vec![Dot::new(OF_C, 1)];
+    let delta = Delta { dot: Dot::new(OF_B, 1), deps, time, birth, ops: Vec::new() };
+    let deltas = vec![delta.encode().into()];
+    rig.does(Event::Message { from: B, message: Message::Deltas { deltas } });
+    rig.syncs();
+    assert_eq!(rig.protocol.buffered(), 1);
+    rig.said.clear();
+    let (origin, vector) = (OF_B, VersionVector::new());
+    let asks = Message::Status { origin, number: 0, vector, total: 0, reply: true };
+    rig.does(Event::Message { from: B, message: asks });
+    let [Message::Status { vector, .. }] = rig.said.as_slice() else { panic!("{:?}", rig.said) };
+    assert_eq!(vector.get(OF_B), 0);
 }
