@@ -95,6 +95,7 @@ marks! {
     BudgetSpent = "retry not made, the budget was spent",
     LaneFull = "connection to a replica full",
     ProbeMissed = "probe not answered in time",
+    LaneGivenUp = "connection given up, its probes were missed while others were well",
     ListsDiffer = "session went through gateways with different lists",
     GatewayLost = "gateway lost with calls under way",
     CallAbandoned = "gateway heard that a client had gone",
@@ -172,7 +173,13 @@ impl Mark {
                 Self::PeersShort,
                 Self::Behind,
             ],
-            Profile::Slow => &[Self::Paused, Self::Starved, Self::TimeOut, Self::TriedElsewhere],
+            Profile::Slow => &[
+                Self::Paused,
+                Self::Starved,
+                Self::TimeOut,
+                Self::TriedElsewhere,
+                Self::LaneGivenUp,
+            ],
             Profile::Crashes => &[
                 Self::Crash,
                 Self::CrashLostRounds,

@@ -92,6 +92,10 @@ fn links(page: &mut Page, shared: &Shared) {
             page.line("peer_heard_seconds", &[("peer", name)], Thousandths(ms));
         }
     }
+    page.begin("peer_silent", "gauge", "1 when nothing was heard of the peer for 3 s.");
+    for (name, peer) in &peers {
+        page.line("peer_silent", &[("peer", name)], u64::from(peer.is_silent()));
+    }
     page.begin("peer_queued_bytes", "gauge", "Bytes that wait to be sent to the peer.");
     for (name, peer) in &peers {
         page.line("peer_queued_bytes", &[("peer", name)], peer.queued_bytes);
