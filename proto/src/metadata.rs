@@ -4,7 +4,7 @@
 //! are binary: the names end in `-bin`, and gRPC carries them in base64.
 //!
 //! On a unary call the token is the session itself, in the request and in the response's initial
-//! metadata (of an error LOST: in its trailers). A watch and an Execute stream carry sessions in
+//! metadata (of an error LOST or NOT_REPLICATED: in its trailers). A watch and an Execute stream carry sessions in
 //! their messages; there the request's metadata only says where to route, and the response has
 //! none.
 
@@ -19,6 +19,17 @@ pub const TOKEN: &str = "pannier-token-bin";
 /// The session key: 1 to `SESSION_MAX` opaque bytes, the same for the session's whole life. A
 /// session without one is routed by its token's home, or to any replica.
 pub const SESSION: &str = "pannier-session-bin";
+
+/// Of a change that is a unary call: on how many other members it must be synced, too, before it is
+/// answered. In decimal digits; absent is 0.
+pub const PEERS: &str = "pannier-peers";
+
+/// What the change did, in the trailers of NOT_REPLICATED: a `Written`, of at most `WRITTEN_MAX`
+/// bytes.
+pub const WRITTEN: &str = "pannier-written-bin";
+
+/// Longest `Written` in trailers, in bytes; what is longer is left out.
+pub const WRITTEN_MAX: usize = 2_048;
 
 /// Longest session key, in bytes; the shortest is 1.
 pub const SESSION_MAX: usize = 64;
@@ -40,6 +51,17 @@ pub fn token(metadata: &MetadataMap) -> Result<Token, Failure> {
         None => Ok(Token::default()),
         Some(bytes) => Ok(Token::decode(&bytes)?),
     }
+}
+
+/// On how many other members a change must be synced, too. BOUNDS when it is no number.
+pub fn peers(metadata: &MetadataMap) -> Result<u32, Failure> {
+    let Some(value) = metadata.get(PEERS) else { return Ok(0) };
+    let digits = value.as_bytes();
+    let number =
+        std::str::from_utf8(digits).ok().filter(|it| it.bytes().all(|b| b.is_ascii_digit()));
+    number.and_then(|it| it.parse().ok()).ok_or_else(|| {
+        Failure::new(Reason::Bounds, "the number of peers is none").with("field", PEERS)
+    })
 }
 
 /// Puts a session's bytes in, in the place of any other.

@@ -31,6 +31,8 @@ pub enum Purpose {
     Lane = 10,
     /// Fates of streams; keyed by stream and number.
     Stream = 11,
+    /// On how many members a change is to be; keyed by act.
+    Durable = 12,
 }
 
 /// A stream of draws (SplitMix64: tiny, seedable anywhere, good enough for fates).

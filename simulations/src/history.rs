@@ -35,6 +35,8 @@ pub struct Intent {
     pub object: ObjectKey,
     /// What is asked.
     pub request: Request,
+    /// On how many other members it is to be, before it is answered.
+    pub peers: u32,
     /// What its client was shown.
     pub seen: Option<Seen>,
     /// Whose.
@@ -106,6 +108,10 @@ pub struct Attempt {
     pub wait_us: u64,
     /// Carried by the request: what the client was shown.
     pub seen: Option<Seen>,
+    /// On how many other members it is to be,
+    pub peers: u32,
+    /// and how long the replica may wait for them.
+    pub peers_us: u64,
     /// What it is kept in order with.
     pub lane: Lane,
     /// How it came.
@@ -178,6 +184,14 @@ impl History {
     pub fn call(&mut self, call: Call) -> u64 {
         self.calls.push(call);
         self.calls.len() as u64 - 1
+    }
+
+    /// On how many other members a call's change is to be.
+    pub fn peers_of(&self, asked: &Asked) -> u32 {
+        match asked {
+            Asked::Write(at) => self.intents[*at].peers,
+            Asked::Read(_) => 0,
+        }
     }
 
     /// The numbers of the intents under an op id.

@@ -191,7 +191,8 @@ impl Player {
             | Event::Message { .. }
             | Event::Tick { .. }
             | Event::Watch(_)
-            | Event::Unwatch(_) => Ok(()),
+            | Event::Unwatch(_)
+            | Event::Closing => Ok(()),
         }
     }
 

@@ -209,7 +209,7 @@ fn fewer_sessions(scenario: &mut Scenario, sessions: usize) {
 }
 
 /// Each makes one thing plain.
-const CHANGES: [fn(&mut Options); 30] = [
+const CHANGES: [fn(&mut Options); 32] = [
     |it| it.loss = 0,
     |it| it.doubled = 0,
     |it| it.damaged = 0,
@@ -217,6 +217,8 @@ const CHANGES: [fn(&mut Options); 30] = [
     |it| it.delay_us = Options::default().delay_us,
     |it| it.client_loss = 0,
     |it| it.late_retries = 0,
+    |it| it.peers = 0,
+    |it| it.peers = 1_000,
     |it| it.patience_us = Options::default().patience_us,
     |it| it.sync_us = Options::default().sync_us,
     |it| it.state_us = Options::default().state_us,

@@ -96,6 +96,7 @@ impl Trace {
                 out.extend_from_slice(&chance.to_be_bytes());
             }
             Event::Checkpointed => out.push(7),
+            Event::Closing => out.push(9),
             Event::Watch(object) | Event::Unwatch(object) => {
                 out.push(8);
                 out.extend_from_slice(object.as_bytes());
@@ -226,6 +227,11 @@ fn put_reply(reply: &Result<Reply, Refusal>, out: &mut Vec<u8>) {
             written.ended.encode(out);
             out.extend_from_slice(&written.taken.to_be_bytes());
         }
+        Ok(Reply::Unreplicated(it)) => {
+            out.push(5);
+            out.extend_from_slice(&it.on.to_be_bytes());
+            put_vector(&it.written.vector, out);
+        }
         Ok(Reply::Shown(shown)) => {
             out.push(2);
             put_vector(&shown.vector, out);
@@ -288,7 +294,11 @@ pub fn tell_write(write: &Write, names: &Names) -> String {
     let seen = write.seen.as_ref().map(|seen| names.ops(seen.all().iter()));
     let seen = seen.map(|seen| format!(" seen {seen}")).unwrap_or_default();
     let (op, object) = (names.op(write.op), names.object(&write.object));
-    format!("{op} {} {object}{seen}", tell_request(&write.request, names))
+    let on = match write.durability.peers() {
+        0 => String::new(),
+        peers => format!(" on {peers} peers"),
+    };
+    format!("{op} {} {object}{seen}{on}", tell_request(&write.request, names))
 }
 
 fn tell_request(request: &Request, names: &Names) -> String {
@@ -364,6 +374,10 @@ fn tell_effect(effect: &Effect, names: &Names) -> Option<String> {
         Effect::Reply(ticket, Ok(Reply::Written(written))) => {
             let dot = written.dot.map_or("known already".into(), |dot| names.dot(dot));
             format!("@{ticket} written {dot}, vector {}", names.vector(&written.vector))
+        }
+        Effect::Reply(ticket, Ok(Reply::Unreplicated(it))) => {
+            let (on, asked, vector) = (it.on, it.asked, names.vector(&it.written.vector));
+            format!("@{ticket} written here and on {on} of {asked} peers, vector {vector}")
         }
         Effect::Reply(ticket, Ok(Reply::Shown(shown))) => {
             let (value, vector) = (tell_value(&shown.value, names), names.vector(&shown.vector));

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MEDIAN: usize = 10;
 
 /// Planted bug, seeds within which it must be found.
-const BUDGET: [(Canary, u64); 24] = [
+const BUDGET: [(Canary, u64); 27] = [
     (Canary::Protocol(Planted::RemoveEndsUnseen), 10),
     (Canary::Protocol(Planted::AckBeforeSync), 2),
     (Canary::Protocol(Planted::GossipBeforeSync), 2),
@@ -33,6 +33,9 @@ const BUDGET: [(Canary, u64); 24] = [
     (Canary::Protocol(Planted::BoundsUnchecked), 20),
     (Canary::Protocol(Planted::ClosedWhereItStands), 50),
     (Canary::Protocol(Planted::ClosedForgotten), 50),
+    (Canary::Protocol(Planted::PeersMerelySent), 10),
+    (Canary::Protocol(Planted::RetryRestsOnNobody), 10),
+    (Canary::Protocol(Planted::FrontierBeforeSync), 2),
     (Canary::StrangeTokenTaken, 10),
     (Canary::RetryForgetsSession, 20),
     (Canary::BudgetIgnored, 10),

@@ -42,6 +42,7 @@ pub struct Call<T> {
 pub(crate) struct Terms {
     pub session: Option<u32>,
     pub op: Option<OpId>,
+    pub peers: u32,
     pub deadline: Duration,
     pub page_size: u32,
 }
@@ -71,7 +72,8 @@ impl<T: FromAnswer> Call<T> {
         let patience = u64::try_from(terms.deadline.as_micros()).unwrap_or(u64::MAX);
         let deadline_us = shared.clock.now_us().saturating_add(patience);
         let (done, receiver) = oneshot::channel();
-        let ask = Ask { session: terms.session, body, deadline_us, slots, done };
+        let (session, peers) = (terms.session, terms.peers);
+        let ask = Ask { session, body, deadline_us, peers, slots, done };
         let state = match shared.slots.try_acquire_many(slots) {
             Ok(permit) => {
                 permit.forget();

@@ -163,6 +163,7 @@ impl Client {
         let terms = Terms {
             session: session.map(|session| session.inner.number),
             op: None,
+            peers: 0,
             deadline: shared.settings.deadline,
             page_size: page.size,
         };

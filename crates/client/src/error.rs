@@ -4,6 +4,7 @@
 //! these is returned, until the call's deadline. So there is one way to be told "unknown": a call
 //! that was sent, not answered in time, and may yet take effect.
 
+use crate::view::Written;
 use orset::BoundsError;
 use pannier_proto::errors::{Failure, NextMove, Reason, StateChange};
 use tonic::Code;
@@ -38,6 +39,18 @@ pub enum Error {
         reason: String,
         /// For people.
         message: String,
+    },
+    /// The change is done, on disk where it was done, and known to its session; of the peers that
+    /// it was to be on, not all had it in time. Nothing is taken back: go on, or make it again with
+    /// its op id (`with_op_id`), which waits for the rest.
+    #[error("the change stands, and on {reached} of {peers} peers in time")]
+    NotReplicated {
+        /// What it did.
+        written: Box<Written>,
+        /// Peers asked for.
+        peers: u32,
+        /// Peers that have it.
+        reached: u32,
     },
     /// The deadline passed.
     #[error("no answer in time{}", last.as_ref().map_or(String::new(), |last| format!("; last: {last}")))]
@@ -85,6 +98,7 @@ impl Error {
             Self::Refused { state, .. } | Self::TimedOut { state, .. } | Self::Closed { state } => {
                 *state
             }
+            Self::NotReplicated { .. } => StateChange::Done,
             Self::Other { .. } | Self::BadAnswer(_) => StateChange::Unknown,
             Self::Bounds(_)
             | Self::Token(_)
@@ -99,6 +113,7 @@ impl Error {
     pub fn next_move(&self) -> NextMove {
         match self {
             Self::Refused { failure, .. } => failure.next(),
+            Self::NotReplicated { .. } => NextMove::GoOn,
             Self::TimedOut { .. } | Self::Unreachable { .. } | Self::NoChance(_) => NextMove::Retry,
             Self::Other { code, .. } if is_temporary(*code) => NextMove::Retry,
             Self::Bounds(_) | Self::Other { .. } | Self::BadAnswer(_) => NextMove::MendRequest,
@@ -110,7 +125,10 @@ impl Error {
 
     /// The reason that a server gave: of the refusal, or of what stood in the way last.
     pub fn reason(&self) -> Option<Reason> {
-        self.failure().map(|failure| failure.reason)
+        match self {
+            Self::NotReplicated { .. } => Some(Reason::NotReplicated),
+            _ => self.failure().map(|failure| failure.reason),
+        }
     }
 
     /// What a server said: the refusal, or what stood in the way last.
@@ -119,6 +137,7 @@ impl Error {
             Self::Refused { failure, .. } => Some(failure),
             Self::TimedOut { last: Some(last), .. } => last.failure(),
             Self::TimedOut { last: None, .. }
+            | Self::NotReplicated { .. }
             | Self::Bounds(_)
             | Self::Token(_)
             | Self::Setting(_)

@@ -2,8 +2,9 @@
 //!
 //! Each call may carry what a shop decides: whose session it belongs to (`in_session`), the op id
 //! that makes retries one intent (`with_op_id`; else a fresh one), what its client was shown
-//! (`seen`; else whatever the replica has), and how long it may take (`within`). Names and numbers
-//! are checked here; nothing out of bounds is sent.
+//! (`seen`; else whatever the replica has), on how many other members it must be synced, too
+//! (`on_peers`), and how long it may take (`within`). Names and numbers are checked here; nothing
+//! out of bounds is sent.
 
 use crate::call::{Call, Terms};
 use crate::client::Client;
@@ -35,6 +36,7 @@ pub(crate) struct Handle {
     seen: Option<Seen>,
     allow_stale: bool,
     deadline: Option<Duration>,
+    peers: Option<u32>,
 }
 
 impl Handle {
@@ -57,6 +59,7 @@ impl Handle {
             seen: None,
             allow_stale: false,
             deadline: None,
+            peers: None,
         })
     }
 
@@ -65,11 +68,20 @@ impl Handle {
         let terms = Terms {
             session: self.session.as_ref().map(|session| session.inner.number),
             op,
+            peers: if op.is_some() { self.peers() } else { 0 },
             deadline: self.deadline.unwrap_or(shared.settings.deadline),
             page_size,
         };
         let keep = (self.client.clone(), self.session.clone());
         Call::make(shared, Body::from(body), &terms, keep)
+    }
+
+    /// On how many other members a change must be synced: as it says, or its session, or the
+    /// client's settings.
+    fn peers(&self) -> u32 {
+        let session = || self.session.as_ref()?.peers();
+        let shared = &self.client.inner.shared;
+        self.peers.or_else(session).unwrap_or(shared.settings.peers)
     }
 
     fn write(&self, body: impl FnOnce(Bytes) -> Result<Wire, Error>) -> Call<Written> {
@@ -158,6 +170,16 @@ macro_rules! common {
             #[must_use]
             pub const fn or_stale(mut self) -> Self {
                 self.0.allow_stale = true;
+                self
+            }
+
+            /// The same object, for changes that are answered when so many other members have them
+            /// synced, too: then they survive the loss of as many disks. When not all have it in
+            /// time (`within`, and three quarters of `core.stall_us` at most), the change stands
+            /// all the same, and the answer is `Error::NotReplicated`.
+            #[must_use]
+            pub const fn on_peers(mut self, peers: u32) -> Self {
+                self.0.peers = Some(peers);
                 self
             }
 

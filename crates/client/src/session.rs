@@ -11,7 +11,7 @@ use crate::error::Error;
 use bytes::Bytes;
 use orset::{OpId, SessionPrefix};
 use pannier_proto::TokenError;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Makes op ids without a lock; after 2^32 of them it begins another session of ids.
@@ -52,7 +52,12 @@ pub(crate) struct SessionInner {
     pub client: Arc<Inner>,
     pub number: u32,
     pub ids: Ids,
+    /// `NO_PEERS`: as the client's settings say.
+    peers: AtomicU32,
 }
+
+/// More than any cluster has.
+const NO_PEERS: u32 = u32::MAX;
 
 impl Drop for SessionInner {
     fn drop(&mut self) {
@@ -71,7 +76,8 @@ impl Session {
         let ids = Ids::new()?;
         let number = client.inner.shared.with(|core, _| core.begin(token, mode))?;
         let client = client.inner.clone();
-        Ok(Self { inner: Arc::new(SessionInner { client, number, ids }) })
+        let peers = AtomicU32::new(NO_PEERS);
+        Ok(Self { inner: Arc::new(SessionInner { client, number, ids, peers }) })
     }
 
     /// The session as opaque bytes that its user keeps; empty when it has seen nothing. Whoever
@@ -86,6 +92,17 @@ impl Session {
     pub fn observe(&self, token: &[u8]) -> Result<(), TokenError> {
         let token = Bytes::copy_from_slice(token);
         self.inner.client.shared.with(|core, _| core.learn(self.inner.number, &token))
+    }
+
+    /// From now on its changes are answered when so many other members have them synced, too, unless
+    /// one says otherwise (`on_peers`). Its token does not carry this.
+    pub fn set_peers(&self, peers: u32) {
+        self.inner.peers.store(peers.min(NO_PEERS - 1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn peers(&self) -> Option<u32> {
+        let peers = self.inner.peers.load(Ordering::Relaxed);
+        (peers != NO_PEERS).then_some(peers)
     }
 
     /// Its next op id, for `with_op_id`.

@@ -15,6 +15,9 @@ pub struct ClientSettings {
     pub mode: Mode,
     /// How long a call may take, everything included, unless it says otherwise.
     pub deadline: Duration,
+    /// On how many other members a change must be synced before it is answered, when neither it nor
+    /// its session says. 0: on the disk of the replica that answers alone.
+    pub peers: u32,
     /// Calls under way at once; more wait. A call that is larger than 16 KiB takes the place of
     /// several, so that this bounds their memory as well.
     pub calls_max: usize,
@@ -48,6 +51,7 @@ impl ClientSettings {
             endpoints,
             mode: Mode::default(),
             deadline: Duration::from_secs(10),
+            peers: 0,
             calls_max: 4_096,
             connect_timeout: Duration::from_secs(1),
             keep_alive: (Duration::from_secs(2), Duration::from_secs(2)),

@@ -242,7 +242,7 @@ fn calls_of_no_session_have_no_order_and_no_token() {
     let mut story = Story::new();
     for (call, body) in [(1, remove(1)), (2, read()), (3, add(3))] {
         let body = body.into();
-        let ask = Ask { session: None, body, deadline_us: LATER, slots: 1, done: call };
+        let ask = Ask { session: None, body, deadline_us: LATER, peers: 0, slots: 1, done: call };
         story.core.submit(ask, 0);
     }
     story.effects();

@@ -287,3 +287,38 @@ async fn the_example_does_what_it_says() {
     let shown = wire::shop(server.public_address().to_string()).await.unwrap();
     assert_eq!(shown, [1, 0]);
 }
+
+#[tokio::test]
+async fn a_change_may_wait_for_peers() {
+    let members = [1, 2].map(|at| Member::from_bytes([at; 16]));
+    let mesh = Mesh::new();
+    let open = |member: &Member| {
+        let builder = Replica::builder().memory(&MemoryDisk::new()).member(*member);
+        serve(builder.join(&members, &mesh).open().unwrap(), None)
+    };
+    let servers: Vec<Server> = members.iter().map(open).collect();
+    let client = connect(&[&servers[0]]).await;
+    let ada = client.session().unwrap();
+    ada.set_peers(1);
+    let cart = ada.cart("shop", "ada").unwrap();
+    let dot = cart.add("lamp", 1).await.unwrap().dot.unwrap();
+    let elsewhere = servers[1].replica().status().unwrap();
+    assert!(elsewhere.vector.get(dot.origin) >= dot.seq, "it is on both disks");
+
+    mesh.cut(members[1]);
+    let op = ada.op_id().unwrap();
+    let ring = cart.clone().with_op_id(op).within(Duration::from_millis(600));
+    let error = ring.add("ring", 1).await.unwrap_err();
+    let pannier_client::Error::NotReplicated { written, peers: 1, reached: 0 } = &error else {
+        panic!("{error}")
+    };
+    assert!(written.dot.is_some());
+    assert_eq!(error.state_change(), StateChange::Done);
+    assert_eq!(cart.read().await.unwrap().quantity("ring"), 1, "it stands");
+    cart.clone().on_peers(0).add("rug", 1).await.unwrap();
+    mesh.heal();
+    assert_eq!(cart.clone().with_op_id(op).add("ring", 1).await.unwrap().dot, None);
+    let error = cart.on_peers(2).add("vase", 1).await.unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::TooFewPeers));
+    client.close().await;
+}

@@ -374,3 +374,54 @@ proptest! {
         prop_assert!(chosen[0].is_some_and(|at| !away.contains(&at)));
     }
 }
+
+/// A stream stands or falls with its connection: so one that goes silent is given up, but neither
+/// at the first missed probe nor while there is nobody else.
+#[test]
+fn a_silent_connection_is_given_up_while_others_are_well() {
+    let mut dispatcher = cluster(DispatchSettings::default(), &[1, 2]);
+    assert!(dispatcher.heard(0, 0, Heard::Missed));
+    assert!(!dispatcher.gives_up(0, 0, 1), "a busy second");
+    assert!(dispatcher.gives_up(0, 0, 2));
+    assert!(!dispatcher.gives_up(0, 0, 0), "it answers again");
+    dispatcher.heard(1, 0, Heard::Missed);
+    assert!(!dispatcher.gives_up(0, 0, 9), "nobody is well: perhaps it is this gateway");
+    dispatcher.heard(1, 0, Heard::Down);
+    assert!(!dispatcher.gives_up(0, 0, 9));
+    assert!(!cluster(DispatchSettings::default(), &[1]).gives_up(0, 0, 9), "there is no other");
+}
+
+/// Routes change within two seconds of a silent death, by the defaults and whatever the phase of
+/// the probes: simulated time, in steps of a millisecond.
+#[test]
+fn routes_leave_a_silent_replica_within_two_seconds() {
+    let settings = pannier_gateway::GatewaySettings::new("shop", Vec::new());
+    let (probe_ms, timeout_ms) = (settings.probe_ms, settings.probe_timeout_ms);
+    for died_ms in 0..probe_ms {
+        let mut dispatcher = cluster(DispatchSettings::default(), &[1, 2]);
+        let (mut missed, mut next_ms, mut avoided, mut given_up) = (0, probe_ms, None, None);
+        for now_ms in 0..10_000 {
+            let now_us = now_ms * 1_000;
+            if now_ms == next_ms && now_ms <= died_ms {
+                next_ms = now_ms + probe_ms;
+            } else if now_ms == next_ms + timeout_ms {
+                // Sent to nobody: it is missed when its time is over.
+                dispatcher.heard(0, 0, Heard::Missed);
+                missed += 1;
+                next_ms = now_ms + probe_ms;
+            }
+            let mut call = call(b"ada", Some(1), true);
+            let first = dispatcher.begin(now_us, &mut call).unwrap();
+            if first.replica != 0 && avoided.is_none() {
+                avoided = Some(now_ms - died_ms);
+            }
+            dispatcher.settle(now_us, first, Outcome::Answered);
+            if dispatcher.gives_up(now_us, 0, missed) && given_up.is_none() {
+                given_up = Some(now_ms - died_ms);
+            }
+        }
+        let (avoided, given_up) = (avoided.unwrap(), given_up.unwrap());
+        assert!(avoided <= probe_ms + timeout_ms, "{avoided} ms until new requests go elsewhere");
+        assert!(given_up < 2_000, "{given_up} ms until streams are ended");
+    }
+}

@@ -80,6 +80,7 @@ impl From<Error> for Fail {
                 Self::Usage(error.to_string())
             }
             NextMove::Reopen => Self::Storage(error.to_string()),
+            NextMove::GoOn => Self::Away(error.to_string()),
         }
     }
 }

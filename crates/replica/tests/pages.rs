@@ -10,8 +10,8 @@
 use orset::cart::{Content, Line, Seen};
 use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request, VersionVector};
 use pannier_replica::protocol::{
-    Command, Effect, Event, Lane, List, NO_LANE, Now, Page, Protocol, ProtocolSettings, Read,
-    Refusal, Reply, Start, Ticket, Value, Write,
+    Command, Durability, Effect, Event, Lane, List, NO_LANE, Now, Page, Protocol, ProtocolSettings,
+    Read, Refusal, Reply, Start, Ticket, Value, Write,
 };
 use pannier_replica::store::memory::{MemoryDisk, MemoryStore};
 use pannier_replica::store::{LogRecord, StateBatch, Store};
@@ -93,7 +93,8 @@ impl Rig {
         deadline_us: u64,
     ) -> Ticket {
         let (op, object): (OpId, _) = (self.ids.next_id().unwrap(), object.clone());
-        let write = Write { op, object, request, seen: None, after, deadline_us, lane };
+        let (seen, durability) = (None, Durability::Local);
+        let write = Write { op, object, request, seen, after, deadline_us, lane, durability };
         self.ask(Command::Write(write))
     }
 
@@ -123,7 +124,9 @@ impl Rig {
         let read = Read { page, ..Read::new(object.clone(), Arc::default(), 0) };
         match self.answer(Command::Read(read)) {
             Reply::Shown(shown) => (shown.value, shown.next),
-            Reply::Written(_) | Reply::Listed(_) => panic!("not what was asked"),
+            Reply::Written(_) | Reply::Unreplicated(_) | Reply::Listed(_) => {
+                panic!("not what was asked")
+            }
         }
     }
 

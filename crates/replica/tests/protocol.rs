@@ -12,8 +12,8 @@ use orset::{
 };
 use pannier_replica::protocol::delta::{Birth, Delta};
 use pannier_replica::protocol::{
-    Alarm, Command, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings, Read,
-    Refusal, Reply, Start, Value, Write,
+    Alarm, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings,
+    Read, Refusal, Reply, Start, Value, Write,
 };
 use pannier_replica::store::memory::{MemoryDisk, MemoryStore};
 use pannier_replica::store::{MAX_RECORD_BYTES, Store};
@@ -88,8 +88,8 @@ impl Rig {
 
     fn write(&mut self, op: OpId, request: Request) -> Option<Result<Reply, Refusal>> {
         let (after, deadline_us) = (Arc::default(), u64::MAX);
-        let write =
-            Write { op, object: cart(), request, seen: None, after, deadline_us, lane: NO_LANE };
+        let (object, seen, lane, durability) = (cart(), None, NO_LANE, Durability::Local);
+        let write = Write { op, object, request, seen, after, deadline_us, lane, durability };
         self.asks(Command::Write(write))
     }
 

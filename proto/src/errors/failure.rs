@@ -1,12 +1,15 @@
 //! A failure: a reason with its particulars, and its two forms on the wire.
 
 use super::table::{NextMove, Reason, StateChange};
+use crate::metadata::{WRITTEN, WRITTEN_MAX};
 use crate::token::TokenError;
 use crate::v1;
 use orset::{BoundsError, NotAnOpId};
+use prost::Message;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
+use tonic::metadata::BinaryMetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -34,6 +37,8 @@ pub struct Failure {
     /// Wait so long before sending it again, in whole milliseconds, at least 1; `None`: do not send
     /// it again unchanged.
     pub retry: Option<Duration>,
+    /// Of NOT_REPLICATED: what the change did.
+    pub written: Option<v1::Written>,
 }
 
 impl Failure {
@@ -41,7 +46,7 @@ impl Failure {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         let retry = reason.row().retry;
         let message = clip(message.into(), MESSAGE_MAX);
-        Self { reason, message, metadata: BTreeMap::new(), retry }
+        Self { reason, message, metadata: BTreeMap::new(), retry, written: None }
     }
 
     /// Adds one entry of metadata. Long values are clipped, and entries beyond the bound left out.
@@ -83,7 +88,13 @@ impl Failure {
         if self.retry.is_some() {
             details.set_retry_info(self.retry);
         }
-        Status::with_error_details(self.code(), self.message.clone(), details)
+        let mut status = Status::with_error_details(self.code(), self.message.clone(), details);
+        // Trailers are small: what is larger than they may be is left out, and is read again.
+        if let Some(written) = self.written.as_ref().filter(|it| it.encoded_len() <= WRITTEN_MAX) {
+            let bytes = BinaryMetadataValue::from_bytes(&written.encode_to_vec());
+            status.metadata_mut().insert_bin(WRITTEN, bytes);
+        }
+        status
     }
 
     /// From the status of a call; `None` when it is not of ours, or of a reason unknown here: then
@@ -98,6 +109,8 @@ impl Failure {
         for (key, value) in info.metadata.into_iter().collect::<BTreeMap<_, _>>() {
             failure = failure.with(&key, value);
         }
+        let written = status.metadata().get_bin(WRITTEN).and_then(|it| it.to_bytes().ok());
+        failure.written = written.and_then(|bytes| v1::Written::decode(bytes).ok());
         failure.retry = None;
         Some(match retry {
             Some(delay) => failure.retry_after(delay),
@@ -113,6 +126,7 @@ impl Failure {
             reason: self.reason.as_str().into(),
             metadata: self.metadata.clone(),
             retry_ms: self.retry.map_or(0, millis),
+            written: self.written.clone(),
         }
     }
 
@@ -122,6 +136,7 @@ impl Failure {
         for (key, value) in &wire.metadata {
             failure = failure.with(key, value);
         }
+        failure.written.clone_from(&wire.written);
         failure.retry = (wire.retry_ms > 0).then(|| Duration::from_millis(wire.retry_ms.into()));
         Some(failure)
     }

@@ -12,6 +12,8 @@ pub enum StateChange {
     None,
     /// The op may or may not have been done; the same op id may be sent again.
     Unknown,
+    /// The op was done, and is synced at the replica that answers.
+    Done,
 }
 
 impl StateChange {
@@ -20,6 +22,7 @@ impl StateChange {
         match self {
             Self::None => "NONE",
             Self::Unknown => "UNKNOWN",
+            Self::Done => "DONE",
         }
     }
 }
@@ -145,6 +148,10 @@ reasons! {
         "`count` commits of `origin` that the session saw are gone; the token is cut.";
     Resume "RESUME" Aborted None Resume ms(1),
         "The reader of a watch took nothing for too long.";
+    NotReplicated "NOT_REPLICATED" DeadlineExceeded Done GoOn ms(100),
+        "The change stands here, and on `reached` of the `peers` asked for; sent again, it waits on.";
+    TooFewPeers "TOO_FEW_PEERS" FailedPrecondition None MendRequest NEVER,
+        "More `peers` are asked for than there are other members, which are `others`.";
     Overloaded "OVERLOADED" ResourceExhausted None Retry ms(100),
         "Too much waits here already.";
     Draining "DRAINING" Unavailable None Retry ms(1),

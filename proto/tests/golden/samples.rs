@@ -190,11 +190,21 @@ fn failure() -> Failure {
         reason: "BEHIND".into(),
         metadata: [entry("have", "1"), entry("need", "2")].into(),
         retry_ms: 50,
+        written: None,
     }
 }
 
+fn not_replicated() -> Failure {
+    Failure { reason: "NOT_REPLICATED".into(), written: Some(written()), ..Failure::default() }
+}
+
 fn command(body: Body) -> Command {
-    Command { request_id: 7, token: b("token"), timeout_ms: 250, body: Some(body) }
+    let (token, body) = (b("token"), Some(body));
+    Command { request_id: 7, token, timeout_ms: 250, peers: 0, peers_timeout_ms: 0, body }
+}
+
+fn on_peers(body: Body) -> Command {
+    Command { peers: 2, peers_timeout_ms: 3_000, ..command(body) }
 }
 
 fn answer(body: answer::Body) -> Answer {
@@ -305,6 +315,7 @@ pub fn samples() -> Vec<Sample> {
         BatchGetCounters BatchGetCounters { counters: vec![get_counter(), GetCounter::default()] };
         BatchOfCounters BatchOfCounters { counters: vec![counter(), Counter::default()] };
         Command command(Body::AddToCart(add_to_cart()));
+        Command on_peers(Body::AddToCart(add_to_cart()));
         Command command(Body::RemoveFromCart(remove_from_cart()));
         Command command(Body::SetInCart(set_in_cart()));
         Command command(Body::DecrementInCart(decrement_in_cart()));
@@ -330,6 +341,7 @@ pub fn samples() -> Vec<Sample> {
         Answer answer(answer::Body::Failure(failure()));
         ExecuteResponse ExecuteResponse { answers: vec![answer(answer::Body::Counter(counter()))] };
         Failure failure();
+        Failure not_replicated();
         WatchRequest WatchRequest { object: Some(object()), token: b("token") };
     };
     all.extend(rarer());

@@ -211,7 +211,8 @@ impl World<'_> {
         let it = &mut self.services[*service];
         it.made.push(Made { session, asked, asks, deadline_us, done: false, must });
         let done = it.made.len() - 1;
-        let ask = Ask { session: Some(*number), body, deadline_us, slots: 1, done };
+        let (session, peers) = (Some(*number), self.history.peers_of(&it.made[done].asked));
+        let ask = Ask { session, body, deadline_us, peers, slots: 1, done };
         it.core.submit(ask, self.now_us);
         Ok(())
     }
@@ -236,6 +237,17 @@ impl World<'_> {
         }
         let answered = match result {
             Ok(answered) => answered,
+            Err(Error::NotReplicated { written, .. }) => {
+                self.coverage.hit(Mark::PeersShort);
+                // It stands: for the session it is a write like any other.
+                let regressed = written.regressed;
+                let written = pannier_proto::v1::Written {
+                    dot: written.dot.map(convert::dot),
+                    ended: Bytes::copy_from_slice(written.ended.as_bytes()),
+                    taken: written.taken,
+                };
+                Answered { body: Said::Written(written), regressed }
+            }
             Err(error) if must => {
                 let what = format!("s{session} is told {error}, though nothing is wrong any more");
                 return self.breach("liveness", about, what);

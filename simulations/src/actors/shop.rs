@@ -305,7 +305,14 @@ impl World<'_> {
     ) -> Asked {
         let ended = orset::OpIdSet::new();
         let outcome = Outcome::Unknown;
-        let intent = Intent { op, object, request, seen, session, key, outcome, ended };
+        let options = &self.scenario.options;
+        let mut dice = Dice::keyed(options.seed, Purpose::Durable, key, 0);
+        let most = (options.replicas - 1).min(2) as u64;
+        let peers = match dice.chance(options.peers) && most > 0 {
+            true => dice.between((1, most)) as u32,
+            false => 0,
+        };
+        let intent = Intent { op, object, request, peers, seen, session, key, outcome, ended };
         let at = self.history.intend(intent);
         if !broken {
             let own = &mut self.shop.sessions[session].own;

@@ -139,6 +139,8 @@ impl World<'_> {
             token: call.token.clone(),
             seen: call.seen.clone(),
             told_us: call.patience_us - call.patience_us / 8,
+            peers: self.history.peers_of(&call.asked),
+            peers_us: call.patience_us - call.patience_us / 8,
             lane: NO_LANE,
             via: Via::Call(number),
         };
@@ -179,6 +181,25 @@ impl World<'_> {
         self.checks.token_grew(session, &sent, &answer.token, &self.names)?;
         self.shop.sessions[session].token = answer.token;
         match (reply, asked) {
+            (Reply::Unreplicated(it), Asked::Write(at)) => {
+                self.coverage.hit(Mark::PeersShort);
+                let (dot, vector) = (it.written.dot, &it.written.vector);
+                let intent = &mut self.history.intents[at];
+                intent.outcome = Outcome::Acknowledged(dot);
+                intent.ended.extend(it.written.ended.iter());
+                let op = intent.op;
+                self.checks.has_written(session, &asks, op, dot, vector, &self.names)?;
+                // It stands: some go on, and some ask again, which waits for the rest.
+                let mut dice =
+                    Dice::keyed(self.scenario.options.seed, Purpose::Durable, key, number);
+                if let Some(task) = &mut self.shop.sessions[session].task {
+                    task.unsure = true;
+                    if task.tries < TRIES && !self.healed && dice.chance(500) {
+                        return self.later(session, key, 0);
+                    }
+                }
+                self.finish(session)
+            }
             (Reply::Written(written), Asked::Write(at)) => {
                 let intent = &mut self.history.intents[at];
                 intent.outcome = Outcome::Acknowledged(written.dot);
@@ -386,6 +407,10 @@ impl World<'_> {
         let seen = self.seen_of(&asked);
         let start = self.nodes[place].start;
         let (told_us, lane, via) = (400_000, NO_LANE, Via::Nobody);
-        self.arrive(Arrival { place, start, asked, token, seen, told_us, lane, via })
+        // Nobody hears the answer; that it is right is checked all the same.
+        let (peers, peers_us) = (self.history.peers_of(&asked), told_us);
+        let arrival =
+            Arrival { place, start, asked, token, seen, told_us, peers, peers_us, lane, via };
+        self.arrive(arrival)
     }
 }

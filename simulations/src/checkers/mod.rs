@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | I1 equal vectors, equal bytes | `totals`: every (vector, total) ever synced or said; sums recomputed from rows; dumps compared at the end |
 //! | I2 no acknowledged write is lost | `promises`: every answer, status and delta rests on the sender's synced log; every acknowledged op id is everywhere at the end |
+//! | I2 a write answered as on n peers survives n losses | `peers`: at that moment the synced logs of n others hold it; `finale`: a member that is dead for good took none of them along |
 //! | I4 an op id takes effect once | `rounds`: nobody commits an op id it has taken in; `reads`: counters and carts by the specification |
 //! | I8 after faults end, everything converges | `world/settle.rs`, which names the smallest stuck pair |
 //! | I10 bad input changes nothing | `finale`: what was refused is in no commit; `actors/shopper.rs`, `actors/stranger.rs`: it is refused |
@@ -24,6 +25,7 @@ mod accounts;
 mod closed;
 mod cuts;
 mod ledger;
+mod peers;
 mod promises;
 mod reads;
 mod rounds;
@@ -41,7 +43,7 @@ use crate::world::Node;
 pub use accounts::Accounts;
 use closed::Closed;
 use ledger::Ledger;
-use orset::{Dot, Kind, Lattice, Origin, VersionVector};
+use orset::{Dot, Kind, Lattice, OpId, Origin, VersionVector};
 use pannier_replica::protocol::{Command, Effect, Event, Protocol, Reply};
 use pannier_replica::store::memory::MemoryStore;
 use pannier_replica::store::{LogExtent, Store};
@@ -82,6 +84,9 @@ pub struct Checks {
     sessions: Sessions,
     buffer_deltas: usize,
     waiting_max: usize,
+    durable_max: usize,
+    /// Op ids acknowledged as standing on other members, too.
+    replicated: BTreeSet<OpId>,
     rounds: u64,
     origins: BTreeMap<Origin, usize>,
     merges: BTreeSet<(orset::ObjectKey, orset::ObjectKey)>,
@@ -98,6 +103,8 @@ impl Checks {
             sessions: Sessions::new(options.sessions),
             buffer_deltas: options.knobs.buffer_deltas,
             waiting_max: options.knobs.waiting_max,
+            durable_max: options.knobs.durable_max,
+            replicated: BTreeSet::new(),
             rounds: 0,
             origins: BTreeMap::new(),
             merges: BTreeSet::new(),
@@ -200,6 +207,7 @@ impl Checks {
             Effect::Reply(ticket, Ok(reply)) => {
                 let attempt = &history.attempts[*ticket as usize];
                 self.reply_rests_on_log(place, *ticket, reply, attempt, history, names)?;
+                self.reply_rests_on_peers(place, *ticket, reply, attempt, history, coverage)?;
                 match (reply, &attempt.asked) {
                     (Reply::Shown(shown), Asked::Read(object)) => {
                         self.read_is_right(place, *ticket, object, shown, attempt, names, coverage)
@@ -247,9 +255,15 @@ impl Checks {
             let what = format!("r{place} synced a change of {object} and told no watcher");
             return Err(Breach::new("watches", vec![object], what));
         }
-        if protocol.buffered() > self.buffer_deltas || protocol.waiting() > self.waiting_max {
+        let on_peers = protocol.waiting_for_peers();
+        if protocol.buffered() > self.buffer_deltas
+            || protocol.waiting() > self.waiting_max
+            || on_peers > self.durable_max
+        {
             let (early, waiting) = (protocol.buffered(), protocol.waiting());
-            let what = format!("r{place} buffers {early} deltas and keeps {waiting} commands");
+            let what = format!(
+                "r{place} buffers {early} deltas, keeps {waiting} commands and {on_peers} answers"
+            );
             return Err(Breach::new("bounds", about(), what));
         }
         if step.is_multiple_of(1_024) {
@@ -312,7 +326,8 @@ impl Checks {
             let dead =
                 |dot: &Dot| self.origins.get(&dot.origin).is_some_and(|place| nodes[*place].dead);
             let dots = self.ledger.of_op(intent.op);
-            if dots.is_empty() || !dots.iter().any(dead) {
+            let replicated = self.replicated.contains(&intent.op);
+            if replicated || dots.is_empty() || !dots.iter().any(dead) {
                 let op = names.op(intent.op);
                 let what = format!("{op} was acknowledged, and nobody has it");
                 return Err(Breach::new("acknowledged writes", vec![op], what));

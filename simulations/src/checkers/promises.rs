@@ -50,8 +50,11 @@ impl Checks {
             let what = format!("answer @{ticket} is at {vector}, its session was at {after}");
             return Err(Breach::new("sessions", about(), what));
         }
-        let (Reply::Written(written), Asked::Write(intent)) = (reply, &attempt.asked) else {
-            return Ok(());
+        let (written, Asked::Write(intent)) = (reply, &attempt.asked) else { return Ok(()) };
+        let written = match written {
+            Reply::Written(written) => written,
+            Reply::Unreplicated(unreplicated) => &unreplicated.written,
+            Reply::Shown(_) | Reply::Listed(_) => return Ok(()),
         };
         let op = history.intents[*intent].op;
         let committed = match written.dot {

@@ -49,6 +49,8 @@ pub struct Knobs {
     pub round_ops: usize,
     /// Commands that may wait for their session.
     pub waiting_max: usize,
+    /// Writes that may wait for peers.
+    pub durable_max: usize,
     /// Rounds the driver keeps in flight at most.
     pub pipeline: usize,
     /// How long the driver gathers a round.
@@ -93,6 +95,8 @@ pub struct Options {
     pub client_loss: u32,
     /// How long a client waits for an answer.
     pub patience_us: Span,
+    /// Changes that are to be on other members before they are answered, in a thousand.
+    pub peers: u32,
     /// Requests sent again although they were acknowledged, in a thousand.
     pub late_retries: u32,
     /// How long a sync takes.

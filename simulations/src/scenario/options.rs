@@ -66,6 +66,7 @@ impl Default for Options {
             spike_us: (0, 0),
             client_loss: 0,
             patience_us: (500_000, 500_000),
+            peers: 0,
             late_retries: 0,
             sync_us: (1_000, 1_000),
             state_us: (5_000, 5_000),
@@ -93,6 +94,7 @@ impl Default for Knobs {
             skew_ms: 300_000,
             round_ops: 4_096,
             waiting_max: 4_096,
+            durable_max: 4_096,
             pipeline: 1,
             batch_us: (0, 0),
         }
@@ -150,6 +152,8 @@ impl Options {
             }
             Profile::Swarm => options.swarm(&mut dice),
         }
+        // In every kind of run: what peers say of themselves is what each fault gets at.
+        options.peers = Dice::new(seed, Purpose::Durable).pick(&[0, 100, 300]);
         options
     }
 
@@ -264,5 +268,6 @@ impl Knobs {
         self.skew_ms = dice.pick(&[1_500, 300_000]);
         self.round_ops = dice.between((1, 4)) as usize;
         self.waiting_max = dice.between((1, 4)) as usize;
+        self.durable_max = dice.between((1, 4)) as usize;
     }
 }

@@ -181,6 +181,7 @@ fn check(options: &Options) -> Result<(), String> {
         ("tick_us", options.tick_us.0, (1, day_us)),
         ("pipeline", options.knobs.pipeline as u64, (1, 64)),
         ("round_ops", options.knobs.round_ops as u64, (1, 1 << 20)),
+        ("durable_max", options.knobs.durable_max as u64, (1, 1 << 20)),
         ("services", options.front.library.services as u64, (1, 16)),
         ("streams", options.front.library.streams as u64, (1, 16)),
         ("gateways", options.front.gates.all.len() as u64, (1, 16)),

@@ -15,7 +15,9 @@ use orset::{ObjectKey, Request, VersionVector};
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::v1::answer::Body;
 use pannier_proto::{Token, convert, fingerprint, v1};
-use pannier_replica::protocol::{Command, Event, Lane, Read, Refusal, Reply, Value, Write};
+use pannier_replica::protocol::{
+    Command, Durability, Event, Lane, Read, Refusal, Reply, Value, Write,
+};
 use std::sync::Arc;
 
 /// The name of the cluster.
@@ -37,6 +39,10 @@ pub struct Arrival {
     pub seen: Option<Seen>,
     /// How long the replica may wait to catch up, as it is told.
     pub told_us: u64,
+    /// On how many other members it is to be,
+    pub peers: u32,
+    /// and how long the replica may wait for them.
+    pub peers_us: u64,
     /// What it is kept in order with.
     pub lane: Lane,
     /// By which way the answer goes back.
@@ -86,10 +92,11 @@ fn refusal(refusal: &Refusal) -> Failure {
         Refusal::TooLarge { .. } => failure(Reason::TooLarge),
         Refusal::TooManyTakes { .. } => failure(Reason::TooManyTakes),
         Refusal::TooMany { .. } => failure(Reason::TooMany),
-        Refusal::Lost { origin, last, need } => {
-            failure(Reason::Lost).with("origin", origin).with("last", last).with("need", need)
+        Refusal::Lost { origin, last, need, .. } => {
+            failure(Reason::Lost).with("origin", origin).with("count", need - last)
         }
         Refusal::Over => failure(Reason::Closed),
+        Refusal::TooFewPeers { .. } => failure(Reason::TooFewPeers),
         Refusal::Overloaded => failure(Reason::Overloaded),
         // The list is open; what is new to this build is an error of ours.
         _ => failure(Reason::Internal),
@@ -109,6 +116,17 @@ pub fn body_of(answer: &Answer, object: &ObjectKey, asked: Option<(&Request, boo
         }
         (Reply::Written(done), None) => {
             Body::Written(v1::Written { dot: done.dot.map(convert::dot), ..Default::default() })
+        }
+        (Reply::Unreplicated(it), asked) => {
+            let done = Reply::Written(it.written.clone());
+            let answer = Answer { said: Ok(done), ..answer.clone() };
+            let written = match body_of(&answer, object, asked) {
+                Body::Written(written) => Some(written),
+                _ => None,
+            };
+            let failure = Failure::new(Reason::NotReplicated, "not on as many peers as asked");
+            let failure = failure.with("peers", it.asked).with("reached", it.on);
+            Body::Failure(Failure { written, ..failure }.to_wire())
         }
         (Reply::Shown(shown), _) => {
             let (next, stale) = (shown.next.as_ref(), shown.stale);
@@ -157,9 +175,9 @@ impl World<'_> {
         let now = node.now(self.now_us);
         let mut dice = self.dice_of(&arrival);
         let wait_us = dice.between(CATCH_UP_US).min(arrival.told_us);
-        let Arrival { place, asked, seen, lane, via, .. } = arrival;
+        let Arrival { place, asked, seen, peers, peers_us, lane, via, .. } = arrival;
         let after = Arc::new(after);
-        let attempt = Attempt { asked, after, wait_us, seen, lane, via };
+        let attempt = Attempt { asked, after, wait_us, seen, peers, peers_us, lane, via };
         let ticket = self.history.attempt(attempt);
         self.nodes[place].open.insert(ticket);
         let command = self.command_of(ticket, now.mono_us);
@@ -190,7 +208,13 @@ impl World<'_> {
             Asked::Write(at) => {
                 let Intent { op, object, request, .. } = self.history.intents[*at].clone();
                 let seen = attempt.seen.clone();
-                Command::Write(Write { op, object, request, seen, after, deadline_us, lane })
+                let durability = match attempt.peers {
+                    0 => Durability::Local,
+                    count => Durability::Peers { count, by_us: mono_us + attempt.peers_us },
+                };
+                let write =
+                    Write { op, object, request, seen, after, deadline_us, lane, durability };
+                Command::Write(write)
             }
         }
     }

@@ -34,6 +34,8 @@ pub struct Lane {
     /// The start of the replica that it leads to.
     pub to_start: u64,
     failures: u32,
+    /// Probes missed in a row.
+    missed: u32,
     sent: u64,
 }
 
@@ -153,11 +155,11 @@ impl World<'_> {
         }
         match event {
             LaneEvent::Dial => self.dial(at),
-            LaneEvent::Made(start) => self.made(at, epoch, start),
+            LaneEvent::Made(start) => return self.made(at, epoch, start),
             LaneEvent::Failed => self.not_made(at),
             LaneEvent::Probe => self.probe(at, epoch),
             LaneEvent::Probed(until_us) => self.probed(at, epoch, until_us),
-            LaneEvent::Heard(heard) => self.probe_heard(at, epoch, heard),
+            LaneEvent::Heard(heard) => return self.probe_heard(at, epoch, heard),
             LaneEvent::Dead => return self.lane_dead(at, epoch),
         }
         Ok(())
@@ -188,20 +190,22 @@ impl World<'_> {
         }
     }
 
-    fn made(&mut self, at: LaneAt, epoch: u64, start: u64) {
+    fn made(&mut self, at: LaneAt, epoch: u64, start: u64) -> crate::checkers::Verdict {
         let (_, place) = self.ends(at);
         if self.up_start(place) != Some(start) {
-            return self.not_made(at);
+            self.not_made(at);
+            return Ok(());
         }
         if let Some(lane) = self.lane(at) {
             lane.up = true;
             lane.broken = false;
             lane.failures = 0;
+            lane.missed = 0;
             lane.carried = 0;
             lane.to_start = start;
         }
         let first = self.serving(place);
-        self.probe_heard(at, epoch, first);
+        self.probe_heard(at, epoch, first)
     }
 
     fn serving(&self, place: usize) -> Heard {
@@ -256,16 +260,26 @@ impl World<'_> {
         }
     }
 
-    fn probe_heard(&mut self, at: LaneAt, epoch: u64, heard: Heard) {
+    fn probe_heard(&mut self, at: LaneAt, epoch: u64, heard: Heard) -> crate::checkers::Verdict {
+        let mut missed = 0;
         if let Some(lane) = self.lane(at) {
             lane.fit = heard != Heard::Missed;
+            lane.missed = if lane.fit { 0 } else { lane.missed + 1 };
+            missed = lane.missed;
         }
         if heard == Heard::Missed {
             self.coverage.hit(Mark::ProbeMissed);
         }
         self.tell_dispatcher(at, heard);
+        let now_us = self.now_us;
+        let gateway = self.gateway_of(at.gateway, at.start);
+        if gateway.is_some_and(|it| it.dispatcher.gives_up(now_us, at.to, missed)) {
+            self.coverage.hit(Mark::LaneGivenUp);
+            return self.lane_dead(at, epoch);
+        }
         let next_us = self.now_us + self.scenario.options.front.gates.probe_us;
         self.lane_later(next_us, at, epoch, LaneEvent::Probe);
+        Ok(())
     }
 
     fn lane_dead(&mut self, at: LaneAt, epoch: u64) -> crate::checkers::Verdict {

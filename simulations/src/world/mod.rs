@@ -324,6 +324,7 @@ impl<'a> World<'a> {
             skew_ms: knobs.skew_ms,
             round_ops: knobs.round_ops,
             waiting_max: knobs.waiting_max,
+            durable_max: knobs.durable_max,
             ..ProtocolSettings::new(members)
         }
     }
@@ -341,6 +342,7 @@ impl<'a> World<'a> {
             (Mark::ReadParked, stats.reads_after_sync),
             (Mark::SessionWaited, stats.waited),
             (Mark::RetryKnown, stats.duplicates),
+            (Mark::PeersWaited, stats.waited_for_peers),
         ] {
             self.coverage.add(mark, times);
         }

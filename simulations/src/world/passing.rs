@@ -20,6 +20,7 @@ use orset::Member;
 use pannier_gateway::decide::{self, Outcome, Session, Standing, Step, Try, deadline};
 use pannier_proto::errors::{Failure, Reason, StateChange};
 use pannier_proto::metadata;
+use pannier_replica::protocol::Reply;
 use tonic::metadata::MetadataMap;
 use tonic::metadata::MetadataValue;
 
@@ -176,6 +177,8 @@ impl World<'_> {
                 token,
                 seen: call.seen.clone(),
                 told_us: give_us - give_us / 8,
+                peers: self.history.peers_of(&call.asked),
+                peers_us: give_us - give_us / 8,
                 lane: pannier_replica::protocol::NO_LANE,
                 via: Via::Try(this),
             };
@@ -187,6 +190,11 @@ impl World<'_> {
     /// An answer comes back over a lane.
     pub(super) fn try_answered(&mut self, this: TryAt, answer: Answer) -> Verdict {
         let outcome = match &answer.said {
+            // A failure on the wire, as the server says it.
+            Ok(Reply::Unreplicated(_)) => {
+                let reason = Reason::NotReplicated;
+                Outcome::of(reason.code(), || Some(reason))
+            }
             Ok(_) => Outcome::Answered,
             Err(failure) => Outcome::of(failure.code(), || Some(failure.reason)),
         };

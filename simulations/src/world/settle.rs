@@ -181,6 +181,8 @@ impl World<'_> {
                     after: after.clone(),
                     wait_us: 0,
                     seen: None,
+                    peers: 0,
+                    peers_us: 0,
                     lane: NO_LANE,
                     via: Via::Nobody,
                 });
@@ -206,7 +208,9 @@ impl World<'_> {
     fn message_budget(&self) -> u64 {
         let knobs = &self.scenario.options.knobs;
         let (replicas, peers) = (self.nodes.len() as u64, self.nodes.len() as u64 - 1);
-        let gossip = replicas * (self.now_us / knobs.gossip_us + 1) * (4 + 2 * peers);
+        // A write that waits for peers asks them twice in a gossip interval.
+        let asks = if self.scenario.options.peers > 0 { 4 * peers } else { 0 };
+        let gossip = replicas * (self.now_us / knobs.gossip_us + 1) * (4 + 2 * peers + asks);
         let pulls = replicas * peers * (self.now_us / knobs.pull_timeout_us + 1) * 4;
         gossip + pulls + self.checks.rounds() * peers * 12 + 1_000
     }

@@ -278,8 +278,20 @@ impl World<'_> {
             let told_us = u64::from(envelope.timeout_ms) * 1_000;
             let token = envelope.token;
             let lane = id as u64 + 1;
-            let arrival = Arrival { place, start, asked, token, seen, told_us, lane, via };
-            self.arrive(arrival)?;
+            let (peers, peers_ms) = (envelope.peers, u64::from(envelope.peers_timeout_ms));
+            let peers_us = peers_ms * 1_000;
+            self.arrive(Arrival {
+                place,
+                start,
+                asked,
+                token,
+                seen,
+                told_us,
+                peers,
+                peers_us,
+                lane,
+                via,
+            })?;
         }
         Ok(())
     }

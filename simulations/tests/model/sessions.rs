@@ -4,7 +4,7 @@
 use crate::config::{Ask, Config, op_id};
 use orset::cart::{Content, Seen};
 use orset::{Kind, Lattice, ObjectKey, Product, Request, VersionVector};
-use pannier_replica::protocol::{Command, NO_LANE, Read, Refusal, Reply, Value, Write};
+use pannier_replica::protocol::{Command, Durability, NO_LANE, Read, Refusal, Reply, Value, Write};
 use std::sync::Arc;
 
 /// A command that was sent, as it was sent: what is sent again is the same.
@@ -66,6 +66,7 @@ impl Session {
             after,
             deadline_us: u64::MAX,
             lane: NO_LANE,
+            durability: Durability::Local,
         })
     }
 

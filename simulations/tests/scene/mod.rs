@@ -4,8 +4,8 @@
 use orset::cart::{Content, Seen};
 use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request, VersionVector};
 use pannier_replica::protocol::{
-    Command, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings, Read, Refusal,
-    Reply, Shown, Start, Ticket, Value, Write, Written,
+    Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings, Read,
+    Refusal, Reply, Shown, Start, Ticket, Value, Write, Written,
 };
 use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
 use pannier_replica::store::{StateBatch, Store};
@@ -218,8 +218,8 @@ impl Scene {
     ) -> Ticket {
         let ticket = self.ticket();
         let (object, after) = (object.clone(), after.clone());
-        let (deadline_us, lane) = (0, NO_LANE);
-        let write = Write { op, object, request, seen, after, deadline_us, lane };
+        let (deadline_us, lane, durability) = (0, NO_LANE, Durability::Local);
+        let write = Write { op, object, request, seen, after, deadline_us, lane, durability };
         self.feed(replica, Event::Command(ticket, Command::Write(write)));
         ticket
     }
@@ -255,7 +255,9 @@ impl Scene {
         self.sync(replica);
         match self.reply(ticket).expect("an answer after the sync")? {
             Reply::Written(written) => Ok(written),
-            Reply::Shown(_) | Reply::Listed(_) => panic!("not what was asked"),
+            Reply::Unreplicated(_) | Reply::Shown(_) | Reply::Listed(_) => {
+                panic!("not what was asked")
+            }
         }
     }
 
@@ -272,7 +274,9 @@ impl Scene {
         let ticket = self.send_read(replica, object, after);
         match self.reply(ticket).expect("nothing to wait for")? {
             Reply::Shown(shown) => Ok(shown),
-            Reply::Written(_) | Reply::Listed(_) => panic!("not what was asked"),
+            Reply::Written(_) | Reply::Unreplicated(_) | Reply::Listed(_) => {
+                panic!("not what was asked")
+            }
         }
     }
 

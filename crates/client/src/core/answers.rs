@@ -7,9 +7,10 @@ use super::stream::Phase;
 use super::verdict::{Verdict, judge};
 use super::{Answered, Core, Effect};
 use crate::error::Error;
+use crate::view::{FromAnswer, Written};
 use bytes::Bytes;
 use orset::{Dot, Origin};
-use pannier_proto::errors::StateChange;
+use pannier_proto::errors::{Reason, StateChange};
 use pannier_proto::v1::answer::Body as Said;
 use pannier_proto::{Token, v1};
 
@@ -35,10 +36,17 @@ impl<D> Core<D> {
         session.under_way -= 1;
         self.streams[stream].under_way -= 1;
         match answer.body {
-            Some(Said::Failure(failure)) => {
-                self.refused(at, stream, &failure, &answer.token, &sent, now_us);
-            }
-            said => self.answered(at, stream, said, &answer.token, &sent, now_us),
+            Some(Said::Failure(failure)) => match short_of_peers(failure) {
+                // It was done: its session knows it like any other write of its own.
+                Ok((written, short)) => {
+                    let said = Some(Said::Written(written));
+                    self.answered(at, stream, said, Some(short), &answer.token, &sent, now_us);
+                }
+                Err(failure) => {
+                    self.refused(at, stream, &failure, &answer.token, &sent, now_us);
+                }
+            },
+            said => self.answered(at, stream, said, None, &answer.token, &sent, now_us),
         }
         self.make_ready(number, now_us);
         self.free_if_over(number);
@@ -49,6 +57,7 @@ impl<D> Core<D> {
         at: u32,
         stream: usize,
         said: Option<Said>,
+        short: Option<Short>,
         token: &Bytes,
         sent: &Bytes,
         now_us: u64,
@@ -81,8 +90,16 @@ impl<D> Core<D> {
         }
         let Some(done) = call.done else { return };
         let Some(session) = self.sessions.get_mut(call.session) else { return };
-        let result = match said {
-            Some(body) => Ok(Answered { body, regressed: std::mem::take(&mut session.regressed) }),
+        let regressed = std::mem::take(&mut session.regressed);
+        let result = match said.map(|body| Answered { body, regressed }) {
+            Some(answered) => match short {
+                None => Ok(answered),
+                Some(Short { peers, reached }) => {
+                    Written::from_answer(answered, 0).and_then(|it| {
+                        Err(Error::NotReplicated { written: Box::new(it), peers, reached })
+                    })
+                }
+            },
             None => Err(Error::BadAnswer("it is empty, or of a kind from tomorrow")),
         };
         self.effects.push_back(Effect::Done(done, result));
@@ -237,6 +254,24 @@ impl<D> Core<D> {
             self.close_and_lose(stream, None, now_us);
         }
     }
+}
+
+/// On how many peers a change stands, of how many.
+struct Short {
+    peers: u32,
+    reached: u32,
+}
+
+/// What was done, and how far it got; of another failure, that.
+fn short_of_peers(mut failure: v1::Failure) -> Result<(v1::Written, Short), v1::Failure> {
+    if failure.reason != Reason::NotReplicated.as_str() {
+        return Err(failure);
+    }
+    let Some(written) = failure.written.take() else { return Err(failure) };
+    let number = |key: &str| failure.metadata.get(key).and_then(|it| it.parse().ok());
+    let (peers, reached) = (number("peers"), number("reached"));
+    let short = Short { peers: peers.unwrap_or_default(), reached: reached.unwrap_or_default() };
+    Ok((written, short))
 }
 
 fn is_stale(said: &Said) -> bool {

@@ -131,6 +131,8 @@ pub struct Ask<D> {
     pub body: Body,
     /// When it is too late.
     pub deadline_us: u64,
+    /// Of a change: on how many other members it must be synced before it is answered.
+    pub peers: u32,
     /// Room that it takes of the caller's bound; given back by `take_freed`.
     pub slots: u32,
     /// Whom to tell.
@@ -146,6 +148,10 @@ pub struct Envelope {
     pub token: Bytes,
     /// How long the replica may wait to catch up.
     pub timeout_ms: u32,
+    /// On how many other members the change must be synced before it is answered.
+    pub peers: u32,
+    /// How long the replica may wait for those.
+    pub peers_timeout_ms: u32,
     /// The field of `Command.body`, encoded.
     pub body: Bytes,
 }

@@ -26,6 +26,8 @@ pub(super) struct Call<D> {
     pub deadline_us: u64,
     /// Whom to tell. Nobody, for a kept write and for a call whose deadline passed on the way.
     pub done: Option<D>,
+    /// On how many other members it must be synced before it is answered.
+    pub peers: u32,
     /// Room that it takes of what the caller may have under way.
     pub slots: u32,
     /// Fresh at each sending, so that the answer to an earlier one is not taken for this one's.

@@ -127,6 +127,7 @@ impl<D> Core<D> {
             body: ask.body,
             deadline_us: ask.deadline_us,
             done: Some(ask.done),
+            peers: ask.peers,
             slots: ask.slots,
             tag: 0,
             sent: None,
@@ -151,6 +152,8 @@ impl<D> Core<D> {
             body,
             deadline_us: u64::MAX,
             done: None,
+            // Its caller was answered; nobody waits for its peers.
+            peers: 0,
             slots: 0,
             tag: 0,
             sent: None,
@@ -294,8 +297,17 @@ impl<D> Core<D> {
             let wait_us = if session.failures > 0 { 1 } else { self.settings.catch_up_us };
             let wait_us = wait_us.min(call.deadline_us - now_us);
             let timeout_ms = u32::try_from(wait_us.div_ceil(1_000)).unwrap_or(u32::MAX);
+            // The replica's word comes before the caller has given up, and before a stream that
+            // says nothing counts as lost.
+            let left_us = call.deadline_us - now_us;
+            let peers_us = (left_us - left_us / 8).min(self.settings.stall_us / 4 * 3);
+            let peers = call.peers;
+            let peers_timeout_ms = match peers {
+                0 => 0,
+                _ => u32::try_from(peers_us.div_ceil(1_000)).unwrap_or(u32::MAX),
+            };
             let (request_id, body) = (call.request_id(at), call.body.bytes.clone());
-            batch.push(Envelope { request_id, token, timeout_ms, body });
+            batch.push(Envelope { request_id, token, timeout_ms, peers, peers_timeout_ms, body });
             *bytes += size;
         }
         if let Some(session) = self.sessions.get_mut(number) {

@@ -18,6 +18,8 @@ const COMMANDS: u8 = 1 << 3 | 2;
 const REQUEST_ID: u8 = 1 << 3;
 const TOKEN: u8 = 2 << 3 | 2;
 const TIMEOUT_MS: u8 = 3 << 3;
+const PEERS: u8 = 4 << 3;
+const PEERS_TIMEOUT_MS: u8 = 5 << 3;
 
 /// Batches out, `ExecuteResponse` in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,6 +73,11 @@ fn command_len(envelope: &Envelope) -> usize {
     if envelope.timeout_ms > 0 {
         len += 1 + encoded_len_varint(envelope.timeout_ms.into());
     }
+    for number in [envelope.peers, envelope.peers_timeout_ms] {
+        if number > 0 {
+            len += 1 + encoded_len_varint(number.into());
+        }
+    }
     len
 }
 
@@ -94,6 +101,14 @@ fn put(batch: &[Envelope], out: &mut impl BufMut) {
             out.put_u8(TIMEOUT_MS);
             encode_varint(envelope.timeout_ms.into(), out);
         }
+        for (tag, number) in
+            [(PEERS, envelope.peers), (PEERS_TIMEOUT_MS, envelope.peers_timeout_ms)]
+        {
+            if number > 0 {
+                out.put_u8(tag);
+                encode_varint(number.into(), out);
+            }
+        }
         out.put_slice(&envelope.body);
     }
 }
@@ -112,7 +127,7 @@ mod tests {
         #[test]
         fn a_batch_is_an_execute_request(
             commands in proptest::collection::vec(
-                (1..u64::MAX, proptest::collection::vec(any::<u8>(), 0..200), any::<u32>(), any::<bool>()),
+                (1..u64::MAX, proptest::collection::vec(any::<u8>(), 0..200), any::<[u32; 2]>(), any::<bool>()),
                 0..20,
             ),
         ) {
@@ -124,17 +139,21 @@ mod tests {
                     Wire::GetCounter(GetCounter { counter: product, ..GetCounter::default() })
                 }
             };
-            let command = |(request_id, token, timeout_ms, add): &(u64, Vec<u8>, u32, bool)| Command {
+            let command = |(request_id, token, [timeout_ms, peers], add): &(u64, Vec<u8>, [u32; 2], bool)| Command {
                 request_id: *request_id,
                 token: token.clone().into(),
                 timeout_ms: *timeout_ms,
+                peers: *peers % 3,
+                peers_timeout_ms: *peers,
                 body: Some(wire(token, add)),
             };
             let message = ExecuteRequest { commands: commands.iter().map(command).collect() };
-            let envelope = |(request_id, token, timeout_ms, add): &(u64, Vec<u8>, u32, bool)| Envelope {
+            let envelope = |(request_id, token, [timeout_ms, peers], add): &(u64, Vec<u8>, [u32; 2], bool)| Envelope {
                 request_id: *request_id,
                 token: token.clone().into(),
                 timeout_ms: *timeout_ms,
+                peers: *peers % 3,
+                peers_timeout_ms: *peers,
                 body: Body::from(wire(token, add)).bytes,
             };
             let batch: Vec<Envelope> = commands.iter().map(envelope).collect();

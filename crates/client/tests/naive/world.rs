@@ -146,7 +146,7 @@ impl World {
         let (session, done) = (Some(client.core), self.made.len() - 1);
         let class = if self.bend == Bend::TurnsAround { Class::Add } else { body.class };
         let body = Body { class, ..body };
-        self.core.submit(Ask { session, body, deadline_us, slots: 1, done }, self.now);
+        self.core.submit(Ask { session, body, deadline_us, peers: 0, slots: 1, done }, self.now);
         self.effects();
     }
 

@@ -77,8 +77,18 @@ impl Story {
     }
 
     pub fn ask(&mut self, session: u32, call: u32, body: Asked, deadline_us: u64) {
-        let ask =
-            Ask { session: Some(session), body: body.into(), deadline_us, slots: 1, done: call };
+        self.ask_on(session, call, body, deadline_us, 0);
+    }
+
+    pub fn ask_on(&mut self, session: u32, call: u32, body: Asked, deadline_us: u64, peers: u32) {
+        let ask = Ask {
+            session: Some(session),
+            body: body.into(),
+            deadline_us,
+            peers,
+            slots: 1,
+            done: call,
+        };
         self.core.submit(ask, self.now);
         self.effects();
     }

@@ -118,6 +118,9 @@ pub enum Step {
     DeliverBehind,
 }
 
+/// Probes in a row that a connection may miss while others are well.
+const MISSED_MOST: u32 = 2;
+
 #[derive(Debug)]
 struct Known {
     place: Place,
@@ -159,6 +162,17 @@ impl Dispatcher {
     /// How a replica stands.
     pub fn standing(&self, now_us: u64, replica: usize) -> Standing {
         self.known.get(replica).map_or(Standing::Away, |known| known.health.standing(now_us))
+    }
+
+    /// Whether a connection that missed so many probes in a row is given up, with the streams that
+    /// it carries. New requests avoid it from the first miss on; streams are pinned to it, and a
+    /// replica that is gone without a word would hold them until a ping is found unanswered.
+    ///
+    /// Not at the first miss, which a busy second explains; and not while nobody else is well: then
+    /// there is nowhere to go, and it is perhaps this gateway that is slow.
+    pub fn gives_up(&self, now_us: u64, replica: usize, missed: u32) -> bool {
+        let well = |at: usize| self.standing(now_us, at) == Standing::Well;
+        missed >= MISSED_MOST && (0..self.known.len()).any(|at| at != replica && well(at))
     }
 
     /// Whether any request could be sent anywhere.

@@ -49,7 +49,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// By the status of an answer. `reason` is asked only of UNAVAILABLE.
+    /// By the status of an answer. `reason` is asked only of UNAVAILABLE and DEADLINE_EXCEEDED.
     pub fn of(code: Code, reason: impl FnOnce() -> Option<Reason>) -> Self {
         match code {
             Code::Unavailable => match reason() {
@@ -60,7 +60,12 @@ impl Outcome {
             // It was told how long it had; the gateway may have more. CANCELLED is how tonic's
             // server says it: the client, whose word that would be, has cancelled nothing, or
             // nobody would be here to ask.
-            Code::DeadlineExceeded | Code::Cancelled => Self::TimedOut,
+            Code::Cancelled => Self::TimedOut,
+            Code::DeadlineExceeded => match reason() {
+                // It stands there; elsewhere it would stand once more, and wait for the same peers.
+                Some(Reason::NotReplicated) => Self::Answered,
+                _ => Self::TimedOut,
+            },
             _ => Self::Answered,
         }
     }

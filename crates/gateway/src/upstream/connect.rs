@@ -1,5 +1,6 @@
 //! One connection to one replica: looked up, connected, greeted.
 
+use super::severable::Severable;
 use crate::body::{BoxError, Outgoing};
 use crate::settings::GatewaySettings;
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 /// Data of one HTTP/2 frame at most, both ways. Fewer and larger frames cost less each byte; the
 /// default, 16 KiB, cuts what tonic writes at once in two.
@@ -39,22 +41,24 @@ impl Dial for Tcp {
     }
 }
 
-/// A half that sends and a half that must be polled for anything to happen.
-pub type Pair<B, S> =
-    (SendRequest<Outgoing<B>>, Connection<TokioIo<S>, Outgoing<B>, TokioExecutor>);
+/// The half that must be polled for anything to happen.
+pub type Driven<B, S> = Connection<TokioIo<Severable<S>>, Outgoing<B>, TokioExecutor>;
+
+/// A half that sends, the one that is driven, and what ends both with all they carry.
+pub type Made<B, S> = (SendRequest<Outgoing<B>>, Driven<B, S>, oneshot::Sender<()>);
 
 /// Connects once.
 pub async fn connect<B, D>(
     settings: &GatewaySettings,
     dial: &D,
     address: &str,
-) -> Result<Pair<B, D::Stream>, BoxError>
+) -> Result<Made<B, D::Stream>, BoxError>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
     D: Dial,
 {
-    let stream = dial.dial(address).await?;
+    let (stream, sever) = Severable::new(dial.dial(address).await?);
     let window = settings.window_bytes;
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -65,5 +69,6 @@ where
         .keep_alive_interval(Duration::from_millis(settings.ping_ms))
         .keep_alive_timeout(Duration::from_millis(settings.ping_timeout_ms))
         .keep_alive_while_idle(true);
-    Ok(builder.handshake(TokioIo::new(stream)).await?)
+    let (send, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    Ok((send, connection, sever))
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! connect -> first probe -> published -> probe, probe, ... -> lost -> connect
+//!                                         \-> missed again and again, others are well -> dropped
 //!    \-> failed -> pause (decide/reconnect.rs) -> connect
 //! ```
 //!
@@ -75,7 +76,8 @@ where
         let patience = Duration::from_millis(settings.probe_timeout_ms);
         let made = Duration::from_millis(settings.connect_ms);
         let made = tokio::time::timeout(made, connect::<B, _>(settings, dial, self.address));
-        let (send, mut connection) = made.await.map_err(|_| "connecting took too long")??;
+        let (send, mut connection, sever) =
+            made.await.map_err(|_| "connecting took too long")??;
 
         let first = tokio::select! {
             heard = probe(&send, self.address, patience) => heard,
@@ -105,6 +107,7 @@ where
 
         let pause = Duration::from_millis(settings.probe_ms);
         let probing = async {
+            let mut missed = 0_u32;
             loop {
                 tokio::time::sleep(pause).await;
                 let heard = probe(&send, self.address, patience).await;
@@ -112,13 +115,25 @@ where
                 if !send.is_closed() {
                     self.heard(heard);
                 }
+                missed = if heard == Heard::Missed { missed.saturating_add(1) } else { 0 };
+                if self.gives_up(missed) {
+                    let address = self.address;
+                    tracing::warn!(address, lane = self.lane, missed, "probes are not answered");
+                    break;
+                }
             }
         };
         tokio::select! {
-            () = probing => {}
+            // Its streams end here, and not when a ping finds what the probes have found.
+            () = probing => drop(sever.send(())),
             _ = driving.join_next() => {}
         }
         Ok(())
+    }
+
+    fn gives_up(&self, missed: u32) -> bool {
+        let shared = self.shared;
+        missed > 0 && shared.dispatcher().gives_up(shared.clock.now_us(), self.replica, missed)
     }
 
     fn heard(&self, what: Heard) {

@@ -13,6 +13,7 @@
 mod connect;
 mod lane;
 mod probe;
+mod severable;
 
 pub use connect::{Dial, FRAME_BYTES, Tcp};
 

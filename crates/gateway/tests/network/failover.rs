@@ -150,7 +150,8 @@ async fn a_dead_home_does_not_hide_that_the_others_are_behind() {
 async fn what_replicas_refuse_for_good_is_passed_on_as_it_is() {
     let (fakes, gateway) = three().await;
     let mut client = gateway.client().await;
-    for reason in [Reason::OpIdReused, Reason::Lost, Reason::Overloaded, Reason::TokenForeign] {
+    use Reason::{Lost, NotReplicated, OpIdReused, Overloaded, TokenForeign, TooFewPeers};
+    for reason in [OpIdReused, Lost, Overloaded, TokenForeign, NotReplicated, TooFewPeers] {
         let said = Failure::new(reason, "as it is").with("count", 3);
         fakes[1].does(Does::Refuse(said.clone()));
         let status = client.add(at_home(fakes[1].member, add(1))).await.unwrap_err();

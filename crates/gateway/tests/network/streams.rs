@@ -1,6 +1,6 @@
 //! Streams through a real gateway: passed on both ways, ended properly, counted, drained.
 
-use crate::world::fake::{Does, Fake, behind};
+use crate::world::fake::{Does, Fake, Says, behind};
 use crate::world::{Running, add, at_home, failure, header, with_token, within};
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::v1::executor_client::ExecutorClient;
@@ -86,6 +86,24 @@ async fn a_stream_whose_replica_dies_ends_replica_lost_and_another_opens_elsewhe
     };
     assert_eq!(by, fakes[1].member.to_string());
     assert_eq!(gateway.metric("streams_lost_total").await, 1);
+}
+
+/// Nobody tells of it, and no ping would find it for a minute: the probes do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_a_replica_that_falls_silent_is_ended() {
+    let fakes = [1, 2].map(Fake::start);
+    let patient = |settings: &mut pannier_gateway::GatewaySettings| {
+        (settings.ping_ms, settings.ping_timeout_ms) = (60_000, 60_000);
+        settings.probe_timeout_ms = 500;
+    };
+    let gateway = Running::over(&fakes.each_ref(), patient).await;
+    let (send, mut answers, _) = open(&gateway, &fakes[0]).await.unwrap();
+    send.send(commands(0..1)).await.unwrap();
+    within(answers.message()).await.unwrap().unwrap();
+    fakes[0].says(Says::Nothing);
+    assert_eq!(end_of(&mut answers).await.reason, Reason::ReplicaLost);
+    let (_send, _answers, by) = open(&gateway, &fakes[0]).await.unwrap();
+    assert_eq!(by, fakes[1].member.to_string());
 }
 
 /// While the replica is killed, so that some streams die between messages and some within.

@@ -44,6 +44,8 @@ pub struct Call {
     pub id: Vec<u8>,
     /// What is asked.
     pub ask: Ask,
+    /// On how many other members a change must be synced before it is answered.
+    pub peers: u32,
     /// The op id, if the caller has one.
     pub op: Option<OpId>,
     /// What the caller was shown.
@@ -66,6 +68,16 @@ pub fn name(argument: &str, text: &OsStr, max: usize) -> Result<Vec<u8>, Fail> {
     let bytes = text.as_encoded_bytes();
     check_name("", bytes, max).map_err(|error| names(argument, error))?;
     Ok(bytes.to_vec())
+}
+
+/// A number of peers from `--durability`.
+pub fn durability(text: &str) -> Result<u32, String> {
+    if text == "local" {
+        return Ok(0);
+    }
+    let number = text.strip_prefix("peers:").filter(|it| it.bytes().all(|it| it.is_ascii_digit()));
+    let number = number.and_then(|digits| digits.parse().ok());
+    number.ok_or_else(|| "it is `local`, or `peers:` and how many".into())
 }
 
 /// An op id from `--op-id`.

@@ -1,6 +1,6 @@
 //! The verbs of `cart`, `set` and `counter`, as they are typed.
 
-use super::ask::{Ask, Call, name, op_id, seen};
+use super::ask::{Ask, Call, durability, name, op_id, seen};
 use crate::fail::Fail;
 use orset::{AMOUNT_MAX, ATTRIBUTES_MAX, Kind, OBJECT_ID_MAX, PRODUCT_MAX, QUANTITY_MAX};
 use std::ffi::{OsStr, OsString};
@@ -12,6 +12,10 @@ pub struct Once {
     /// once
     #[arg(long, value_name = "UUID")]
     op_id: Option<String>,
+    /// Where it must be synced before it is answered: `local` (the replica that answers), or
+    /// `peers:N` (and N other members)
+    #[arg(long, value_name = "local|peers:N", default_value = "local", value_parser = durability)]
+    durability: u32,
 }
 
 /// What a call means to change.
@@ -248,6 +252,7 @@ fn call(
     Ok(Call {
         id: name(argument, id, OBJECT_ID_MAX)?,
         ask,
+        peers: once.map_or(0, |once| once.durability),
         op: once.and_then(|once| once.op_id.as_deref()).map(op_id).transpose()?,
         seen: shown.and_then(|shown| shown.seen.as_deref()).map(seen).transpose()?,
     })

@@ -22,8 +22,11 @@ pub fn keys() -> Vec<Key<Settings>> {
         key("messages_max", 1, COUNT_MAX, |s, v| s.messages_max = v as usize),
         key("watchers_max", 0, COUNT_MAX, |s, v| s.watchers_max = v as usize),
         key("catch_up_ms", 0, DAY_MS, |s, v| s.catch_up = Duration::from_millis(v)),
+        key("peers", 0, 255, |s, v| s.peers = v as u32),
+        key("peers_wait_ms", 0, DAY_MS, |s, v| s.peers_wait = Duration::from_millis(v)),
         key("tick_ms", 1, DAY_MS, |s, v| s.tick = Duration::from_millis(v)),
         key("protocol.gossip_us", 1, DAY_MS * 1_000, |s, v| s.protocol.gossip_us = v),
+        key("protocol.change_us", 1, DAY_MS * 1_000, |s, v| s.protocol.change_us = v),
         key("protocol.pull_delay_us", 0, DAY_MS * 1_000, |s, v| s.protocol.pull_delay_us = v),
         key("protocol.pull_timeout_us", 1, DAY_MS * 1_000, |s, v| s.protocol.pull_timeout_us = v),
         key("protocol.push_window", 1, COUNT_MAX, |s, v| s.protocol.push_window = v),
@@ -38,6 +41,7 @@ pub fn keys() -> Vec<Key<Settings>> {
         key("protocol.round_ops", 1, COUNT_MAX, |s, v| s.protocol.round_ops = v as usize),
         key("protocol.round_bytes", 1, ROUND_BYTES, |s, v| s.protocol.round_bytes = v as usize),
         key("protocol.waiting_max", 1, COUNT_MAX, |s, v| s.protocol.waiting_max = v as usize),
+        key("protocol.durable_max", 1, COUNT_MAX, |s, v| s.protocol.durable_max = v as usize),
         key("fjall.cache_bytes", 0, BYTES, |s, v| s.fjall.cache_bytes = v),
         key("fjall.log_memtable_bytes", 1, BYTES, |s, v| s.fjall.log_memtable_bytes = v),
         key("fjall.entries_memtable_bytes", 1, BYTES, |s, v| s.fjall.entries_memtable_bytes = v),
@@ -77,6 +81,8 @@ mod tests {
             messages_max: _,
             watchers_max: _,
             catch_up: _,
+            peers: _,
+            peers_wait: _,
             tick: _,
             engine: _,
             fjall,
@@ -85,6 +91,7 @@ mod tests {
         let ProtocolSettings {
             members: _,
             gossip_us: _,
+            change_us: _,
             pull_delay_us: _,
             pull_timeout_us: _,
             push_window: _,
@@ -97,6 +104,7 @@ mod tests {
             round_ops: _,
             round_bytes: _,
             waiting_max: _,
+            durable_max: _,
         } = protocol;
         let FjallSettings {
             cache_bytes: _,
@@ -108,7 +116,7 @@ mod tests {
             workers: _,
         } = fjall;
         let SledSettings { cache_bytes: _, segment_bytes: _ } = sled;
-        assert_eq!(keys().len(), 6 + 13 + 7 + 2);
+        assert_eq!(keys().len(), 8 + 15 + 7 + 2);
     }
 
     #[test]

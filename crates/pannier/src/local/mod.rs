@@ -63,7 +63,7 @@ struct Local<'a> {
 macro_rules! with {
     ($self:ident, $handle:expr, $call:ident, $op:ident) => {{
         let handle = $handle.map_err(|error| Fail::Usage(error.to_string()))?;
-        handle.in_session(&$self.session).with_op_id($op)
+        handle.in_session(&$self.session).with_op_id($op).on_peers($call.peers)
     }};
 }
 
@@ -221,6 +221,7 @@ fn refused(error: Error) -> Fail {
             Fail::of("--token", format!("it has seen what this directory has not; {error}"))
         }
         Error::Refused(Refusal::Merge { .. }) => Fail::of("GUEST", error),
+        Error::Refused(Refusal::TooFewPeers { .. }) => Fail::of("--durability", error),
         error => error.into(),
     }
 }

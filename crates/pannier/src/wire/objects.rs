@@ -116,6 +116,7 @@ impl<'a> Wire<'a> {
 
     async fn write(&self, call: &Call, op: OpId) -> Result<Written, Error> {
         let (space, id, session) = (self.namespace, &call.id, &self.session);
+        session.set_peers(call.peers);
         let seen = call.seen.as_ref().map(Seen::to_bytes);
         match self.kind {
             Kind::Cart => {

@@ -8,15 +8,16 @@ pub fn refused(error: &Error, token: &str) -> Fail {
     let flag = match error.reason() {
         Some(Reason::OpIdReused | Reason::OpIdMalformed | Reason::FromTheFuture) => "--op-id",
         Some(Reason::SeenMalformed) => "--seen",
+        Some(Reason::TooFewPeers | Reason::NotReplicated) => "--durability",
         Some(Reason::TokenMalformed | Reason::TokenForeign) => token,
         _ if matches!(error, Error::Token(_)) => token,
         _ if matches!(error, Error::Setting(_) | Error::Unreachable { .. }) => "--gateway",
         _ => "",
     };
-    let unknown = error.state_change() == StateChange::Unknown;
-    let again = match unknown {
-        true => "; it may have been done, or may yet be",
-        false => "; nothing changed",
+    let again = match error.state_change() {
+        StateChange::Unknown => "; it may have been done, or may yet be",
+        StateChange::None => "; nothing changed",
+        StateChange::Done => "; it is not taken back",
     };
     let words = match flag {
         "" => format!("{error}{again}"),
@@ -45,6 +46,8 @@ mod tests {
             (failure(Reason::OpIdReused), 2, "--op-id: OP_ID_REUSED: it says why; nothing changed"),
             (failure(Reason::SeenMalformed), 2, "--seen: "),
             (failure(Reason::TokenForeign), 2, "--session: "),
+            (failure(Reason::TooFewPeers), 2, "--durability: TOO_FEW_PEERS"),
+            (failure(Reason::NotReplicated), 4, "it is not taken back"),
             (failure(Reason::NoReplica), 4, "it says why; nothing changed"),
             (late(StateChange::None), 4, "nothing changed"),
             (late(StateChange::Unknown), 4, "it may have been done"),

@@ -10,6 +10,7 @@ use crate::admin::{self, Inner};
 use crate::fail::Fail;
 use crate::out::Form;
 use orset::{Lattice, VersionVector};
+use pannier_proto::v1;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -67,7 +68,7 @@ struct Member {
     lag: u64,
     /// Own commits that its peers have not acknowledged: the most that one of them lacks.
     unacknowledged: u64,
-    /// Peers that it has a link to, of all.
+    /// Peers that it has a link to and hears, of all.
     connected: usize,
     peers: usize,
     commands_waiting: u64,
@@ -174,7 +175,7 @@ async fn ask(address: &str) -> Result<Member, Fail> {
         ops: status.ops,
         lag: 0,
         unacknowledged: others().map(|peer| peer.unacknowledged).max().unwrap_or(0),
-        connected: others().filter(|peer| peer.connected).count(),
+        connected: others().filter(|peer| peer.connected && !is_silent(peer)).count(),
         peers: others().count(),
         commands_waiting: status.commands_waiting,
         disk_bytes: status.disk_bytes,
@@ -219,4 +220,11 @@ impl fmt::Display for Status {
         }
         Ok(())
     }
+}
+
+/// A peer that is linked and says nothing for so long is dead, cut off, or stands still.
+const SILENT_MS: u64 = 3_000;
+
+fn is_silent(peer: &v1::MemberInfo) -> bool {
+    peer.heard_ms_ago.is_some_and(|ms| ms > SILENT_MS)
 }

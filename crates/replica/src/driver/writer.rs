@@ -189,7 +189,12 @@ impl<W: Workers> Writer<W> {
             self.parts.feed(Event::Commit, now)?;
         }
         self.effects()?;
-        Ok(self.closing && self.is_quiet())
+        let is_last = self.closing && self.is_quiet();
+        if is_last && self.parts.core.waiting_for_peers() > 0 {
+            self.parts.feed(Event::Closing, now)?;
+            self.effects()?;
+        }
+        Ok(is_last)
     }
 
     fn is_quiet(&self) -> bool {

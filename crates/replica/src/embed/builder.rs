@@ -29,6 +29,11 @@ pub struct Settings {
     pub watchers_max: usize,
     /// How long an op waits for this replica to catch up with its session.
     pub catch_up: Duration,
+    /// Peers on which an op must be synced, too, before it is answered, when neither it nor its
+    /// session says. Larger survives the loss of more disks and costs a round trip to them.
+    pub peers: u32,
+    /// How long an op waits for peers before it is answered `NotReplicated`.
+    pub peers_wait: Duration,
     /// Time between two ticks: the grain of gossip, pulls and deadlines.
     pub tick: Duration,
     /// Which engine is to keep the directory. None: the one that it remembers, or fjall when it is
@@ -48,6 +53,8 @@ impl Default for Settings {
             messages_max: 4_096,
             watchers_max: 65_536,
             catch_up: Duration::from_secs(1),
+            peers: 0,
+            peers_wait: Duration::from_secs(5),
             tick: Duration::from_millis(10),
             engine: None,
             fjall: FjallSettings::default(),

@@ -1,6 +1,6 @@
 //! Errors of the embedded replica: what happened to the state, and what to do next.
 
-use crate::protocol::Refusal;
+use crate::protocol::{Refusal, Unreplicated};
 use crate::store::StoreError;
 use orset::{BoundsError, DecodeError, NotAnOpId};
 
@@ -26,6 +26,13 @@ pub enum Error {
     /// The replica refused the op.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The op is done and on disk here, and its session covers it; of the peers that it was to be
+    /// on, not all have reported it in time. Nothing is taken back.
+    #[error(
+        "the op stands here, and on {} of the {} peers asked for; the same op id waits for the rest",
+        .0.on, .0.asked
+    )]
+    NotReplicated(Box<Unreplicated>),
     /// Too many ops wait at this replica.
     #[error("too many ops wait at this replica; try again later")]
     Busy,
@@ -47,6 +54,8 @@ pub enum StateChange {
     None,
     /// The op may or may not be on disk; the same op id may be sent again.
     Unknown,
+    /// The op is done, and on disk here.
+    Done,
 }
 
 /// What the caller should do.
@@ -60,6 +69,8 @@ pub enum NextMove {
     Reopen,
     /// Begin a new session.
     NewSession,
+    /// Go on: the op stands. Or send the same op id again, which waits for the rest of the peers.
+    GoOn,
 }
 
 impl Error {
@@ -67,6 +78,7 @@ impl Error {
     pub const fn state_change(&self) -> StateChange {
         match self {
             Self::Failed(_) => StateChange::Unknown,
+            Self::NotReplicated(_) => StateChange::Done,
             Self::Bounds(_)
             | Self::Seen(_)
             | Self::Token(_)
@@ -88,6 +100,7 @@ impl Error {
             Self::Bounds(_) | Self::Seen(_) | Self::OpId(_) | Self::Refused(_) => {
                 NextMove::MendRequest
             }
+            Self::NotReplicated(_) => NextMove::GoOn,
             Self::Closed | Self::Failed(_) => NextMove::Reopen,
             Self::Token(_) | Self::Foreign | Self::OpIdsExhausted => NextMove::NewSession,
         }

@@ -1,19 +1,21 @@
 //! Handles to one cart, set or counter of an open replica.
 //!
-//! Each op may carry three things a shop decides: whose session it belongs to (`in_session`), the
-//! op id that makes retries one intent (`with_op_id`; else a fresh one), and what its client was
-//! shown (`seen`; else whatever this replica has).
+//! Each op may carry what a shop decides: whose session it belongs to (`in_session`), the op id that
+//! makes retries one intent (`with_op_id`; else a fresh one), what its client was shown (`seen`;
+//! else whatever this replica has), and on how many peers it must be synced, too, before it is
+//! answered (`on_peers`; else as its session or the replica's settings say).
 
-use super::Replica;
 use super::error::Error;
 use super::pending::{CartView, Pending, SetView};
 use super::session::Session;
 use super::watch::Watch;
+use super::{Replica, Writing};
 use crate::protocol::Written;
 use orset::cart::{Content, Seen};
 use orset::{
     ATTRIBUTES_MAX, BoundsError, ObjectKey, OpId, Product, Request, check_amount, check_quantity,
 };
+use std::time::Duration;
 
 /// What every handle is.
 #[derive(Clone)]
@@ -23,23 +25,27 @@ struct Handle {
     session: Option<Session>,
     op: Option<OpId>,
     seen: Option<Seen>,
+    peers: Option<u32>,
+    wait: Option<Duration>,
 }
 
 impl Handle {
     const fn new(replica: Replica, object: ObjectKey) -> Self {
-        Self { replica, object, session: None, op: None, seen: None }
+        Self { replica, object, session: None, op: None, seen: None, peers: None, wait: None }
     }
 
     fn write(&self, request: Result<Request, BoundsError>) -> Pending<Written> {
         match request {
             Err(error) => Pending::failed(error.into()),
-            Ok(request) => self.replica.write(
-                &self.object,
+            Ok(request) => self.replica.write(Writing {
+                object: &self.object,
                 request,
-                self.op,
-                self.seen.clone(),
-                self.session.clone(),
-            ),
+                op: self.op,
+                seen: self.seen.clone(),
+                session: self.session.clone(),
+                peers: self.peers,
+                wait: self.wait,
+            }),
         }
     }
 }
@@ -82,6 +88,23 @@ macro_rules! common {
             #[must_use]
             pub fn with_op_id(mut self, op: OpId) -> Self {
                 self.0.op = Some(op);
+                self
+            }
+
+            /// The same object, for ops that are answered when so many other members have them
+            /// synced, too: then they survive the loss of as many disks. 0: on this disk alone.
+            /// When that is not reached in time the op stands all the same, and the answer is
+            /// `Error::NotReplicated`.
+            #[must_use]
+            pub fn on_peers(mut self, peers: u32) -> Self {
+                self.0.peers = Some(peers);
+                self
+            }
+
+            /// The same object, for ops that wait so long for peers, in place of the setting.
+            #[must_use]
+            pub fn within(mut self, wait: Duration) -> Self {
+                self.0.wait = Some(wait);
                 self
             }
 

@@ -37,7 +37,7 @@ use crate::doors::chance;
 use crate::doors::clock::Clock;
 use crate::driver::{Answer, Asked, Core, Mailbox, NotTaken, Notice, Observer, Running};
 use crate::protocol::membership::Record;
-use crate::protocol::{Alarm, Command, NO_LANE, Read, Stats, Write, Written};
+use crate::protocol::{Alarm, Command, Durability, NO_LANE, Read, Stats, Write, Written};
 use crate::store::directory::Directory;
 use crate::store::{Store, StoreError};
 use orset::cart::Seen;
@@ -47,6 +47,7 @@ use orset::{
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
 pub(crate) use watch::Flag;
 use watch::Watchers;
@@ -82,6 +83,17 @@ struct Inner {
     is_inline: bool,
     /// Holds the directory's lock as long as the replica is open.
     directory: Mutex<Option<Directory>>,
+}
+
+/// An op about to be asked.
+struct Writing<'a> {
+    object: &'a ObjectKey,
+    request: Request,
+    op: Option<OpId>,
+    seen: Option<Seen>,
+    session: Option<Session>,
+    peers: Option<u32>,
+    wait: Option<Duration>,
 }
 
 /// What the driver tells us.
@@ -168,6 +180,8 @@ pub struct Status {
     pub buffered: usize,
     /// Commands that wait for this replica to catch up with their session.
     pub waiting: usize,
+    /// Writes that wait for peers.
+    pub waiting_for_peers: usize,
     /// Of each other member, how many own commits it has not acknowledged.
     pub unacknowledged: BTreeMap<Member, u64>,
     /// How long appending and syncing a round took.
@@ -255,6 +269,7 @@ impl Replica {
             stats: *core.stats(),
             buffered: core.buffered(),
             waiting: core.waiting(),
+            waiting_for_peers: core.waiting_for_peers(),
             unacknowledged: core.unacknowledged().collect(),
             sync_times,
             alarms,
@@ -313,14 +328,8 @@ impl Replica {
         self.inner.clock.now().mono_us.saturating_add(wait)
     }
 
-    fn write(
-        &self,
-        object: &ObjectKey,
-        request: Request,
-        op: Option<OpId>,
-        seen: Option<Seen>,
-        session: Option<Session>,
-    ) -> Pending<Written> {
+    fn write(&self, writing: Writing<'_>) -> Pending<Written> {
+        let Writing { object, request, op, seen, session, peers, wait } = writing;
         let fresh = || match &session {
             Some(session) => session.op_id(),
             None => {
@@ -344,9 +353,27 @@ impl Replica {
             Err(error) => return Pending::failed(error),
         };
         let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
-        let object = object.clone();
-        let write = Write { op, object, request, seen, after, deadline_us, lane: NO_LANE };
+        let (object, lane) = (object.clone(), NO_LANE);
+        let durability = self.durability(peers, wait, session.as_ref());
+        let write = Write { op, object, request, seen, after, deadline_us, lane, durability };
         self.ask(Command::Write(write), session)
+    }
+
+    fn durability(
+        &self,
+        peers: Option<u32>,
+        wait: Option<Duration>,
+        session: Option<&Session>,
+    ) -> Durability {
+        let settings = &self.inner.settings;
+        let count = peers.or_else(|| session?.peers()).unwrap_or(settings.peers);
+        if count == 0 {
+            return Durability::Local;
+        }
+        let wait_us = wait.unwrap_or(settings.peers_wait).as_micros();
+        let wait_us = u64::try_from(wait_us).unwrap_or(u64::MAX);
+        let by_us = self.inner.clock.now().mono_us.saturating_add(wait_us);
+        Durability::Peers { count, by_us }
     }
 
     fn read<T: FromReply>(&self, object: &ObjectKey, session: Option<Session>) -> Pending<T> {

@@ -19,7 +19,7 @@ impl FromReply for Written {
     fn from_reply(reply: Reply) -> Option<Self> {
         match reply {
             Reply::Written(written) => Some(written),
-            Reply::Shown(_) | Reply::Listed(_) => None,
+            Reply::Unreplicated(_) | Reply::Shown(_) | Reply::Listed(_) => None,
         }
     }
 }
@@ -28,7 +28,7 @@ impl FromReply for Shown {
     fn from_reply(reply: Reply) -> Option<Self> {
         match reply {
             Reply::Shown(shown) => Some(shown),
-            Reply::Written(_) | Reply::Listed(_) => None,
+            Reply::Written(_) | Reply::Unreplicated(_) | Reply::Listed(_) => None,
         }
     }
 }
@@ -128,7 +128,12 @@ fn finish<T: FromReply>(received: Received, session: Option<&Session>) -> Result
             if let Some(session) = session {
                 session.observe(reply.vector());
             }
-            T::from_reply(reply).ok_or(Error::Closed)
+            match reply {
+                Reply::Unreplicated(unreplicated) => {
+                    Err(Error::NotReplicated(Box::new(unreplicated)))
+                }
+                reply => T::from_reply(reply).ok_or(Error::Closed),
+            }
         }
         Ok(Err(NoReply::Refused(refusal))) => Err(refusal.into()),
         Ok(Err(NoReply::Failed(why))) => Err(Error::Failed(why)),

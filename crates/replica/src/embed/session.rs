@@ -15,6 +15,8 @@ struct State {
     /// Fingerprint of the cluster that it has been served in; 0 for none in particular.
     cluster: u64,
     vector: Arc<VersionVector>,
+    /// Peers that its ops are to be on; `None`: as the replica's settings say.
+    peers: Option<u32>,
     ids: OpIdSession,
 }
 
@@ -27,7 +29,8 @@ pub struct Session {
 impl Session {
     /// A session that has seen nothing yet.
     pub fn begin() -> Result<Self, StoreError> {
-        let state = State { cluster: 0, vector: Arc::default(), ids: chance::op_ids()? };
+        let ids = chance::op_ids()?;
+        let state = State { cluster: 0, vector: Arc::default(), peers: None, ids };
         Ok(Self { state: Arc::new(Mutex::new(state)) })
     }
 
@@ -64,6 +67,16 @@ impl Session {
             return Err(Error::Foreign);
         }
         Ok(state.vector.clone())
+    }
+
+    /// From now on its ops are answered when so many peers have them synced, too, unless an op says
+    /// otherwise. The session knows it in this process only: a token does not carry it.
+    pub fn set_peers(&self, peers: u32) {
+        self.state().peers = Some(peers);
+    }
+
+    pub(super) fn peers(&self) -> Option<u32> {
+        self.state().peers
     }
 
     /// Its next op id.

@@ -40,11 +40,17 @@ pub enum Canary {
     ClosedWhereItStands,
     /// What is closed is forgotten: a late delta of it looks like one of a new origin.
     ClosedForgotten,
+    /// A write counts as standing at every peer that it was sent to.
+    PeersMerelySent,
+    /// A retry that finds its op known is answered before peers have it.
+    RetryRestsOnNobody,
+    /// What is told to peers is applied, and not all of it synced.
+    FrontierBeforeSync,
 }
 
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -60,5 +66,8 @@ impl Canary {
         Self::BoundsUnchecked,
         Self::ClosedWhereItStands,
         Self::ClosedForgotten,
+        Self::PeersMerelySent,
+        Self::RetryRestsOnNobody,
+        Self::FrontierBeforeSync,
     ];
 }

@@ -1,5 +1,6 @@
 //! What a client may ask of a replica, and what it is answered.
 
+use super::durable::Durability;
 use super::time::Now;
 use orset::cart::{EntryKind, Line, Seen};
 use orset::{
@@ -46,6 +47,8 @@ pub struct Write {
     pub deadline_us: u64,
     /// What it is kept in order with.
     pub lane: Lane,
+    /// Where it must stand before it is answered.
+    pub durability: Durability,
 }
 
 /// A question.
@@ -146,6 +149,18 @@ pub struct Written {
     pub taken: u64,
 }
 
+/// A change that is done and synced here, and was not reported by as many peers as asked in time.
+/// Nothing is taken back. The same op id sent again waits for the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreplicated {
+    /// What the change did.
+    pub written: Written,
+    /// Peers that have reported it.
+    pub on: u32,
+    /// Peers that were asked for.
+    pub asked: u32,
+}
+
 /// What an object shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -187,6 +202,8 @@ pub struct Listed {
 pub enum Reply {
     /// To a write.
     Written(Written),
+    /// To a write whose peers were not reached in time.
+    Unreplicated(Unreplicated),
     /// To a read.
     Shown(Shown),
     /// To a question for names.
@@ -198,6 +215,7 @@ impl Reply {
     pub const fn vector(&self) -> &Arc<VersionVector> {
         match self {
             Self::Written(written) => &written.vector,
+            Self::Unreplicated(unreplicated) => &unreplicated.written.vector,
             Self::Shown(shown) => &shown.vector,
             Self::Listed(listed) => &listed.vector,
         }
@@ -275,10 +293,20 @@ pub enum Refusal {
         last: u64,
         /// What the session has seen.
         need: u64,
+        /// All that the session has seen and is not gone.
+        left: Arc<VersionVector>,
     },
     /// The other members have closed this start. Ask another; an operator must look at this one.
     #[error("this replica's start was closed by the others; an operator must look at it")]
     Over,
+    /// More peers were asked for than there are other members. Ask for fewer.
+    #[error("{asked} peers asked for; the cluster has {others} other members")]
+    TooFewPeers {
+        /// Peers asked for.
+        asked: u32,
+        /// Other members.
+        others: u32,
+    },
     /// Too many commands wait already. Try again later, or another replica.
     #[error("overloaded: too many commands wait; try again later")]
     Overloaded,

@@ -39,6 +39,7 @@ impl<B: Base> Protocol<B> {
             peers: self.peers.clone(),
             membership: self.membership.clone(),
             waiting: self.waiting.clone(),
+            durable: self.durable.clone(),
             watched: self.watched.clone(),
             skew_alarmed: self.skew_alarmed,
             effects: VecDeque::new(),
@@ -71,6 +72,7 @@ impl<B: Base> Protocol<B> {
             peers,
             membership,
             waiting,
+            durable,
             watched,
             skew_alarmed,
             effects,
@@ -84,6 +86,7 @@ impl<B: Base> Protocol<B> {
         into.write_usize(unsynced.len());
         unsynced.iter().for_each(|round| digest_unsynced(round, into));
         digest_text(waiting, into);
+        digest_text(durable, into);
     }
 }
 

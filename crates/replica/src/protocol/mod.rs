@@ -27,6 +27,7 @@ mod by_name;
 mod canary;
 mod command;
 pub mod delta;
+mod durable;
 mod fork;
 mod listing;
 pub mod membership;
@@ -46,9 +47,10 @@ mod writer;
 
 pub use canary::Canary;
 pub use command::{
-    Alarm, Command, Lane, List, Listed, NO_LANE, Page, Read, Refusal, Reply, Shown, Ticket, Value,
-    Write, Written,
+    Alarm, Command, Lane, List, Listed, NO_LANE, Page, Read, Refusal, Reply, Shown, Ticket,
+    Unreplicated, Value, Write, Written,
 };
+pub use durable::Durability;
 pub use message::{Message, Range};
 pub use recover::Start;
 pub use rows::{BUCKETS, Base, object_hash, row_hash};
@@ -56,6 +58,7 @@ pub use settings::ProtocolSettings;
 pub use time::{Now, Number};
 
 use crate::store::{LogRecord, StateBatch, StoreError};
+use durable::Durable;
 use membership::{Membership, Record};
 use orset::{HybridClock, Member, ObjectKey, Origin, VersionVector};
 use peers::Peers;
@@ -93,6 +96,8 @@ pub enum Event {
     Watch(ObjectKey),
     /// One watcher less.
     Unwatch(ObjectKey),
+    /// No message comes any more: answer what waits for peers as it stands.
+    Closing,
 }
 
 /// What a replica wants done, in this order.
@@ -158,6 +163,10 @@ pub struct Stats {
     pub changes: u64,
     /// Changes of membership that this replica proposed and gave up.
     pub changes_abandoned: u64,
+    /// Writes that were synced here and waited for peers.
+    pub waited_for_peers: u64,
+    /// Writes answered at their deadline, on fewer peers than asked.
+    pub unreplicated: u64,
 }
 
 /// Checkpoints' worth of changed rows at which the writer waits for the store. At full load a
@@ -198,6 +207,7 @@ pub struct Protocol<B> {
     peers: Peers,
     membership: Membership,
     waiting: Waiting,
+    durable: Durable,
     watched: BTreeMap<ObjectKey, (u64, u32)>,
     skew_alarmed: bool,
     effects: VecDeque<Effect>,
@@ -220,6 +230,10 @@ impl<B: Base> Protocol<B> {
             Event::Tick { chance } => self.tick(chance, now),
             Event::Checkpointed => {
                 self.rows.thaw();
+                Ok(())
+            }
+            Event::Closing => {
+                self.close();
                 Ok(())
             }
             Event::Watch(object) => {

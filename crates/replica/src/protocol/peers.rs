@@ -143,6 +143,21 @@ impl Peers {
         }
     }
 
+    /// Every other member.
+    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
+        self.peers.keys().copied()
+    }
+
+    /// Every other member, and its synced vector as last heard from its current start.
+    pub fn frontiers(&self) -> impl Iterator<Item = (Member, &VersionVector)> + '_ {
+        self.peers.iter().map(|(member, peer)| (*member, &peer.acked))
+    }
+
+    /// As `frontiers`, of one.
+    pub fn frontier(&self, member: Member) -> Option<&VersionVector> {
+        self.peers.get(&member).map(|peer| &peer.acked)
+    }
+
     /// Forgets what has arrived. `new` are the dots that were wanted: where one of them was asked
     /// for, the message is an answer, and the rest of what was asked with it is asked for soon.
     pub fn note_arrival(
@@ -204,6 +219,7 @@ impl<B: Base> Protocol<B> {
     /// Gossip, pulls and deadlines.
     pub(super) fn tick(&mut self, chance: u64, now: Now) -> Result<(), StoreError> {
         self.settle_waiting(now)?;
+        self.settle_durable(now);
         if now.mono_us >= self.peers.gossip_us && !self.peers.peers.is_empty() {
             self.peers.gossip_us = now.mono_us + self.settings.gossip_us;
             let at = (chance % self.peers.peers.len() as u64) as usize;
@@ -229,10 +245,11 @@ impl<B: Base> Protocol<B> {
 
     /// What this replica has synced, for a peer to hear.
     pub(super) fn status(&self, reply: bool) -> Message {
+        let early = self.canary == Canary::FrontierBeforeSync;
         Message::Status {
             origin: self.origin,
             number: self.number(),
-            vector: (*self.synced).clone(),
+            vector: if early { self.applied.clone() } else { (*self.synced).clone() },
             total: self.synced_total,
             reply,
         }
@@ -299,6 +316,7 @@ impl<B: Base> Protocol<B> {
             // A new start remembers only what it had synced: begin again from what it says.
             *peer = Peer { origin: Some(origin), progress_us: now.mono_us, ..Peer::default() };
             peer.paused = true;
+            self.durable.forget(from);
         }
         (peer.number, peer.heard_us) = (number, now.mono_us);
         if vector.get(own) > peer.acked.get(own) {
@@ -311,6 +329,7 @@ impl<B: Base> Protocol<B> {
             peer.progress_us = now.mono_us;
         }
         peer.pushed = peer.pushed.max(peer.acked.get(own));
+        self.frontier_moved(from);
         self.push_on(from, now)
     }
 

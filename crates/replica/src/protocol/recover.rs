@@ -12,6 +12,7 @@
 use super::apply::corrupted;
 use super::canary::Canary;
 use super::delta::Delta;
+use super::durable::Durable;
 use super::membership::{Membership, Record, book::Page};
 use super::peers::Peers;
 use super::receive::Inbox;
@@ -104,6 +105,7 @@ impl<B: Base> Protocol<B> {
             peers,
             membership,
             waiting: Waiting::default(),
+            durable: Durable::default(),
             watched: BTreeMap::new(),
             skew_alarmed: false,
             effects: VecDeque::new(),

@@ -196,9 +196,13 @@ impl<B: Base> Protocol<B> {
                 }
                 Ok(Reply::Shown(shown)) => shown.vector = vector.clone(),
                 Ok(Reply::Listed(listed)) => listed.vector = vector.clone(),
-                Err(_) => {}
+                Ok(Reply::Unreplicated(_)) | Err(_) => {}
             }
-            self.effect(Effect::Reply(ticket, reply));
+            let reply =
+                if self.durable.is_asked() { self.hold(ticket, reply) } else { Some(reply) };
+            if let Some(reply) = reply {
+                self.effect(Effect::Reply(ticket, reply));
+            }
         }
     }
 

@@ -41,6 +41,8 @@ pub struct ProtocolSettings {
     pub round_bytes: usize,
     /// Commands that may wait for this replica to catch up with their session.
     pub waiting_max: usize,
+    /// Writes that may wait for peers (`Durability::Peers`).
+    pub durable_max: usize,
 }
 
 impl ProtocolSettings {
@@ -62,6 +64,7 @@ impl ProtocolSettings {
             round_ops: 4_096,
             round_bytes: 4 << 20,
             waiting_max: 4_096,
+            durable_max: 16_384,
         }
     }
 
@@ -80,6 +83,7 @@ impl ProtocolSettings {
             ("round_ops", self.round_ops as u64),
             ("round_bytes", self.round_bytes as u64),
             ("waiting_max", self.waiting_max as u64),
+            ("durable_max", self.durable_max as u64),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} must be at least 1"));

@@ -15,7 +15,9 @@ use super::rows::Base;
 use super::time::Now;
 use super::{Effect, Protocol};
 use crate::store::StoreError;
+use orset::{Dot, VersionVector};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// A session that needs so much more than anybody has told of is not waited for.
 const FAR_AHEAD: u64 = 1 << 20;
@@ -73,6 +75,10 @@ impl<B: Base> Protocol<B> {
         command: Command,
         now: Now,
     ) -> Result<(), StoreError> {
+        if let Some(refusal) = self.asks_too_many(&command) {
+            self.effect(Effect::Reply(ticket, Err(refusal)));
+            return Ok(());
+        }
         let lane = command.lane();
         let is_behind_another = lane != NO_LANE && self.waiting.lanes.contains_key(&lane);
         let turn = self.turn(&command, now);
@@ -121,7 +127,8 @@ impl<B: Base> Protocol<B> {
             (dot.seq > last).then_some((dot.origin, last, dot.seq))
         });
         if let Some((origin, last, need)) = lost {
-            return Turn::Refuse(Refusal::Lost { origin, last, need });
+            let left = Arc::new(self.left_of(after));
+            return Turn::Refuse(Refusal::Lost { origin, last, need, left });
         }
         let missing = (missing.origin, self.applied.get(missing.origin), missing.seq);
         let hopeless = after.iter().find(|dot| {
@@ -139,6 +146,17 @@ impl<B: Base> Protocol<B> {
         }
         let (origin, have, need) = hopeless.unwrap_or(missing);
         Turn::Refuse(Refusal::Behind { origin, have, need })
+    }
+
+    /// What is not gone of what a session has seen.
+    fn left_of(&self, after: &VersionVector) -> VersionVector {
+        let record = self.membership();
+        let seen = after.iter();
+        seen.map(|dot| {
+            let last = record.final_of(dot.origin).unwrap_or(u64::MAX);
+            Dot::new(dot.origin, dot.seq.min(last))
+        })
+        .collect()
     }
 
     /// Tries what waits again, in order; called when the applied vector may have grown, and when

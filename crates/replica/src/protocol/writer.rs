@@ -31,6 +31,10 @@ impl<B: Base> Protocol<B> {
             self.effect(Effect::Reply(ticket, Err(refusal)));
             return Ok(());
         }
+        if self.has_no_room_to_wait(&write) {
+            self.effect(Effect::Reply(ticket, Err(Refusal::Overloaded)));
+            return Ok(());
+        }
         let content = write.request.content_hash_in(&write.object, &mut self.rows.scratch);
         let known = memories(&mut self.rows, write.op)?;
         match judge(&known, &write.object, content) {
@@ -43,6 +47,9 @@ impl<B: Base> Protocol<B> {
             Judgement::Retry => {
                 self.stats.duplicates += 1;
                 let written = self.written_before(&write)?;
+                if self.canary != Canary::RetryRestsOnNobody {
+                    self.want_peers(ticket, &write);
+                }
                 self.park(ticket, Reply::Written(written));
                 return Ok(());
             }
@@ -82,6 +89,7 @@ impl<B: Base> Protocol<B> {
         self.open.ops += ops.len() as u64;
         // The vector is filled in when the round is released.
         let written = Written { dot: Some(dot), vector: self.synced.clone(), ended, taken };
+        self.want_peers(ticket, &write);
         self.open.replies.push((ticket, Ok(Reply::Written(written))));
         Ok(())
     }

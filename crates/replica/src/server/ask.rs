@@ -1,6 +1,9 @@
 //! From what is asked to a command, and from its reply to an answer.
 
-use crate::protocol::{Command, Lane, List, Page, Read, Reply, Shown, Value, Write, Written};
+use super::status;
+use crate::protocol::{
+    Command, Durability, Lane, List, Page, Read, Reply, Shown, Value, Write, Written,
+};
 use bytes::Bytes;
 use orset::{Kind, ObjectKey, Request, VersionVector};
 use pannier_proto::convert::{self, Asked};
@@ -25,13 +28,15 @@ pub(super) struct Terms {
     pub after: Arc<VersionVector>,
     pub deadline_us: u64,
     pub lane: Lane,
+    /// Where a change must stand before it is answered.
+    pub durability: Durability,
     /// Bytes of rows on a page, at most.
     pub page_bytes: usize,
 }
 
 /// The command, and what its answer needs.
 pub(super) fn command(asked: Asked, terms: Terms) -> (Command, Question) {
-    let Terms { after, deadline_us, lane, page_bytes } = terms;
+    let Terms { after, deadline_us, lane, durability, page_bytes } = terms;
     match asked {
         Asked::Write { op, object, request, seen } => {
             let tells = match &request {
@@ -43,7 +48,7 @@ pub(super) fn command(asked: Asked, terms: Terms) -> (Command, Question) {
                 true => Question::Ending(Box::new(request.clone())),
                 false => Question::Write,
             };
-            let write = Write { op, object, request, seen, after, deadline_us, lane };
+            let write = Write { op, object, request, seen, after, deadline_us, lane, durability };
             (Command::Write(write), question)
         }
         Asked::Read { object, page, allow_stale } => {
@@ -75,6 +80,10 @@ pub(super) fn command(asked: Asked, terms: Terms) -> (Command, Question) {
 pub(super) fn answer(question: &Question, reply: &Reply, own: &Bytes) -> Body {
     match reply {
         Reply::Written(done) => Body::Written(written(question, done, own)),
+        Reply::Unreplicated(short) => {
+            let done = written(question, &short.written, own);
+            Body::Failure(status::unreplicated(short, done).to_wire())
+        }
         Reply::Shown(shown) => show(question, shown),
         Reply::Listed(listed) => {
             let (kind, namespace) = match question {

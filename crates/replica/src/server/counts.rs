@@ -72,11 +72,16 @@ impl Default for Counts {
 impl Counts {
     /// Counts a failure that is told to a client, and gives it back.
     pub fn told(&self, failure: Failure) -> Failure {
-        let at = TABLE.iter().position(|row| row.reason == failure.reason);
+        self.count(failure.reason);
+        failure
+    }
+
+    /// As `told`, by its reason.
+    pub fn count(&self, reason: Reason) {
+        let at = TABLE.iter().position(|row| row.reason == reason);
         if let Some(count) = at.and_then(|at| self.refusals.get(at)) {
             count.fetch_add(1, Relaxed);
         }
-        failure
     }
 
     /// How often each reason was told.

@@ -23,7 +23,9 @@ use super::counts::Place;
 use super::shared::{Shared, Stage};
 use super::status;
 use super::tokens::{TokenReader, TokenWriter};
-use crate::driver::{Answer, Asked as Queued, NotTaken, Outcome, Sink, Slot};
+use crate::driver::{Answer, Asked as Queued, NoReply, NotTaken, Outcome, Sink, Slot};
+use crate::protocol::{Refusal, Reply};
+use bytes::Bytes;
 use pannier_proto::convert::Asked;
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::limits::COMMANDS_MAX;
@@ -173,18 +175,28 @@ impl Execution {
                         self.reader.remember(token.clone(), reply.vector().clone());
                     }
                     let body = ask::answer(&question, &reply, &self.shared.origin);
+                    if matches!(reply, Reply::Unreplicated(_)) {
+                        self.shared.counts.count(Reason::NotReplicated);
+                    }
                     self.told_bytes += token.len() + ask::size_of(&body);
                     self.told.push(v1::Answer { request_id, token, body: Some(body) });
                 }
-                Err(why) => self.tell_failure(request_id, status::no_reply(&why)),
+                Err(why) => {
+                    let token = match &why {
+                        // The session goes on from what is left of it.
+                        NoReply::Refused(Refusal::Lost { left, .. }) => self.writer.write(left).0,
+                        _ => Bytes::new(),
+                    };
+                    self.tell_failure(request_id, token, status::no_reply(&why));
+                }
             }
         }
     }
 
-    fn tell_failure(&mut self, request_id: u64, failure: Failure) {
+    fn tell_failure(&mut self, request_id: u64, token: Bytes, failure: Failure) {
         let body = Body::Failure(self.shared.counts.told(failure).to_wire());
-        self.told_bytes += ask::size_of(&body);
-        self.told.push(v1::Answer { request_id, token: Default::default(), body: Some(body) });
+        self.told_bytes += token.len() + ask::size_of(&body);
+        self.told.push(v1::Answer { request_id, token, body: Some(body) });
     }
 
     // === Commands ===
@@ -249,15 +261,16 @@ impl Execution {
     }
 
     fn prepare(&mut self, command: v1::Command, now_us: u64) {
-        let v1::Command { request_id, token, timeout_ms, body } = command;
+        let v1::Command { request_id, token, timeout_ms, peers, peers_timeout_ms, body } = command;
         let asked = self.reader.read(&token).and_then(|after| Ok((Asked::from_body(body)?, after)));
         let (asked, after) = match asked {
             Ok(asked) => asked,
-            Err(failure) => return self.tell_failure(request_id, failure),
+            Err(failure) => return self.tell_failure(request_id, Bytes::new(), failure),
         };
         let deadline_us = self.shared.catch_up_by(now_us, timeout_ms.into());
         let page_bytes = self.shared.settings.stream_page_bytes;
-        let terms = Terms { after, deadline_us, lane: self.lane, page_bytes };
+        let durability = self.shared.durability(peers, now_us, peers_timeout_ms.into());
+        let terms = Terms { after, deadline_us, lane: self.lane, durability, page_bytes };
         let (command, question) = ask::command(asked, terms);
         let number = self.table.put(UnderWay { request_id, question });
         let answer = Answer::Sink(Slot::new(&self.sink, number));

@@ -46,6 +46,8 @@ pub(super) async fn text(shared: &Shared) -> String {
     let Ok(standing) = replica.status_soon().await else { return page.text };
     let stats = &standing.stats;
     page.gauge("commands_waiting", "Commands that wait for their session.", standing.waiting);
+    let waiting = standing.waiting_for_peers;
+    page.gauge("writes_waiting_for_peers", "Writes that wait for peers.", waiting);
     page.gauge("deltas_buffered", "Deltas that wait for their causes.", standing.buffered);
     for (name, help, value) in [
         ("ops_total", "Own ops committed.", stats.ops),
@@ -61,6 +63,8 @@ pub(super) async fn text(shared: &Shared) -> String {
         ("reads_after_sync_total", "Reads that waited for a sync.", stats.reads_after_sync),
         ("pulls_served_total", "Pulls of peers answered.", stats.pulls_served),
         ("pushes_paused_total", "Times pushing to a peer paused.", stats.pushes_paused),
+        ("peers_waits_total", "Writes that waited for peers.", stats.waited_for_peers),
+        ("peers_short_total", "Of them, not on all peers in time.", stats.unreplicated),
         ("alarms_total", "Alarms: look at the log.", standing.alarms.count),
     ] {
         page.counter(name, help, value);
@@ -87,6 +91,10 @@ fn links(page: &mut Page, shared: &Shared) {
         if let Some(ms) = peer.heard_ms_ago {
             page.line("peer_heard_seconds", &[("peer", name)], Thousandths(ms));
         }
+    }
+    page.begin("peer_silent", "gauge", "1 when nothing was heard of the peer for 3 s.");
+    for (name, peer) in &peers {
+        page.line("peer_silent", &[("peer", name)], u64::from(peer.is_silent()));
     }
     page.begin("peer_queued_bytes", "gauge", "Bytes that wait to be sent to the peer.");
     for (name, peer) in &peers {

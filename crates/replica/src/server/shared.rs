@@ -6,7 +6,7 @@ use super::tokens::TokenWriter;
 use super::{ask, status};
 use crate::driver::{Answer, Asked as Queued, NoReply, Outcome};
 use crate::embed::Replica;
-use crate::protocol::{Command, NO_LANE};
+use crate::protocol::{Command, Durability, NO_LANE, Refusal};
 use crate::transport::grpc::Links;
 use bytes::Bytes;
 use orset::VersionVector;
@@ -128,6 +128,16 @@ impl Shared {
         now_us.saturating_add(wait_ms * 1_000)
     }
 
+    /// Where a change of a stream must stand: at so many peers, within so long (0: the setting's).
+    pub fn durability(&self, peers: u32, now_us: u64, wait_ms: u64) -> Durability {
+        if peers == 0 {
+            return Durability::Local;
+        }
+        let ServerSettings { deadline_ms, deadline_most_ms, .. } = self.settings;
+        let wait_ms = if wait_ms == 0 { deadline_ms } else { wait_ms.min(deadline_most_ms) };
+        Durability::Peers { count: peers, by_us: now_us.saturating_add(wait_ms * 1_000) }
+    }
+
     /// Queues one command.
     pub fn queue(&self, command: Command) -> Result<oneshot::Receiver<Outcome>, Failure> {
         let (sender, receiver) = oneshot::channel();
@@ -168,6 +178,10 @@ impl Shared {
             .map_err(|_| Failure::new(Reason::Deadline, "the deadline passed before the answer"))?;
         let ended = || NoReply::Failed("the replica ended before it answered".into());
         let reply = outcome.unwrap_or_else(|_| Err(ended()));
+        if let Err(NoReply::Refused(refusal @ Refusal::Lost { left, .. })) = &reply {
+            // The session goes on from what is left of it.
+            return Ok((Body::Failure(status::refused(refusal).to_wire()), left.clone()));
+        }
         let reply = reply.map_err(|why| status::no_reply(&why))?;
         Ok((ask::answer(question, &reply, &self.origin), reply.vector().clone()))
     }
@@ -181,9 +195,13 @@ impl Shared {
         // BEHIND tells more than a deadline, so it comes a little before.
         let catch_up = Duration::from_millis(catch_up_ms).min(given - given / 8);
         let now_us = self.replica.now_us();
+        // So does NOT_REPLICATED.
+        let peers = given - given / 8;
         Time {
             ends: tokio::time::Instant::now() + given,
             catch_up_by: now_us.saturating_add(catch_up.as_micros() as u64),
+            peers_by: now_us.saturating_add(peers.as_micros() as u64),
+            peers: 0,
         }
     }
 
@@ -206,12 +224,24 @@ pub(super) struct Time {
     ends: tokio::time::Instant,
     /// On the replica's clock.
     catch_up_by: u64,
+    peers_by: u64,
+    peers: u32,
 }
 
 impl Time {
+    /// Of a change that is to be on so many peers.
+    pub const fn on_peers(self, peers: u32) -> Self {
+        Self { peers, ..self }
+    }
+
     /// How a command of such a call is asked.
     pub fn terms(self, after: Arc<VersionVector>, page_bytes: usize) -> ask::Terms {
-        ask::Terms { after, deadline_us: self.catch_up_by, lane: NO_LANE, page_bytes }
+        let durability = match self.peers {
+            0 => Durability::Local,
+            count => Durability::Peers { count, by_us: self.peers_by },
+        };
+        let (deadline_us, lane) = (self.catch_up_by, NO_LANE);
+        ask::Terms { after, deadline_us, lane, durability, page_bytes }
     }
 }
 

@@ -1,9 +1,10 @@
 //! What went wrong here, as the wire says it: the one place where refusals become reasons.
 
 use crate::driver::{NoReply, NotTaken};
-use crate::protocol::Refusal;
+use crate::protocol::{Refusal, Unreplicated};
 use http::HeaderMap;
 use pannier_proto::errors::{Failure, Reason};
+use pannier_proto::v1;
 use tonic::{Code, Status};
 
 /// The protocol refused it; nothing changed.
@@ -27,12 +28,23 @@ pub(super) fn refused(refusal: &Refusal) -> Failure {
         Refusal::TooMany { entries, max } => {
             failure(Reason::TooMany).with("entries", entries).with("max", max)
         }
-        Refusal::Lost { origin, last, need } => {
-            failure(Reason::Lost).with("origin", origin).with("last", last).with("need", need)
+        Refusal::Lost { origin, last, need, .. } => {
+            failure(Reason::Lost).with("origin", origin).with("count", need - last)
         }
         Refusal::Over => failure(Reason::Closed),
+        Refusal::TooFewPeers { asked, others } => {
+            failure(Reason::TooFewPeers).with("peers", asked).with("others", others)
+        }
         Refusal::Overloaded => failure(Reason::Overloaded),
     }
+}
+
+/// It is done, and stands on fewer peers than it was to.
+pub(super) fn unreplicated(short: &Unreplicated, written: v1::Written) -> Failure {
+    let Unreplicated { on, asked, .. } = short;
+    let message = format!("the change stands here, and on {on} of {asked} peers in time");
+    let failure = Failure::new(Reason::NotReplicated, message);
+    Failure { written: Some(written), ..failure.with("peers", asked).with("reached", on) }
 }
 
 /// It was queued and has no reply.

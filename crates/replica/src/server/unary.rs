@@ -8,7 +8,7 @@ use orset::{Kind, Lattice, VersionVector};
 use pannier_proto::convert::{self, Asked};
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::limits::PAGE_BYTES;
-use pannier_proto::metadata::TOKEN;
+use pannier_proto::metadata::{self, TOKEN};
 use pannier_proto::v1::answer::Body;
 use pannier_proto::v1::{self, carts_server, counters_server, sets_server};
 use std::sync::Arc;
@@ -62,11 +62,18 @@ impl Unary {
             shared.counts.calls_total.fetch_add(1, Relaxed);
             let (after, time) =
                 (shared.session(request.metadata())?, shared.time(request.metadata()));
+            let time = time.on_peers(metadata::peers(request.metadata())?);
             let asked = asked(request.into_inner())?;
-            let (body, vector) = shared.ask(asked, after, time, PAGE_BYTES).await?;
-            Ok((T::of(body).ok_or_else(other_kind)?, vector))
+            shared.ask(asked, after, time, PAGE_BYTES).await
         };
-        self.response(done.await)
+        match done.await {
+            // It was done: its session goes on from there, whatever is said of it.
+            Ok((Body::Failure(failure), vector)) => Err(self.done_but(&failure, &vector)),
+            Ok((body, vector)) => {
+                self.response(T::of(body).ok_or_else(other_kind).map(|body| (body, vector)))
+            }
+            Err(failure) => self.response(Err(failure)),
+        }
     }
 
     async fn many<W, B, R, T>(
@@ -104,6 +111,14 @@ impl Unary {
             Ok((batch(all), vector))
         };
         self.response(done.await)
+    }
+
+    /// The failure of a change that stands, with the session's token.
+    fn done_but(&self, failure: &v1::Failure, vector: &Arc<VersionVector>) -> Status {
+        let Some(failure) = Failure::from_wire(failure) else { return self.0.told(other_kind()) };
+        let mut status = self.0.told(failure);
+        status.metadata_mut().insert_bin(TOKEN, self.0.token(vector));
+        status
     }
 
     fn response<T>(

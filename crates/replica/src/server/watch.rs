@@ -11,7 +11,7 @@ use super::shared::{Shared, Stage};
 use super::status;
 use super::tokens::{TokenReader, TokenWriter};
 use crate::embed::Flag;
-use crate::protocol::NO_LANE;
+use crate::protocol::{Durability, NO_LANE};
 use orset::{Kind, ObjectKey, VersionVector};
 use pannier_proto::convert::{self, Asked, Page};
 use pannier_proto::errors::{Failure, Reason};
@@ -131,7 +131,8 @@ async fn read(
     let page = if object.kind() == Kind::Counter { Page::WHOLE } else { Page::first(LINES_MAX) };
     let asked = Asked::Read { object: object.clone(), page, allow_stale: false };
     let deadline_us = shared.catch_up_by(shared.replica.now_us(), 0);
-    let terms = Terms { after, deadline_us, lane: NO_LANE, page_bytes: PAGE_BYTES };
+    let (lane, durability) = (NO_LANE, Durability::Local);
+    let terms = Terms { after, deadline_us, lane, durability, page_bytes: PAGE_BYTES };
     let (command, question) = ask::command(asked, terms);
     let outcome = shared.queue(command)?.await;
     let ended = || Failure::new(Reason::Closed, "the replica is closed");

@@ -6,6 +6,7 @@
 
 mod calls;
 mod drain;
+mod durable;
 mod inner;
 mod refusals;
 mod served;

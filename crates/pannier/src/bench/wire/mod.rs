@@ -86,6 +86,9 @@ pub struct WireArgs {
     /// How many sessions must have been moved before the killing ends
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     moves: u64,
+    /// Let replicas fall silent (SIGSTOP) rather than die, for `moves`
+    #[arg(long)]
+    silent: bool,
     /// Only these figures (may be given several times)
     #[arg(long, value_enum)]
     only: Vec<Figure>,

@@ -6,6 +6,9 @@
 //! keys, dialling, moving and catching up included. Then the dead one is started again, and once it
 //! has what the others have and the gateway would use it, the next one dies.
 //!
+//! With `--silent` it is stopped with SIGSTOP instead, and goes on when its sessions have moved: its
+//! connections stay open, and only what is not answered tells of it.
+//!
 //! In the end every acknowledged add must be at every replica, once.
 
 use super::children;
@@ -27,8 +30,10 @@ use tokio::task::JoinSet;
 /// Shoppers, and how many of them share a client: a stream moves all that it carries.
 const SHOPPERS: usize = 120;
 const SHARING: usize = 10;
-/// The goal for the first answer.
+/// The goal for the first answer after a death that connections tell of,
 const GOAL_US: u64 = 1_000_000;
+/// and after one that nobody tells of.
+const SILENT_GOAL_US: u64 = 2_000_000;
 /// Between two looks at what nobody tells an outsider.
 const LOOK: Duration = Duration::from_millis(5);
 /// From all being well to the next death.
@@ -47,7 +52,9 @@ pub struct Figures {
     pub kills: u64,
     /// Sessions moved, one for each time.
     pub moved: u64,
-    /// Of these, answered within a second of the death; the goal is all.
+    /// Whether replicas fell silent (SIGSTOP) rather than died.
+    pub silent: bool,
+    /// Of these, answered within a second of the death, or two of a silent one; the goal is all.
     pub in_time: u64,
     /// Microseconds from the death to the first answer.
     pub p50_us: u64,
@@ -103,7 +110,7 @@ pub async fn run(args: &WireArgs, dir: &Path, progress: &dyn Fn(&str)) -> Result
         }
     }
     let begun_us = clock.now_us();
-    let killing = cluster.kill_until(args.moves, &board, &gateway, progress);
+    let killing = cluster.kill_until((args.moves, args.silent), &board, &gateway, progress);
     let kills = tokio::select! {
         kills = killing => kills?,
         // Nobody goes before it is over, but to say what is wrong.
@@ -134,7 +141,8 @@ pub async fn run(args: &WireArgs, dir: &Path, progress: &dyn Fn(&str)) -> Result
         sessions: SHOPPERS,
         kills,
         moved: answers.len(),
-        in_time: answers.count_between(0, GOAL_US),
+        silent: args.silent,
+        in_time: answers.count_between(0, if args.silent { SILENT_GOAL_US } else { GOAL_US }),
         p50_us: answers.value_at_quantile(0.5),
         p99_us: answers.value_at_quantile(0.99),
         max_us: answers.max(),
@@ -194,7 +202,7 @@ impl Cluster {
     /// Kills until enough sessions have been moved; how often.
     async fn kill_until(
         &mut self,
-        moves: u64,
+        (moves, silent): (u64, bool),
         board: &Board,
         gateway: &Server,
         progress: &dyn Fn(&str),
@@ -211,13 +219,25 @@ impl Cluster {
             };
             let Some(server) = self.servers[at].take() else { break };
             let sessions = board.at(member);
-            board.dies(member);
-            server.kill().await?;
             kills += 1;
-            let waited = until("the first answer elsewhere", async || Ok(board.at(member) == 0));
-            waited.await?;
-            progress(&format!("death {kills}: {sessions} sessions, {} in all", board.moved()));
-            self.servers[at] = Some(self.recipes[at].start().await?);
+            board.dies(member);
+            let elsewhere = async {
+                let what = "the first answer elsewhere";
+                until(what, async || Ok(board.at(member) == 0)).await?;
+                progress(&format!("death {kills}: {sessions} sessions, {} in all", board.moved()));
+                Ok::<_, Fail>(())
+            };
+            self.servers[at] = Some(if silent {
+                // Its connections stay open, and nobody answers on them.
+                let silence = server.pause()?;
+                elsewhere.await?;
+                silence.end()?;
+                server
+            } else {
+                server.kill().await?;
+                elsewhere.await?;
+                self.recipes[at].start().await?
+            });
             self.whole(gateway).await?;
             // All is well for a while: what is lost at the next death should be more than nothing.
             tokio::time::sleep(REST).await;

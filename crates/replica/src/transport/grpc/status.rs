@@ -43,6 +43,17 @@ pub struct PeerStatus {
     pub last_failure: Option<String>,
 }
 
+/// Gossip comes some times a second, of nine members too: who says nothing for so long is dead, cut
+/// off, or stands still. A link that breaks tells it sooner; one that does not, by its pings, later.
+const SILENT_MS: u64 = 3_000;
+
+impl PeerStatus {
+    /// Whether nothing was heard of it for some time. It changes no membership, ever.
+    pub fn is_silent(&self) -> bool {
+        self.heard_ms_ago.is_none_or(|ms| ms > SILENT_MS)
+    }
+}
+
 /// What is counted of one peer, by whoever meets it.
 #[derive(Debug, Default)]
 pub(super) struct Counters {

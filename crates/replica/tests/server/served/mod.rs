@@ -144,7 +144,7 @@ impl Stream {
 
 pub fn command(request_id: u64, token: &[u8], body: v1::command::Body) -> v1::Command {
     let token = bytes::Bytes::copy_from_slice(token);
-    v1::Command { request_id, token, timeout_ms: 0, body: Some(body) }
+    v1::Command { request_id, token, body: Some(body), ..v1::Command::default() }
 }
 
 pub fn failure(answer: v1::Answer) -> v1::Failure {
