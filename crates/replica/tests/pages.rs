@@ -51,7 +51,7 @@ impl Rig {
             checkpoints: VecDeque::new(),
             replies: BTreeMap::new(),
             order: Vec::new(),
-            ids: OpIdSession::new(1_000, 1),
+            ids: OpIdSession::new(1_700_000_000, 1),
             ticket: 0,
         }
     }

@@ -39,7 +39,7 @@ use crate::world::Node;
 pub use accounts::Accounts;
 use ledger::Ledger;
 use orset::{Dot, Kind, Lattice, Origin, VersionVector};
-use pannier_replica::protocol::{Command, Effect, Event, Protocol, Reply};
+use pannier_replica::protocol::{Command, Effect, Event, Protocol, Refusal, Reply};
 use pannier_replica::store::memory::MemoryStore;
 use pannier_replica::store::{LogExtent, Store};
 use sessions::Sessions;
@@ -203,6 +203,10 @@ impl Checks {
             Effect::Send(_, message) => self.message_rests_on_log(place, message, names),
             Effect::Changed(object) => {
                 self.shadows[place].untold.remove(object);
+                Ok(())
+            }
+            Effect::Reply(_, Err(Refusal::TooOld { .. })) => {
+                coverage.hit(Mark::TooOld);
                 Ok(())
             }
             Effect::Reply(_, Err(_)) | Effect::Checkpoint(_) | Effect::Alarm(_) => Ok(()),

@@ -108,6 +108,8 @@ pub(crate) enum Closing {
     Reading,
     /// Services are gone; what they have begun ends.
     Over,
+    /// Op ids are forgotten after seconds: what is not needed must end.
+    Forgetting,
 }
 
 /// See the file's head.
@@ -323,6 +325,7 @@ impl<'a> World<'a> {
             skew_ms: knobs.skew_ms,
             round_ops: knobs.round_ops,
             waiting_max: knobs.waiting_max,
+            window_ms: knobs.window_ms,
             ..ProtocolSettings::new(members)
         }
     }
@@ -340,6 +343,8 @@ impl<'a> World<'a> {
             (Mark::ReadParked, stats.reads_after_sync),
             (Mark::SessionWaited, stats.waited),
             (Mark::RetryKnown, stats.duplicates),
+            (Mark::OpIdForgotten, stats.op_ids_forgotten),
+            (Mark::CountForgotten, stats.counts_forgotten),
         ] {
             self.coverage.add(mark, times);
         }

@@ -46,6 +46,23 @@ impl World<'_> {
             return self.breach("liveness", Vec::new(), call);
         }
         match (self.unsettled(), self.closing) {
+            (None, Closing::Over) if self.forgets_all() => {
+                self.closing = Closing::Forgetting;
+                let window_us = 1_000 * self.scenario.options.knobs.window_ms;
+                let options = &self.scenario.options;
+                let skew_us = 1_000 * options.skew_ms;
+                self.settle_by_us = self.now_us + 2 * window_us + 2 * skew_us + 10_000_000;
+                self.close_old_origins();
+            }
+            (None, Closing::Forgetting) if self.remembers_idle().is_none() => {
+                self.settled = true;
+                return Ok(());
+            }
+            (None, Closing::Forgetting) if self.now_us > self.settle_by_us => {
+                let what = self.remembers_idle().unwrap_or_default();
+                return self.breach("bounds", Vec::new(), what);
+            }
+            (None, Closing::Forgetting) => {}
             (None, Closing::Over) => {
                 self.settled = true;
                 return Ok(());
@@ -68,6 +85,46 @@ impl World<'_> {
         }
         self.queue.put(self.now_us + LOOK_US, What::Settled);
         Ok(())
+    }
+
+    /// Whether memory must end in this run: unless a member is gone, or a clock stands behind what
+    /// it has promised.
+    fn forgets_all(&self) -> bool {
+        let options = &self.scenario.options;
+        options.forgets()
+            && !options.faults.jumps
+            && !self.scenario.clocks_jump()
+            && self.nodes.iter().all(|node| !node.dead)
+    }
+
+    /// Everybody has everything, and starts that are over make nothing any more: what closing an
+    /// origin establishes, the world knows.
+    fn close_old_origins(&mut self) {
+        let ups = self.nodes.iter().filter_map(|node| node.up.as_ref());
+        let current: Vec<orset::Origin> = ups.map(|up| up.protocol.origin()).collect();
+        for up in self.nodes.iter_mut().filter_map(|node| node.up.as_mut()) {
+            let origins = up.protocol.applied().iter().map(|dot| dot.origin);
+            let old: Vec<_> = origins.filter(|origin| !current.contains(origin)).collect();
+            for origin in old {
+                up.protocol.forget_origin(origin);
+            }
+        }
+    }
+
+    /// I9: who still remembers an op id that has no living entry.
+    fn remembers_idle(&self) -> Option<String> {
+        for (place, node) in self.nodes.iter().enumerate() {
+            let Some(up) = &node.up else { continue };
+            match up.protocol.remembered(u64::MAX) {
+                Ok((_, 0)) => {}
+                Ok((all, idle)) => {
+                    let what = format!("r{place} still remembers {idle} of {all} op ids in vain");
+                    return Some(what);
+                }
+                Err(error) => return Some(format!("r{place}: {error}")),
+            }
+        }
+        None
     }
 
     /// What the replicas that are left have together.

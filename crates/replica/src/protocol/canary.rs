@@ -36,11 +36,17 @@ pub enum Canary {
     StatusStorm,
     /// Requests out of bounds are taken.
     BoundsUnchecked,
+    /// An op id whose entry has ended everywhere is forgotten, whoever may still send it.
+    ForgottenWhenStable,
+    /// A change of a counter that is everywhere is forgotten, whoever may still send it.
+    CountForgottenWhenStable,
+    /// An op id below every cut is forgotten, whichever move of its entry may be under way.
+    ForgottenBeforeSettled,
 }
 
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -54,5 +60,13 @@ impl Canary {
         Self::PullForgotten,
         Self::StatusStorm,
         Self::BoundsUnchecked,
+        Self::ForgottenWhenStable,
+        Self::CountForgottenWhenStable,
+        Self::ForgottenBeforeSettled,
     ];
+
+    /// Whether it forgets what nobody has promised to refuse.
+    pub(super) const fn ignores_cuts(self) -> bool {
+        matches!(self, Self::ForgottenWhenStable | Self::CountForgottenWhenStable)
+    }
 }

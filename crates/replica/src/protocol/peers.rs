@@ -87,6 +87,11 @@ impl Peers {
         Self { peers, ..Self::default() }
     }
 
+    /// What each has applied and synced, by its current start, as last heard.
+    pub fn frontiers(&self) -> Vec<&VersionVector> {
+        self.peers.values().map(|peer| &peer.acked).collect()
+    }
+
     /// Forgets what has arrived. `new` are the dots that were wanted: where one of them was asked
     /// for, the message is an answer, and the rest of what was asked with it is asked for soon.
     pub fn note_arrival(
@@ -163,7 +168,8 @@ impl<B: Base> Protocol<B> {
                 self.stats.pushes_paused += 1;
             }
         }
-        Ok(())
+        self.tick_cut(now);
+        self.tick_sweep(now)
     }
 
     /// What this replica has synced, for a peer to hear.

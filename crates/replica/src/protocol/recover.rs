@@ -11,12 +11,15 @@
 
 use super::apply::corrupted;
 use super::canary::Canary;
+use super::cuts::Cutting;
 use super::delta::Delta;
 use super::peers::Peers;
 use super::receive::Inbox;
 use super::round::Open;
 use super::rows::{Base, Rows, decode_vector, meta_key};
 use super::settings::ProtocolSettings;
+use super::stable::Eras;
+use super::sweep::Sweep;
 use super::waiting::Waiting;
 use super::{Protocol, Stats};
 use crate::store::{LogExtent, StateBatch, StoreError};
@@ -89,13 +92,20 @@ impl<B: Base> Protocol<B> {
             peers,
             waiting: Waiting::default(),
             watched: BTreeMap::new(),
+            cuts: Cutting::default(),
+            eras: Eras::default(),
+            sweep: Sweep::default(),
             skew_alarmed: false,
             effects: VecDeque::new(),
             stats: Stats::default(),
         };
+        if let Some(bytes) = protocol.rows.base.get(&meta_key(b"cuts"))? {
+            protocol.decode_cuts(&bytes)?;
+        }
         protocol.check_log(&start.extents)?;
         protocol.learn_members(&start.extents)?;
         protocol.replay_log(&start.extents, &mut checkpoint)?;
+        protocol.begin_cuts();
         protocol.synced = Arc::new(protocol.applied.clone());
         protocol.synced_total = protocol.rows.total();
         Ok(protocol)
