@@ -14,6 +14,7 @@
 //! | P3 causal order | `rounds`: each record follows everything it depends on |
 //! | P4 bounds | `after`: buffers and queues; `accounts`: the retry budget of a gateway |
 //! | a refusal that says "nothing changed" is true | `finale` |
+//! | I9 memory stays within its bounds | `world/settle.rs`: op ids of nothing that lives end |
 //! | liveness | `world/settle.rs` |
 //!
 //! White-box checks find a bug at the step that makes it; black-box ones would find it in any
