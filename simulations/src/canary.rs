@@ -5,6 +5,7 @@
 //! stand here for sockets, since gateways and clients decide nothing that a setting could bend. No
 //! setting, flag or variable reaches any of them.
 
+use crate::profile::Profile;
 use pannier_replica::protocol;
 use std::fmt::{Display, Formatter};
 use std::str::FromStr;
@@ -54,6 +55,18 @@ impl Canary {
     /// Every planted bug.
     pub fn all() -> impl Iterator<Item = Self> {
         protocol::Canary::ALL.into_iter().map(Self::Protocol).chain(OWN)
+    }
+
+    /// The kind of run that is made for it.
+    pub const fn profile(self) -> Profile {
+        match self {
+            Self::Protocol(
+                protocol::Canary::ForgottenWhenStable
+                | protocol::Canary::CountForgottenWhenStable
+                | protocol::Canary::ForgottenBeforeSettled,
+            ) => Profile::Forget,
+            _ => Profile::Mixed,
+        }
     }
 
     /// The bug that replicas are made with.

@@ -65,6 +65,9 @@ marks! {
     Overloaded = "command refused for overload",
     FromTheFuture = "op id refused as born in the future",
     OpIdReused = "op id refused as naming another request",
+    TooOld = "op id refused as too old to know",
+    OpIdForgotten = "op id forgotten",
+    CountForgotten = "change of a counter forgotten",
     SessionMoved = "session moved to another replica",
     Regressed = "own_writes: session gave up what it had read, and was told",
     TimeOut = "client timed out",
@@ -208,6 +211,7 @@ impl Mark {
                 Self::ReplicaDrained,
                 Self::ListsDiffer,
             ],
+            Profile::Forget => &[Self::TooOld, Self::OpIdForgotten, Self::CountForgotten],
             Profile::Swarm => &[
                 Self::Crash,
                 Self::MessageCut,

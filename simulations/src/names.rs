@@ -51,6 +51,23 @@ impl Names {
         ids
     }
 
+    /// The op ids that a session takes when those it had are old; `turn` counts them.
+    pub fn later_session(
+        &mut self,
+        seed: u64,
+        session: usize,
+        turn: u64,
+        second: u64,
+    ) -> OpIdSession {
+        let key = session as u64 | turn << 32;
+        let mut dice = Dice::keyed(seed, Purpose::Identity, 3, key);
+        let ids = OpIdSession::new(second, dice.roll());
+        if let Some(first) = ids.clone().next_id() {
+            self.sessions.insert(first.split().0, format!("s{session}.{turn}"));
+        }
+        ids
+    }
+
     /// A dot by name.
     pub fn dot(&self, dot: Dot) -> String {
         format!("{}:{}", self.origin_name(dot.origin), dot.seq)

@@ -47,13 +47,15 @@ pub enum Profile {
     Broken,
     /// Gateways that crash, know different replicas and may hardly retry; replicas that drain.
     Gateways,
+    /// Op ids that are forgotten after seconds, and requests that come later than that.
+    Forget,
     /// Everything, drawn.
     Swarm,
 }
 
 impl Profile {
     /// Every profile that is a kind of run.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Calm,
         Self::Loss,
         Self::Doubling,
@@ -70,6 +72,7 @@ impl Profile {
         Self::Clients,
         Self::Broken,
         Self::Gateways,
+        Self::Forget,
         Self::Swarm,
     ];
 
@@ -93,6 +96,7 @@ impl Profile {
             Self::Clients => "clients",
             Self::Broken => "broken",
             Self::Gateways => "gateways",
+            Self::Forget => "forget",
             Self::Swarm => "swarm",
         }
     }

@@ -133,6 +133,6 @@ impl Summary {
 
 /// The first seed below `max_seeds` that finds a planted bug, and how.
 pub fn find(canary: Canary, max_seeds: u64) -> Option<Outcome> {
-    let outcomes = (0..max_seeds).map(|seed| run(seed, canary, Profile::Mixed));
+    let outcomes = (0..max_seeds).map(|seed| run(seed, canary, canary.profile()));
     outcomes.into_iter().find(|outcome| outcome.violation.is_some())
 }

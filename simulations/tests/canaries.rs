@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MEDIAN: usize = 10;
 
 /// Planted bug, seeds within which it must be found.
-const BUDGET: [(Canary, u64); 27] = [
+const BUDGET: [(Canary, u64); 30] = [
     (Canary::Protocol(Planted::RemoveEndsUnseen), 10),
     (Canary::Protocol(Planted::AckBeforeSync), 2),
     (Canary::Protocol(Planted::GossipBeforeSync), 2),
@@ -36,6 +36,9 @@ const BUDGET: [(Canary, u64); 27] = [
     (Canary::Protocol(Planted::PeersMerelySent), 10),
     (Canary::Protocol(Planted::RetryRestsOnNobody), 10),
     (Canary::Protocol(Planted::FrontierBeforeSync), 2),
+    (Canary::Protocol(Planted::ForgottenWhenStable), 4),
+    (Canary::Protocol(Planted::CountForgottenWhenStable), 4),
+    (Canary::Protocol(Planted::ForgottenBeforeSettled), 40),
     (Canary::StrangeTokenTaken, 10),
     (Canary::RetryForgetsSession, 20),
     (Canary::BudgetIgnored, 10),
@@ -53,7 +56,7 @@ fn caught(canary: Canary, seeds: u64) -> usize {
     let found = found.unwrap_or_else(|| panic!("{canary} was not found in {seeds} seeds"));
     let violation = found.violation.expect("it was found");
     assert!(!violation.what.contains("did not repeat"), "{violation}");
-    let drawn = Scenario::draw(found.seed, Profile::Mixed);
+    let drawn = Scenario::draw(found.seed, canary.profile());
     let shrunk = shrink(&drawn, canary, RUNS).expect("it fails");
     assert_eq!(shrunk.checker, violation.checker, "{canary}");
     let again = play_scenario(&shrunk.scenario, canary).violation.expect("it still fails");

@@ -3,6 +3,8 @@
 //! Chance finds some of them once in thousands of runs, some never. A scene drives replicas by
 //! hand, message by message, on disks whose crashes keep what the scene says.
 
+#[path = "scene/forgetting.rs"]
+mod forgetting;
 mod scene;
 
 use orset::{Kind, Request};

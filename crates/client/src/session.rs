@@ -9,42 +9,24 @@ use crate::core::Mode;
 use crate::doors::chance;
 use crate::error::Error;
 use bytes::Bytes;
-use orset::{OpId, SessionPrefix};
+use orset::{OpId, OpIdSession};
 use pannier_proto::TokenError;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Makes op ids without a lock; after 2^32 of them it begins another session of ids.
-pub(crate) struct Ids {
-    prefix: SessionPrefix,
-    next: AtomicU64,
-    then: OnceLock<Box<Ids>>,
-}
+/// Makes op ids; now and then it begins another session of ids.
+pub(crate) struct Ids(Mutex<OpIdSession>);
 
 impl Ids {
     pub fn new() -> Result<Self, Error> {
-        let none = || Error::NoChance("an op id that is none".into());
-        let first = chance::op_ids()?.next_id().ok_or_else(none)?;
-        Ok(Self { prefix: first.split().0, next: AtomicU64::new(0), then: OnceLock::new() })
+        Ok(Self(Mutex::new(chance::op_ids()?)))
     }
 
     pub fn next(&self) -> Result<OpId, Error> {
-        let mut ids = self;
-        loop {
-            let count = ids.next.fetch_add(1, Ordering::Relaxed);
-            if let Ok(count) = u32::try_from(count) {
-                return OpId::join(ids.prefix, count)
-                    .map_err(|error| Error::NoChance(error.to_string()));
-            }
-            if ids.then.get().is_none() {
-                // Of two that come at once, one is not used.
-                let _ = ids.then.set(Box::new(Self::new()?));
-            }
-            match ids.then.get() {
-                Some(then) => ids = then,
-                None => return Err(Error::NoChance("no further session of ids".into())),
-            }
-        }
+        // Whole between any two statements, so a panic elsewhere spoils nothing.
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = chance::next_op_id(&mut ids)?;
+        next.ok_or_else(|| Error::NoChance("an op id that is none".into()))
     }
 }
 
@@ -122,13 +104,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn op_ids_go_on_after_four_thousand_million() {
+    fn ids_are_of_one_session_until_it_is_old() {
         let ids = Ids::new().unwrap();
-        ids.next.store(u64::from(u32::MAX), Ordering::Relaxed);
-        let last = ids.next().unwrap();
-        assert_eq!(last.split(), (ids.prefix, u32::MAX));
         let (first, second) = (ids.next().unwrap(), ids.next().unwrap());
-        assert_ne!(first.split().0, ids.prefix);
-        assert_eq!((first.split().0, first.split().1), (second.split().0, 0));
+        assert_eq!((first.split().0, second.split().1), (second.split().0, 1));
+        *ids.0.lock().unwrap() = OpIdSession::new(first.born_ms() / 1_000 - 601, 7);
+        let third = ids.next().unwrap();
+        assert!(third.born_ms() >= first.born_ms() && third.split().1 == 0);
     }
 }

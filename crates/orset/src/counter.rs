@@ -129,6 +129,77 @@ impl Counter {
     }
 }
 
+/// A counter that has forgotten the changes of old op ids, and joins all the same.
+///
+/// Forgetting keeps nothing in their place, no sum per origin and no mark up to where a log is
+/// folded: the value is there already. What makes that safe is a promise of the one who forgets
+/// (a replica has it by Cut):
+///
+/// ```text
+/// Promise  every change, anywhere and ever, of an op id born at or before `forgotten_ms` is in
+/// Join     the side that has forgotten further, onto which each younger change of the other counts
+/// ```
+///
+/// Of two sides the one that has forgotten further thus has *everything* that the other may have
+/// forgotten, and of the old ids the same changes with the same lowest dots; so what is old needs
+/// no look. Summing per origin up to a seq instead needs the dots to be forgotten in order, and
+/// takes a change for two that one side folded under another dot than the other (3 where 2 is
+/// right).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForgetfulCounter {
+    forgotten_ms: u64,
+    kept: Counter,
+}
+
+impl ForgetfulCounter {
+    /// Zero, and nothing forgotten.
+    pub const fn new() -> Self {
+        Self { forgotten_ms: 0, kept: Counter::new() }
+    }
+
+    /// The sum of all changes, remembered or not.
+    pub const fn value(&self) -> i128 {
+        self.kept.value
+    }
+
+    /// Up to when op ids are forgotten, in milliseconds since 1970.
+    pub const fn forgotten_ms(&self) -> u64 {
+        self.forgotten_ms
+    }
+
+    /// What is remembered of an op id.
+    pub fn change(&self, op: OpId) -> Option<Change> {
+        self.kept.changes.get(&op).copied()
+    }
+
+    /// Counts `amount` for `op`, which must not be one that may be forgotten.
+    pub fn count(&mut self, op: OpId, amount: i64, dot: Dot) {
+        let Ok(()) = count(&mut self.kept, op, amount, dot);
+    }
+
+    /// Forgets the op ids born at or before `upto_ms`. See the promise.
+    pub fn forget(&mut self, upto_ms: u64) {
+        self.forgotten_ms = self.forgotten_ms.max(upto_ms);
+        let forgotten_ms = self.forgotten_ms;
+        self.kept.changes.retain(|op, _| op.born_ms() > forgotten_ms);
+    }
+}
+
+impl Lattice for ForgetfulCounter {
+    fn join(&mut self, other: &Self) {
+        let mut less = other.clone();
+        if less.forgotten_ms > self.forgotten_ms {
+            core::mem::swap(self, &mut less);
+        }
+        for (op, change) in less.kept.changes() {
+            if op.born_ms() > self.forgotten_ms {
+                self.count(op, change.amount, change.dot);
+            }
+        }
+        self.forget(less.forgotten_ms);
+    }
+}
+
 impl Lattice for Counter {
     fn join(&mut self, other: &Self) {
         for (op, change) in &other.changes {

@@ -34,7 +34,7 @@ mod version_vector;
 
 pub use cart::Cart;
 pub use codec::DecodeError;
-pub use counter::Counter;
+pub use counter::{Counter, ForgetfulCounter};
 pub use dot::{Dot, Member, Origin};
 pub use lattice::Lattice;
 #[cfg(feature = "laws")]

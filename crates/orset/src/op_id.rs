@@ -126,6 +126,11 @@ impl OpIdSession {
         Self { prefix, next: Some(0) }
     }
 
+    /// When it began, in milliseconds since 1970: what all its ids say of their birth.
+    pub fn born_ms(&self) -> u64 {
+        OpId::join(self.prefix, 0).map_or(0, |first| first.born_ms())
+    }
+
     /// The next id, or `None` after 2^32 of them: begin another session.
     pub fn next_id(&mut self) -> Option<OpId> {
         let counter = self.next?;
@@ -148,6 +153,7 @@ mod tests {
             let a = session.next_id().unwrap();
             let b = session.next_id().unwrap();
             prop_assert_eq!(a.born_ms(), second * 1_000);
+            prop_assert_eq!(session.born_ms(), second * 1_000);
             prop_assert_eq!(Uuid::from(a).get_version_num(), 8);
             prop_assert_eq!(Uuid::from(a).get_variant(), uuid::Variant::RFC4122);
             prop_assert_eq!(a.split().0, b.split().0);

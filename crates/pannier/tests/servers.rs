@@ -173,7 +173,7 @@ fn sessions_and_ops_that_do_not_belong_here() {
     let ran = dev.run(&["cart", "show", "ada", "--token", "00"]);
     assert!(ran.code == 2 && ran.err.contains("--token: "), "{}", ran.err);
 
-    let op = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let op = &*pannier_replica::doors::chance::op_ids().unwrap().next_id().unwrap().to_string();
     let add = |quantity| ["cart", "add", "ada", "book", quantity, "--op-id", op];
     assert_eq!(dev.json(&add("1"))["known"], false);
     assert_eq!(dev.json(&add("1"))["known"], true);

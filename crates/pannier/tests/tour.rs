@@ -62,6 +62,7 @@ fn every_command_of_the_tour_prints_what_it_shows() {
     let dev = Dev::start();
     let program = Path::new(env!("CARGO_BIN_EXE_pannier")).parent().unwrap().display().to_string();
     let path = format!("{program}:{}", std::env::var("PATH").unwrap());
+    let op = pannier_replica::doors::chance::op_ids().unwrap().next_id().unwrap().to_string();
     let ours = command(dev.state.path());
     for (typed, shown) in steps {
         let mut shell = Command::new("sh");
@@ -77,6 +78,7 @@ fn every_command_of_the_tour_prints_what_it_shows() {
             .env("PATH", &path)
             .env("PANNIER_GATEWAY", dev.gateway())
             .env("PANNIER_SESSION", "ada.session")
+            .env("OP", &op)
             .env("INNER", dev.replica(0, "inner_listen"))
             .env("US", dev.replica(1, "listen"))
             .output()

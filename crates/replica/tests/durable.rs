@@ -23,10 +23,10 @@ use std::sync::Arc;
 const ME: Member = Member::from_bytes([1; 16]);
 const B: Member = Member::from_bytes([2; 16]);
 const C: Member = Member::from_bytes([3; 16]);
-const MINE: Origin = Origin::from_bytes([11; 16]);
-const OF_B: Origin = Origin::from_bytes([12; 16]);
-const OF_B_ANEW: Origin = Origin::from_bytes([22; 16]);
-const OF_C: Origin = Origin::from_bytes([13; 16]);
+const MINE: Origin = Origin::of(ME, 1);
+const OF_B: Origin = Origin::of(B, 1);
+const OF_B_ANEW: Origin = Origin::of(B, 2);
+const OF_C: Origin = Origin::of(C, 1);
 
 /// When writes are answered whatever peers say.
 const DEADLINE_US: u64 = 1_000_000;
@@ -298,7 +298,7 @@ fn what_is_only_held_back_is_not_reported() {
     let time = HybridTime::from_bits(1);
     let birth = Some(Birth { member: B, previous: None });
     let deps = vec![Dot::new(OF_C, 1)];
-    let delta = Delta { dot: Dot::new(OF_B, 1), deps, time, birth, ops: Vec::new() };
+    let delta = Delta { dot: Dot::new(OF_B, 1), deps, time, birth, cuts: Vec::new(), ops: Vec::new() };
     let deltas = vec![delta.encode().into()];
     rig.does(Event::Message { from: B, message: Message::Deltas { deltas } });
     rig.syncs();

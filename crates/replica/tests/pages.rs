@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 const ME: Member = Member::from_bytes([1; 16]);
-const MINE: Origin = Origin::from_bytes([11; 16]);
+const MINE: Origin = Origin::of(ME, 1);
 const OTHER: Origin = Origin::from_bytes([12; 16]);
 
 /// A replica whose disk is as slow as the test wants.
@@ -51,7 +51,7 @@ impl Rig {
             checkpoints: VecDeque::new(),
             replies: BTreeMap::new(),
             order: Vec::new(),
-            ids: OpIdSession::new(1_000, 1),
+            ids: OpIdSession::new(1_700_000_000, 1),
             ticket: 0,
         }
     }

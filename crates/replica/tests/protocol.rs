@@ -114,7 +114,7 @@ fn lamp(quantity: u32) -> Content {
 }
 
 fn id(n: u64) -> OpId {
-    OpIdSession::new(1_000, n).next_id().unwrap()
+    OpIdSession::new(1_700_000_000, n).next_id().unwrap()
 }
 
 /// The peer's `seq`-th delta: one lamp, under the op id `n`.
@@ -123,7 +123,8 @@ fn delta(seq: u64, n: u64, quantity: u32) -> Delta {
     let op = Op { id: id(n), object: cart(), request, effect: OpEffect::Cart(effect) };
     let birth = (seq == 1).then_some(Birth { member: PEER, previous: None });
     let time = HybridTime::from_bits(seq);
-    Delta { dot: Dot::new(THEIRS, seq), deps: Vec::new(), time, birth, ops: vec![op] }
+    let cuts = Vec::new();
+    Delta { dot: Dot::new(THEIRS, seq), deps: Vec::new(), time, birth, cuts, ops: vec![op] }
 }
 
 /// Bytes that are whole (their checksum is right) and say nothing sensible.

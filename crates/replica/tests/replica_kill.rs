@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
 
 use orset::{OpId, OpIdSession};
+use pannier_replica::protocol::WINDOW_MAX_MS;
 use pannier_replica::store::fjall::FjallSettings;
 use pannier_replica::store::{EngineKind, SledSettings};
 use pannier_replica::{Replica, Settings};
@@ -30,6 +31,8 @@ fn op_id(n: u64) -> OpId {
 fn open(directory: &Path, engine: Option<EngineKind>) -> Replica {
     let mut settings = Settings::default();
     settings.protocol.checkpoint_rows = 300;
+    // The ids tell their numbers, and so were born in 1970.
+    settings.protocol.window_ms = WINDOW_MAX_MS;
     settings.engine = engine;
     settings.fjall = FjallSettings::tiny_for_tests();
     settings.sled = SledSettings::tiny_for_tests();

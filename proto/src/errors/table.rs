@@ -32,7 +32,8 @@ impl StateChange {
 pub enum NextMove {
     /// Mend the request: sent again unchanged it fails again.
     MendRequest,
-    /// Give the request an op id of its own: this one names another.
+    /// Give the request an op id of its own: this one names another, or is too old to tell (then
+    /// read first: it may have been done before).
     NewOpId,
     /// Mend the clock that made the op id, then make another.
     MendClock,
@@ -142,6 +143,8 @@ reasons! {
         "The op id already names another request.";
     FromTheFuture "FROM_THE_FUTURE" FailedPrecondition None MendClock NEVER,
         "The op id was born ahead of the replica's clock, by `ahead_ms`.";
+    TooOld "TOO_OLD" FailedPrecondition None NewOpId NEVER,
+        "The op id was born at or before `cut_ms`, and is not known: it may have been done before.";
     Behind "BEHIND" Unavailable None Retry ms(50),
         "The replica has not caught up: of `origin` it has `have`, the session needs `need`.";
     Lost "LOST" DataLoss None GoOn NEVER,

@@ -233,7 +233,7 @@ impl World<'_> {
             }
             Verb::Malformed => {
                 let (key, request) = self.out_of_bounds(kind_of_nonsense(act.key), key, product)?;
-                let op = self.shop.sessions[session].ids.next_id()?;
+                let op = self.next_op(session)?;
                 self.history.malformed.insert(op);
                 return Some(self.intend(session, act.key, op, key, request, None, true));
             }
@@ -252,8 +252,20 @@ impl World<'_> {
         if matches!(verb, Verb::Remove) && blind {
             self.coverage.hit(Mark::BlindRemove);
         }
-        let op = self.shop.sessions[session].ids.next_id()?;
+        let op = self.next_op(session)?;
         Some(self.intend(session, act.key, op, object, request, seen, false))
+    }
+
+    /// The next op id of a session; of fresh ones, when those it has would soon be too old.
+    fn next_op(&mut self, session: usize) -> Option<orset::OpId> {
+        let options = &self.scenario.options;
+        let place = &mut self.shop.sessions[session];
+        let now_s = (EPOCH_MS + self.now_us / 1_000) / 1_000;
+        if options.forgets() && place.ids.born_ms() / 1_000 < now_s {
+            let turn = now_s - EPOCH_MS / 1_000;
+            place.ids = self.names.later_session(options.seed, session, turn, now_s);
+        }
+        place.ids.next_id()
     }
 
     /// A request that no replica may take.

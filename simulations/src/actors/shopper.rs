@@ -392,7 +392,8 @@ impl World<'_> {
         let mut dice = Dice::keyed(options.seed, Purpose::Shopper, key, 3 << 32);
         if dice.chance(options.late_retries) {
             let replica = dice.index(self.nodes.len());
-            let pause_us = dice.between((1_000, 6_000_000));
+            let most_us = if options.forgets() { 15_000_000 } else { 6_000_000 };
+            let pause_us = dice.between((1_000, most_us));
             let token = self.history.calls[call as usize].token.clone();
             let at_us = (self.now_us + pause_us).min(options.duration_us + 500_000);
             let late = What::Late { intent, replica, token };

@@ -16,6 +16,7 @@
 //! | P3 causal order | `rounds`: each record follows everything it depends on |
 //! | P4 bounds | `after`: buffers and queues; `accounts`: the retry budget of a gateway |
 //! | a refusal that says "nothing changed" is true | `finale` |
+//! | I9 memory stays within its bounds | `world/settle.rs`: op ids of nothing that lives end |
 //! | liveness | `world/settle.rs` |
 //!
 //! White-box checks find a bug at the step that makes it; black-box ones would find it in any
@@ -44,7 +45,7 @@ pub use accounts::Accounts;
 use closed::Closed;
 use ledger::Ledger;
 use orset::{Dot, Kind, Lattice, OpId, Origin, VersionVector};
-use pannier_replica::protocol::{Command, Effect, Event, Protocol, Reply};
+use pannier_replica::protocol::{Command, Effect, Event, Protocol, Refusal, Reply};
 use pannier_replica::store::memory::MemoryStore;
 use pannier_replica::store::{LogExtent, Store};
 use sessions::Sessions;
@@ -222,6 +223,10 @@ impl Checks {
             }
             Effect::Changed(object) => {
                 self.shadows[place].untold.remove(object);
+                Ok(())
+            }
+            Effect::Reply(_, Err(Refusal::TooOld { .. })) => {
+                coverage.hit(Mark::TooOld);
                 Ok(())
             }
             Effect::Reply(_, Err(_)) | Effect::Checkpoint(_) | Effect::Alarm(_) => Ok(()),

@@ -51,7 +51,7 @@ struct Had {
     /// How often it was told that it gave something up.
     epoch: u32,
     /// It may give up writes of its own, and go on before it is told: what is kept has a small
-    /// bound, or a replica's clock may refuse what another has taken.
+    /// bound, or a replica may refuse by its clock what another has taken.
     lax: bool,
     /// Writes of the library, in the order they were asked: number, whether it commutes with its
     /// like, and whether it was given up.
@@ -153,7 +153,7 @@ impl Checks {
     /// It lives in the library, in this mode.
     pub fn lives_in_library(&mut self, session: usize, mode: Mode, scenario: &Scenario) {
         let options = &scenario.options;
-        let clocks = options.skew_ms > 0 || scenario.clocks_jump();
+        let clocks = options.skew_ms > 0 || scenario.clocks_jump() || options.forgets();
         let few = options.front.library.kept_ops < 256;
         self.sessions.0[session].lax = clocks || (few && mode == Mode::OwnWrites);
     }

@@ -40,6 +40,7 @@ impl<'a> Acts<'a> {
                 Verb::Strange if options.faults.strange_tokens => 2,
                 Verb::Malformed if options.faults.broken_clients => 4,
                 Verb::Reuse | Verb::Strange | Verb::Malformed => 0,
+                Verb::Merge | Verb::Clear if options.profile == Profile::Forget => 5 * weight,
                 Verb::Add | Verb::Read => weight,
                 _ if options.profile == Profile::Swarm && dice.chance(150) => 0,
                 _ => weight,
@@ -93,7 +94,9 @@ impl<'a> Acts<'a> {
         });
         self.some(faults.partitions, |acts| {
             let links = acts.links();
-            Doing::Cut { links, for_us: acts.dice.between((50_000, 4_000_000)) }
+            // Beyond the window, where it is short.
+            let most_us = if acts.options.forgets() { 8_000_000 } else { 4_000_000 };
+            Doing::Cut { links, for_us: acts.dice.between((50_000, most_us)) }
         });
         self.some(faults.flaps, |acts| Doing::Flap {
             links: acts.links(),

@@ -80,6 +80,9 @@ impl Default for Options {
     }
 }
 
+/// Longer than any run.
+const WEEK_MS: u64 = 7 * 86_400_000;
+
 impl Default for Knobs {
     fn default() -> Self {
         Self {
@@ -95,6 +98,7 @@ impl Default for Knobs {
             round_ops: 4_096,
             waiting_max: 4_096,
             durable_max: 4_096,
+            window_ms: WEEK_MS,
             pipeline: 1,
             batch_us: (0, 0),
         }
@@ -102,6 +106,11 @@ impl Default for Knobs {
 }
 
 impl Options {
+    /// Whether op ids are forgotten within a run.
+    pub const fn forgets(&self) -> bool {
+        self.knobs.window_ms < WEEK_MS
+    }
+
     /// The options that a seed means under a profile.
     pub fn draw(seed: u64, profile: Profile) -> Self {
         let profile = profile.of_seed(seed);
@@ -150,6 +159,7 @@ impl Options {
                 options.faults.slow_disks = dice.chance(500);
                 options.faults.partitions = dice.chance(500);
             }
+            Profile::Forget => options.forget(&mut dice),
             Profile::Swarm => options.swarm(&mut dice),
         }
         // In every kind of run: what peers say of themselves is what each fault gets at.
@@ -195,6 +205,26 @@ impl Options {
         self.client_loss = dice.between((10, 150)) as u32;
         self.late_retries = dice.between((20, 300)) as u32;
         self.patience_us = (30_000, 400_000);
+    }
+
+    /// Few objects, a short memory, long absences, and requests that come again much later.
+    fn forget(&mut self, dice: &mut Dice) {
+        self.clients(dice);
+        self.late_retries = 400;
+        self.objects = (2, 1, 1);
+        self.products = dice.between((1, 2)) as usize;
+        self.duration_us = dice.between((14, 20)) * 1_000_000;
+        self.replicas = dice.between((3, 4)) as usize;
+        self.front = Front::draw(self.seed, self.profile, self.replicas);
+        self.knobs.window_ms = dice.between((2_500, 5_000));
+        self.faults.partitions = dice.chance(700);
+        self.faults.one_way = dice.chance(500);
+        self.faults.crashes = dice.chance(300);
+        self.faults.jumps = dice.chance(200);
+        self.faults.pauses = dice.chance(200);
+        if dice.chance(500) {
+            self.skew_ms = dice.between((0, 1_500));
+        }
     }
 
     fn swarm(&mut self, dice: &mut Dice) {

@@ -27,6 +27,7 @@
 use super::{Act, Doing, Home, Options, REPLICAS_MAX, Scenario, Span};
 use crate::canary::Canary;
 use crate::run::play;
+use pannier_replica::protocol::WINDOW_MAX_MS;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use toml::{Spanned, Value};
@@ -180,6 +181,7 @@ fn check(options: &Options) -> Result<(), String> {
         ("duration_us", options.duration_us, (1, day_us)),
         ("tick_us", options.tick_us.0, (1, day_us)),
         ("pipeline", options.knobs.pipeline as u64, (1, 64)),
+        ("window_ms", options.knobs.window_ms, (1, WINDOW_MAX_MS)),
         ("round_ops", options.knobs.round_ops as u64, (1, 1 << 20)),
         ("durable_max", options.knobs.durable_max as u64, (1, 1 << 20)),
         ("services", options.front.library.services as u64, (1, 16)),

@@ -87,6 +87,10 @@ fn refusal(refusal: &Refusal) -> Failure {
         Refusal::FromTheFuture { ahead_ms, .. } => {
             failure(Reason::FromTheFuture).with("ahead_ms", ahead_ms)
         }
+        Refusal::TooOld { op, born_ms, cut_ms } => {
+            let failure = failure(Reason::TooOld).with("op_id", op);
+            failure.with("born_ms", born_ms).with("cut_ms", cut_ms)
+        }
         Refusal::WrongKind(_) => failure(Reason::WrongKind),
         Refusal::OutOfBounds(_) | Refusal::Merge { .. } => failure(Reason::Bounds),
         Refusal::TooLarge { .. } => failure(Reason::TooLarge),

@@ -108,6 +108,8 @@ pub(crate) enum Closing {
     Reading,
     /// Services are gone; what they have begun ends.
     Over,
+    /// Op ids are forgotten after seconds: what is not needed must end.
+    Forgetting,
 }
 
 /// See the file's head.
@@ -325,6 +327,7 @@ impl<'a> World<'a> {
             round_ops: knobs.round_ops,
             waiting_max: knobs.waiting_max,
             durable_max: knobs.durable_max,
+            window_ms: knobs.window_ms,
             ..ProtocolSettings::new(members)
         }
     }
@@ -343,6 +346,8 @@ impl<'a> World<'a> {
             (Mark::SessionWaited, stats.waited),
             (Mark::RetryKnown, stats.duplicates),
             (Mark::PeersWaited, stats.waited_for_peers),
+            (Mark::OpIdForgotten, stats.op_ids_forgotten),
+            (Mark::CountForgotten, stats.counts_forgotten),
         ] {
             self.coverage.add(mark, times);
         }

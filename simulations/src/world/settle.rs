@@ -47,6 +47,22 @@ impl World<'_> {
             return self.breach("liveness", Vec::new(), call);
         }
         match (self.unsettled(), self.closing) {
+            (None, Closing::Over) if self.forgets_all() => {
+                self.closing = Closing::Forgetting;
+                let window_us = 1_000 * self.scenario.options.knobs.window_ms;
+                let options = &self.scenario.options;
+                let skew_us = 1_000 * options.skew_ms;
+                self.settle_by_us = self.now_us + 2 * window_us + 2 * skew_us + 10_000_000;
+            }
+            (None, Closing::Forgetting) if self.remembers_idle().is_none() => {
+                self.settled = true;
+                return Ok(());
+            }
+            (None, Closing::Forgetting) if self.now_us > self.settle_by_us => {
+                let what = self.remembers_idle().unwrap_or_default();
+                return self.breach("bounds", Vec::new(), what);
+            }
+            (None, Closing::Forgetting) => {}
             (None, Closing::Over) => {
                 self.settled = true;
                 return Ok(());
@@ -69,6 +85,32 @@ impl World<'_> {
         }
         self.queue.put(self.now_us + LOOK_US, What::Settled);
         Ok(())
+    }
+
+    /// Whether memory must end in this run: unless a member is gone, or a clock stands behind what
+    /// it has promised.
+    fn forgets_all(&self) -> bool {
+        let options = &self.scenario.options;
+        options.forgets()
+            && !options.faults.jumps
+            && !self.scenario.clocks_jump()
+            && self.nodes.iter().all(|node| !node.dead)
+    }
+
+    /// I9: who still remembers an op id that has no living entry.
+    fn remembers_idle(&self) -> Option<String> {
+        for (place, node) in self.nodes.iter().enumerate() {
+            let Some(up) = &node.up else { continue };
+            match up.protocol.remembered(u64::MAX) {
+                Ok((_, 0)) => {}
+                Ok((all, idle)) => {
+                    let what = format!("r{place} still remembers {idle} of {all} op ids in vain");
+                    return Some(what);
+                }
+                Err(error) => return Some(format!("r{place}: {error}")),
+            }
+        }
+        None
     }
 
     /// What the replicas that are left have together.

@@ -135,6 +135,6 @@ pub const fn origin(place: usize, start: usize) -> Origin {
 
 /// The op id of a step.
 pub fn op_id(session: usize, step: usize) -> OpId {
-    let mut ids = OpIdSession::new(1_000, session as u64);
+    let mut ids = OpIdSession::new(1_700_000_000, session as u64);
     (0..=step).find_map(|at| ids.next_id().filter(|_| at == step)).unwrap()
 }

@@ -4,8 +4,8 @@
 use orset::cart::{Content, Seen};
 use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request, VersionVector};
 use pannier_replica::protocol::{
-    Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings, Read,
-    Refusal, Reply, Shown, Start, Ticket, Value, Write, Written,
+    Canary, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings,
+    Read, Refusal, Reply, Shown, Start, Ticket, Value, Write, Written,
 };
 use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
 use pannier_replica::store::{StateBatch, Store};
@@ -67,6 +67,7 @@ struct Place {
 pub struct Scene {
     places: std::cell::RefCell<Vec<Place>>,
     settings: ProtocolSettings,
+    canary: Canary,
     now: std::cell::Cell<Now>,
     tickets: std::cell::Cell<Ticket>,
     replies: std::cell::RefCell<BTreeMap<Ticket, Result<Reply, Refusal>>>,
@@ -88,7 +89,17 @@ impl Scene {
         })
     }
 
-    fn with(replicas: u8, change: impl Fn(&mut ProtocolSettings)) -> Self {
+    /// Op ids are forgotten after `window_ms`.
+    pub fn forgetful(replicas: u8, window_ms: u64, canary: Canary) -> Self {
+        let change = |settings: &mut ProtocolSettings| settings.window_ms = window_ms;
+        Self::planted(replicas, change, canary)
+    }
+
+    pub fn with(replicas: u8, change: impl Fn(&mut ProtocolSettings)) -> Self {
+        Self::planted(replicas, change, Canary::None)
+    }
+
+    fn planted(replicas: u8, change: impl Fn(&mut ProtocolSettings), canary: Canary) -> Self {
         let members: Vec<Member> = (0..replicas).map(|r| Member::from_bytes([r + 1; 16])).collect();
         let mut settings = ProtocolSettings::new(members.clone());
         change(&mut settings);
@@ -102,6 +113,7 @@ impl Scene {
         let scene = Self {
             places: places.collect::<Vec<_>>().into(),
             settings,
+            canary,
             now: Now { mono_us: 0, wall_ms: 1_700_000_000_000 }.into(),
             tickets: 0.into(),
             replies: Default::default(),
@@ -127,7 +139,8 @@ impl Scene {
         let extents = store.log_extents().unwrap();
         let begin = Start { member, origin, previous, extents };
         let write = |batch: &StateBatch| store.write_state(batch);
-        let protocol = Protocol::new(begin, self.settings.clone(), store.clone(), write).unwrap();
+        let (settings, base) = (self.settings.clone(), store.clone());
+        let protocol = Protocol::with_canary(begin, settings, base, write, self.canary).unwrap();
         place.up = Some(Up { protocol, store, staged: Vec::new() });
     }
 
@@ -290,6 +303,23 @@ impl Scene {
             Value::Cart(_, seen) | Value::Set(_, seen) => seen,
             Value::Counter(_) => panic!("a counter shows no entries"),
         }
+    }
+
+    /// An op id born now.
+    pub fn fresh(&self, session: u64) -> OpId {
+        OpIdSession::new(self.now.get().wall_ms / 1_000, session).next_id().unwrap()
+    }
+
+    /// All clocks jump.
+    pub fn jump(&self, by_ms: i64) {
+        let Now { mono_us, wall_ms } = self.now.get();
+        self.now.set(Now { mono_us, wall_ms: wall_ms.saturating_add_signed(by_ms) });
+    }
+
+    /// Op ids that a replica remembers, and how many of them have no living entry.
+    pub fn remembered(&self, replica: usize) -> (usize, usize) {
+        let places = self.places.borrow();
+        places[replica].up.as_ref().unwrap().protocol.remembered(u64::MAX).unwrap()
     }
 
     /// Time passes.

@@ -136,7 +136,7 @@ impl Book {
     fn is_explained(&self, error: &Error) -> bool {
         match error.reason() {
             Some(Reason::Internal) => false,
-            Some(Reason::FromTheFuture) => self.clocks,
+            Some(Reason::FromTheFuture | Reason::TooOld) => self.clocks,
             Some(_) => error.next_move() == NextMove::Retry,
             None => !matches!(error, Error::BadAnswer(_)) && error.next_move() == NextMove::Retry,
         }

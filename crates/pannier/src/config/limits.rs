@@ -6,6 +6,7 @@
 use super::DAY_MS;
 use super::key::{Key, Takes};
 use pannier_replica::Settings;
+use pannier_replica::protocol::WINDOW_MAX_MS;
 use pannier_replica::store::{EngineKind, MAX_RECORD_BYTES, UnknownEngine};
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ pub fn keys() -> Vec<Key<Settings>> {
         key("protocol.round_bytes", 1, ROUND_BYTES, |s, v| s.protocol.round_bytes = v as usize),
         key("protocol.waiting_max", 1, COUNT_MAX, |s, v| s.protocol.waiting_max = v as usize),
         key("protocol.durable_max", 1, COUNT_MAX, |s, v| s.protocol.durable_max = v as usize),
+        key("protocol.window_ms", 1, WINDOW_MAX_MS, |s, v| s.protocol.window_ms = v),
         key("fjall.cache_bytes", 0, BYTES, |s, v| s.fjall.cache_bytes = v),
         key("fjall.log_memtable_bytes", 1, BYTES, |s, v| s.fjall.log_memtable_bytes = v),
         key("fjall.entries_memtable_bytes", 1, BYTES, |s, v| s.fjall.entries_memtable_bytes = v),
@@ -52,6 +54,11 @@ pub fn keys() -> Vec<Key<Settings>> {
         key("sled.cache_bytes", 4 << 20, BYTES, |s, v| s.sled.cache_bytes = v),
         key("sled.segment_bytes", 2 << 20, 16 << 20, |s, v| s.sled.segment_bytes = v as usize),
     ];
+    keys.push(Key::new("protocol.windows", Takes::List, |s: &mut Settings, value| {
+        s.protocol.windows =
+            value.list().iter().map(|item| window(item)).collect::<Result<_, _>>()?;
+        Ok(())
+    }));
     keys.push(Key::new("engine", Takes::Text, |s: &mut Settings, value| {
         let engine: EngineKind =
             value.text().parse().map_err(|it: UnknownEngine| it.to_string())?;
@@ -62,6 +69,14 @@ pub fn keys() -> Vec<Key<Settings>> {
         Ok(())
     }));
     keys
+}
+
+/// A namespace and its window, as NAMESPACE=MILLISECONDS.
+fn window(item: &str) -> Result<(Box<[u8]>, u64), String> {
+    let wrong = || format!("{item:?} is not NAMESPACE=MILLISECONDS");
+    let (namespace, window_ms) = item.rsplit_once('=').ok_or_else(wrong)?;
+    let window_ms = window_ms.trim().parse().map_err(|_| wrong())?;
+    Ok((namespace.trim().as_bytes().into(), window_ms))
 }
 
 #[cfg(test)]
@@ -105,6 +120,8 @@ mod tests {
             round_bytes: _,
             waiting_max: _,
             durable_max: _,
+            window_ms: _,
+            windows: _,
         } = protocol;
         let FjallSettings {
             cache_bytes: _,
@@ -116,7 +133,7 @@ mod tests {
             workers: _,
         } = fjall;
         let SledSettings { cache_bytes: _, segment_bytes: _ } = sled;
-        assert_eq!(keys().len(), 8 + 15 + 7 + 2);
+        assert_eq!(keys().len(), 8 + 16 + 7 + 2);
     }
 
     #[test]
@@ -129,5 +146,13 @@ mod tests {
             assert_eq!(set.is_ok(), good, "{word}");
         }
         assert_eq!(settings.engine, Some(EngineKind::Sled));
+        let windows = keys().into_iter().find(|key| key.name == "protocol.windows").unwrap();
+        let list = |items: &[&str]| Value::List(items.iter().map(|it| (*it).to_owned()).collect());
+        windows.set(&mut settings, &list(&["views=60000", "a=b = 7"])).unwrap();
+        let named = |name: &[u8], ms| (Box::from(name), ms);
+        assert_eq!(settings.protocol.windows, [named(b"views", 60_000), named(b"a=b", 7)]);
+        for bad in ["views", "views=", "views=-1", "views=soon"] {
+            assert!(windows.set(&mut settings, &list(&[bad])).is_err(), "{bad}");
+        }
     }
 }

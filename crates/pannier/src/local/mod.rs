@@ -214,9 +214,9 @@ fn meant(call: &Call, written: &Written) -> Option<Seen> {
 /// A refusal, by the flag that was wrong.
 fn refused(error: Error) -> Fail {
     match error {
-        Error::Refused(Refusal::OpIdReused(_) | Refusal::FromTheFuture { .. }) => {
-            Fail::of("--op-id", error)
-        }
+        Error::Refused(
+            Refusal::OpIdReused(_) | Refusal::FromTheFuture { .. } | Refusal::TooOld { .. },
+        ) => Fail::of("--op-id", error),
         Error::Refused(Refusal::Behind { .. }) => {
             Fail::of("--token", format!("it has seen what this directory has not; {error}"))
         }

@@ -6,7 +6,9 @@ use pannier_client::{Error, NextMove, Reason, StateChange};
 /// What it means. `token` is the flag that the session came by.
 pub fn refused(error: &Error, token: &str) -> Fail {
     let flag = match error.reason() {
-        Some(Reason::OpIdReused | Reason::OpIdMalformed | Reason::FromTheFuture) => "--op-id",
+        Some(
+            Reason::OpIdReused | Reason::OpIdMalformed | Reason::FromTheFuture | Reason::TooOld,
+        ) => "--op-id",
         Some(Reason::SeenMalformed) => "--seen",
         Some(Reason::TooFewPeers | Reason::NotReplicated) => "--durability",
         Some(Reason::TokenMalformed | Reason::TokenForeign) => token,

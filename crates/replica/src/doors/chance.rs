@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the door")]
 
 use crate::store::StoreError;
-use orset::{Member, OpIdSession, Origin};
+use orset::{Member, OpId, OpIdSession, Origin};
 
 fn fill(bytes: &mut [u8]) -> Result<(), StoreError> {
     getrandom::fill(bytes).map_err(|error| StoreError::Io {
@@ -37,6 +37,22 @@ pub fn bits() -> Result<u64, StoreError> {
 /// A fresh session of op ids, begun now.
 pub fn op_ids() -> Result<OpIdSession, StoreError> {
     Ok(OpIdSession::new(super::clock::wall_ms() / 1_000, bits()?))
+}
+
+/// A session of ids gives ids for so long. All of them say that they were born when it began, and
+/// a replica takes in none that it takes for older than its window.
+const IDS_FOR_MS: u64 = 600_000;
+
+/// The next op id: of this session of ids, or of a fresh one when it has grown old or has none left.
+pub fn next_op_id(ids: &mut OpIdSession) -> Result<Option<OpId>, StoreError> {
+    let age_ms = super::clock::wall_ms().saturating_sub(ids.born_ms());
+    if age_ms < IDS_FOR_MS
+        && let Some(op) = ids.next_id()
+    {
+        return Ok(Some(op));
+    }
+    *ids = op_ids()?;
+    Ok(ids.next_id())
 }
 
 /// A cheap stream of bits for choices that no promise rests on (gossip partners): xorshift, seeded

@@ -334,17 +334,8 @@ impl Replica {
             Some(session) => session.op_id(),
             None => {
                 let mut ids = self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner);
-                match ids.next_id() {
-                    Some(op) => Ok(op),
-                    // Nobody but this replica knows the session, so it may begin another.
-                    None => chance::op_ids()
-                        .ok()
-                        .and_then(|fresh| {
-                            *ids = fresh;
-                            ids.next_id()
-                        })
-                        .ok_or(Error::OpIdsExhausted),
-                }
+                let next = chance::next_op_id(&mut ids).ok().flatten();
+                next.ok_or(Error::OpIdsExhausted)
             }
         };
         let begun = op.map_or_else(fresh, Ok);

@@ -81,7 +81,7 @@ impl Session {
 
     /// Its next op id.
     pub fn op_id(&self) -> Result<OpId, Error> {
-        self.state().ids.next_id().ok_or(Error::OpIdsExhausted)
+        chance::next_op_id(&mut self.state().ids).ok().flatten().ok_or(Error::OpIdsExhausted)
     }
 
     /// Takes note of an answer, or of another session's vector that came with a message.

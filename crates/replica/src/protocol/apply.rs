@@ -24,7 +24,7 @@ pub(super) fn corrupted(what: &str) -> impl Fn(DecodeError) -> StoreError + '_ {
 pub(super) fn memories<B: Base>(rows: &mut Rows<B>, op: OpId) -> Result<Vec<Memory>, StoreError> {
     match rows.memory(op)? {
         None => Ok(Vec::new()),
-        Some(bytes) => decode_memory(&bytes).map_err(corrupted("op memory row")),
+        Some(bytes) => decode_memory(&bytes).map(|it| it.1).map_err(corrupted("op memory row")),
     }
 }
 
@@ -159,9 +159,13 @@ impl<B: Base> ObjectRows<'_, B> {
             }
             Err(at) => memories.insert(at, Memory { object, content: own_content, state }),
         }
+        let is_count = |memory: &Memory| matches!(memory.state, MemoryState::Counted(_));
+        let only_counts = memories.iter().all(is_count);
+        let memories = std::mem::take(memories);
         let mut bytes = Vec::with_capacity(64);
-        encode_memory(memories, &mut bytes);
+        encode_memory(if only_counts { 0 } else { self.rows.era }, &memories, &mut bytes);
         self.rows.put_memory(op, bytes);
+        self.cached = Some((op, memories));
         Ok(())
     }
 
@@ -229,7 +233,7 @@ impl<B: Base> CartRows for ObjectRows<'_, B> {
             Place::Gone if self.canary == Canary::OpIdForgotten => {
                 self.cached = None;
                 let mut bytes = Vec::new();
-                encode_memory(&[], &mut bytes);
+                encode_memory(0, &[], &mut bytes);
                 self.rows.put_memory(op, bytes);
                 Ok(())
             }

@@ -46,11 +46,17 @@ pub enum Canary {
     RetryRestsOnNobody,
     /// What is told to peers is applied, and not all of it synced.
     FrontierBeforeSync,
+    /// An op id whose entry has ended everywhere is forgotten, whoever may still send it.
+    ForgottenWhenStable,
+    /// A change of a counter that is everywhere is forgotten, whoever may still send it.
+    CountForgottenWhenStable,
+    /// An op id below every cut is forgotten, whichever move of its entry may be under way.
+    ForgottenBeforeSettled,
 }
 
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -69,5 +75,13 @@ impl Canary {
         Self::PeersMerelySent,
         Self::RetryRestsOnNobody,
         Self::FrontierBeforeSync,
+        Self::ForgottenWhenStable,
+        Self::CountForgottenWhenStable,
+        Self::ForgottenBeforeSettled,
     ];
+
+    /// Whether it forgets what nobody has promised to refuse.
+    pub(super) const fn ignores_cuts(self) -> bool {
+        matches!(self, Self::ForgottenWhenStable | Self::CountForgottenWhenStable)
+    }
 }

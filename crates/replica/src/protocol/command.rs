@@ -247,6 +247,20 @@ pub enum Refusal {
         /// How far ahead.
         ahead_ms: u64,
     },
+    /// The op id is not known here and was born before what this replica may have forgotten: the
+    /// op may have been done long ago, or never. Read, and if it is still wanted, ask under a new
+    /// op id.
+    #[error(
+        "op id {op} was born {born_ms}, at or before {cut_ms}: too old to know whether it was done"
+    )]
+    TooOld {
+        /// The id.
+        op: OpId,
+        /// When it was born, in milliseconds since 1970.
+        born_ms: u64,
+        /// Up to when none is taken in.
+        cut_ms: u64,
+    },
     /// The request does not go with this kind of object. Mend the request.
     #[error("this request does not go with {0}")]
     WrongKind(ObjectKey),

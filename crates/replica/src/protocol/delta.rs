@@ -1,11 +1,12 @@
 //! A commit as it travels and as it lies in the log: one value, one encoding.
 //!
 //! ```text
-//! byte 0     format version (1)
+//! byte 0     format version (1; 2 with cuts)
 //! origin     16 bytes, then seq
 //! deps       what changed in the origin's vector since its previous commit, ascending by origin
 //! time       the origin's hybrid time at the commit
 //! birth      with seq 1, and only then: the member, and the origin it had before
+//! cuts       with version 2, and only then: count, then each namespace and moment (`cuts.rs`)
 //! ops        count, then each (orset `op.rs`)
 //! checksum   8 bytes, xxh3 of everything before
 //! ```
@@ -16,11 +17,16 @@
 //! twice. A wrong checksum is the messenger's fault (drop it, pull again); bytes that are whole
 //! and still malformed are the origin's (it is quarantined).
 
+use super::cuts::{CutList, Cuts};
 use orset::codec::{Reader, put_u64};
 use orset::{DecodeError, Dot, HybridTime, Member, Op, Origin};
 use xxhash_rust::xxh3::xxh3_64;
 
-const VERSION: u8 = 1;
+/// A delta without cuts.
+const PLAIN: u8 = 1;
+
+/// One with cuts: a build that knows none of them must not apply it and believe that it had.
+const WITH_CUTS: u8 = 2;
 
 /// Highest time a delta may have (some four thousand years on): whoever applies it ticks above it,
 /// and must not run out of numbers.
@@ -46,7 +52,9 @@ pub struct Delta {
     pub time: HybridTime,
     /// With seq 1 only.
     pub birth: Option<Birth>,
-    /// What it did, in order.
+    /// Up to where its origin takes in no op id any more that it does not know, behind this delta.
+    pub cuts: CutList,
+    /// What it did, in order; nothing, in one that was made for its cuts.
     pub ops: Vec<Op>,
 }
 
@@ -56,11 +64,12 @@ pub fn encode_parts(
     deps: &[Dot],
     time: HybridTime,
     birth: Option<Birth>,
+    cuts: &[(Box<[u8]>, u64)],
     op_count: u64,
     op_bytes: &[u8],
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(op_bytes.len() + 24 * deps.len() + 96);
-    out.push(VERSION);
+    out.push(if cuts.is_empty() { PLAIN } else { WITH_CUTS });
     out.extend_from_slice(dot.origin.as_bytes());
     put_u64(&mut out, dot.seq);
     put_u64(&mut out, deps.len() as u64);
@@ -79,6 +88,9 @@ pub fn encode_parts(
             }
         }
     }
+    if !cuts.is_empty() {
+        Cuts::encode_list(cuts, &mut out);
+    }
     put_u64(&mut out, op_count);
     out.extend_from_slice(op_bytes);
     let sum = xxh3_64(&out);
@@ -94,13 +106,13 @@ impl Delta {
             op.encode(&mut ops);
         }
         let count = self.ops.len() as u64;
-        encode_parts(self.dot, &self.deps, self.time, self.birth, count, &ops)
+        encode_parts(self.dot, &self.deps, self.time, self.birth, &self.cuts, count, &ops)
     }
 
     /// Reads what `encode` wrote, and nothing else.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut from = Reader::new(checked(bytes)?);
-        let dot = head(&mut from)?;
+        let (version, dot) = head(&mut from)?;
         let mut deps: Vec<Dot> = Vec::new();
         for _ in 0..from.count(17)? {
             let dep = Dot::new(Origin::from_bytes(from.id()?), from.u64()?);
@@ -117,13 +129,17 @@ impl Delta {
             return Err(DecodeError::Bounds("time"));
         }
         let birth = if dot.seq == 1 { Some(read_birth(&mut from)?) } else { None };
+        let cuts = if version == WITH_CUTS { Cuts::decode_list(&mut from)? } else { Vec::new() };
+        if version == WITH_CUTS && cuts.is_empty() {
+            return Err(DecodeError::NotCanonical("no cut in a delta that says it has some"));
+        }
         let count = from.count(20)?;
         let mut ops = Vec::with_capacity(count);
         for _ in 0..count {
             ops.push(Op::decode(&mut from)?);
         }
         from.finish()?;
-        Ok(Self { dot, deps, time, birth, ops })
+        Ok(Self { dot, deps, time, birth, cuts, ops })
     }
 }
 
@@ -139,16 +155,16 @@ fn read_birth(from: &mut Reader<'_>) -> Result<Birth, DecodeError> {
 
 /// The name of an encoded delta, without reading the rest; refuses a wrong checksum.
 pub fn dot_of(bytes: &[u8]) -> Result<Dot, DecodeError> {
-    head(&mut Reader::new(checked(bytes)?))
+    head(&mut Reader::new(checked(bytes)?)).map(|(_, dot)| dot)
 }
 
-fn head(from: &mut Reader<'_>) -> Result<Dot, DecodeError> {
-    match from.u8()? {
-        VERSION => {}
+fn head(from: &mut Reader<'_>) -> Result<(u8, Dot), DecodeError> {
+    let version = match from.u8()? {
+        version @ (PLAIN | WITH_CUTS) => version,
         tag => return Err(DecodeError::UnknownTag { what: "delta version", tag }),
-    }
+    };
     let dot = Dot::new(Origin::from_bytes(from.id()?), from.u64()?);
-    if dot.seq == 0 { Err(DecodeError::Bounds("seq 0")) } else { Ok(dot) }
+    if dot.seq == 0 { Err(DecodeError::Bounds("seq 0")) } else { Ok((version, dot)) }
 }
 
 fn checked(bytes: &[u8]) -> Result<&[u8], DecodeError> {

@@ -41,6 +41,9 @@ impl<B: Base> Protocol<B> {
             waiting: self.waiting.clone(),
             durable: self.durable.clone(),
             watched: self.watched.clone(),
+            cuts: self.cuts.clone(),
+            eras: self.eras.clone(),
+            sweep: self.sweep.clone(),
             skew_alarmed: self.skew_alarmed,
             effects: VecDeque::new(),
             stats: self.stats,
@@ -74,6 +77,9 @@ impl<B: Base> Protocol<B> {
             waiting,
             durable,
             watched,
+            cuts,
+            eras,
+            sweep,
             skew_alarmed,
             effects,
             stats: Stats { .. },
@@ -81,6 +87,7 @@ impl<B: Base> Protocol<B> {
         (member, origin, previous, hybrid.last(), applied, synced, synced_total).hash(into);
         rows.digest(into);
         (depended, inbox, peers, membership, watched, skew_alarmed, effects.len()).hash(into);
+        (cuts, eras, sweep).hash(into);
         freeze_after.as_ref().map(|(round, batch)| (last_round - round, batch)).hash(into);
         digest_open(open, into);
         into.write_usize(unsynced.len());
@@ -91,8 +98,8 @@ impl<B: Base> Protocol<B> {
 }
 
 fn digest_open(open: &Open, into: &mut impl Hasher) {
-    let Open { ops, bytes, foreign, foreign_bytes, sources, touched, replies } = open;
-    (ops, bytes, foreign_bytes, sources).hash(into);
+    let Open { ops, cut, bytes, foreign, foreign_bytes, sources, touched, replies } = open;
+    (ops, cut, bytes, foreign_bytes, sources).hash(into);
     for record in foreign {
         (record.origin, record.seq, &record.bytes).hash(into);
     }

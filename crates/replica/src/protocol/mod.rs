@@ -26,6 +26,7 @@ mod apply;
 mod by_name;
 mod canary;
 mod command;
+mod cuts;
 pub mod delta;
 mod durable;
 mod fork;
@@ -40,6 +41,8 @@ mod round;
 mod rows;
 mod sessions;
 mod settings;
+mod stable;
+mod sweep;
 mod time;
 mod waiting;
 mod walk;
@@ -50,14 +53,16 @@ pub use command::{
     Alarm, Command, Lane, List, Listed, NO_LANE, Page, Read, Refusal, Reply, Shown, Ticket,
     Unreplicated, Value, Write, Written,
 };
+pub use cuts::{CutList, Cuts};
 pub use durable::Durability;
 pub use message::{Message, Range};
 pub use recover::Start;
 pub use rows::{BUCKETS, Base, object_hash, row_hash};
-pub use settings::ProtocolSettings;
+pub use settings::{ProtocolSettings, WINDOW_MAX_MS, WINDOWS_MAX};
 pub use time::{Now, Number};
 
 use crate::store::{LogRecord, StateBatch, StoreError};
+use cuts::Cutting;
 use durable::Durable;
 use membership::{Membership, Record};
 use orset::{HybridClock, Member, ObjectKey, Origin, VersionVector};
@@ -65,8 +70,10 @@ use peers::Peers;
 use receive::Inbox;
 use round::{Open, Unsynced};
 use rows::Rows;
+use stable::Eras;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use sweep::Sweep;
 use waiting::Waiting;
 
 /// What happens to a replica.
@@ -167,6 +174,10 @@ pub struct Stats {
     pub waited_for_peers: u64,
     /// Writes answered at their deadline, on fewer peers than asked.
     pub unreplicated: u64,
+    /// Op ids forgotten.
+    pub op_ids_forgotten: u64,
+    /// Changes of counters forgotten with them.
+    pub counts_forgotten: u64,
 }
 
 /// Checkpoints' worth of changed rows at which the writer waits for the store. At full load a
@@ -209,6 +220,10 @@ pub struct Protocol<B> {
     waiting: Waiting,
     durable: Durable,
     watched: BTreeMap<ObjectKey, (u64, u32)>,
+    /// Up to where members take in no op id that they do not know.
+    cuts: Cutting,
+    eras: Eras,
+    sweep: Sweep,
     skew_alarmed: bool,
     effects: VecDeque<Effect>,
     stats: Stats,

@@ -240,7 +240,8 @@ impl<B: Base> Protocol<B> {
                 self.stats.pushes_paused += 1;
             }
         }
-        Ok(())
+        self.tick_cut(now);
+        self.tick_sweep(now)
     }
 
     /// What this replica has synced, for a peer to hear.

@@ -302,6 +302,7 @@ impl<B: Base> Protocol<B> {
             self.effect(Effect::Alarm(Alarm::OpIdReused { op, origin: delta.dot.origin }));
         }
         self.hybrid.observe(delta.time);
+        self.cuts.apply(delta.dot.origin, &delta.cuts);
         self.applied.raise(delta.dot.origin, delta.dot.seq);
         Ok(())
     }

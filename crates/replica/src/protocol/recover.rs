@@ -11,6 +11,7 @@
 
 use super::apply::corrupted;
 use super::canary::Canary;
+use super::cuts::Cutting;
 use super::delta::Delta;
 use super::durable::Durable;
 use super::membership::{Membership, Record, book::Page};
@@ -19,6 +20,8 @@ use super::receive::Inbox;
 use super::round::Open;
 use super::rows::{Base, Rows, decode_vector, meta_key};
 use super::settings::ProtocolSettings;
+use super::stable::Eras;
+use super::sweep::Sweep;
 use super::waiting::Waiting;
 use super::{Protocol, Stats};
 use crate::store::{LogExtent, StateBatch, StoreError};
@@ -107,14 +110,21 @@ impl<B: Base> Protocol<B> {
             waiting: Waiting::default(),
             durable: Durable::default(),
             watched: BTreeMap::new(),
+            cuts: Cutting::default(),
+            eras: Eras::default(),
+            sweep: Sweep::default(),
             skew_alarmed: false,
             effects: VecDeque::new(),
             stats: Stats::default(),
         };
+        if let Some(bytes) = protocol.rows.base.get(&meta_key(b"cuts"))? {
+            protocol.decode_cuts(&bytes)?;
+        }
         protocol.check_log(&extents)?;
         protocol.find_previous(&extents)?;
         protocol.replay_log(&extents, &mut checkpoint)?;
         protocol.check_finals()?;
+        protocol.begin_cuts();
         protocol.synced = Arc::new(protocol.applied.clone());
         protocol.synced_total = protocol.rows.total();
         protocol.strip();

@@ -43,6 +43,8 @@ pub(super) type Parked = (Ticket, Result<Reply, Refusal>);
 #[derive(Clone, Default)]
 pub(super) struct Open {
     pub ops: u64,
+    /// A delta is wanted even without an op: for its cut.
+    pub cut: bool,
     pub bytes: Vec<u8>,
     pub foreign: Vec<LogRecord>,
     pub foreign_bytes: usize,
@@ -54,7 +56,7 @@ pub(super) struct Open {
 impl Open {
     /// Whether it holds nothing to persist and nobody to answer.
     pub fn is_empty(&self) -> bool {
-        self.ops == 0 && self.foreign.is_empty() && self.replies.is_empty()
+        self.ops == 0 && !self.cut && self.foreign.is_empty() && self.replies.is_empty()
     }
 }
 
@@ -81,7 +83,9 @@ impl<B: Base> Protocol<B> {
         }
         let mut open = std::mem::take(&mut self.open);
         let page = self.membership.turn_page();
-        if open.ops == 0 && open.foreign.is_empty() && page.is_none() {
+        let cuts = self.next_cut(&open, now);
+        let has_own = open.ops > 0 || (open.cut && !cuts.is_empty());
+        if !has_own && open.foreign.is_empty() && page.is_none() {
             match self.unsynced.back_mut() {
                 Some(last) => last.replies.append(&mut open.replies),
                 None => self.release(open.replies, &self.synced.clone()),
@@ -89,8 +93,8 @@ impl<B: Base> Protocol<B> {
             return Ok(());
         }
         let mut records = open.foreign;
-        let own = (open.ops > 0).then(|| {
-            let bytes = self.close_delta(open.ops, &open.bytes, now);
+        let own = has_own.then(|| {
+            let bytes = self.close_delta(open.ops, &cuts, &open.bytes, now);
             records.push(LogRecord {
                 origin: self.origin,
                 seq: self.applied.get(self.origin),
@@ -120,7 +124,13 @@ impl<B: Base> Protocol<B> {
         self.plant_early_release(now)
     }
 
-    fn close_delta(&mut self, ops: u64, bytes: &[u8], now: Now) -> Arc<[u8]> {
+    fn close_delta(
+        &mut self,
+        ops: u64,
+        cuts: &[(Box<[u8]>, u64)],
+        bytes: &[u8],
+        now: Now,
+    ) -> Arc<[u8]> {
         let dot = Dot::new(self.origin, self.applied.get(self.origin) + 1);
         let changed =
             |dep: &Dot| dep.origin != self.origin && self.depended.get(dep.origin) != dep.seq;
@@ -128,9 +138,10 @@ impl<B: Base> Protocol<B> {
         let birth =
             (dot.seq == 1).then_some(delta::Birth { member: self.member, previous: self.previous });
         let time = self.hybrid.tick(now.wall_ms);
-        let encoded = delta::encode_parts(dot, &deps, time, birth, ops, bytes);
+        let encoded = delta::encode_parts(dot, &deps, time, birth, cuts, ops, bytes);
         self.depended.clone_from(&self.applied);
         self.applied.raise(self.origin, dot.seq);
+        self.cuts.apply(self.origin, cuts);
         self.stats.ops += ops;
         let ahead_ms = time.millis().saturating_sub(now.wall_ms);
         let skewed = ahead_ms > self.settings.skew_ms;
@@ -156,7 +167,8 @@ impl<B: Base> Protocol<B> {
     pub(super) fn freeze_now(&mut self) -> Arc<crate::store::StateBatch> {
         self.stats.checkpoints += 1;
         let vector = encode_vector(&self.whole_vector(), self.hybrid.last().to_bits());
-        self.rows.freeze(vec![(meta_key(b"vector"), vector)])
+        let cuts = self.encode_cuts();
+        self.rows.freeze(vec![(meta_key(b"cuts"), cuts), (meta_key(b"vector"), vector)])
     }
 
     /// Releases what rests on rounds up to `number`.

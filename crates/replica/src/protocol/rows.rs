@@ -3,7 +3,7 @@
 //! ```text
 //! 0x00 name                          meta (checkpoint vector, bucket sums)
 //! 0x01 object, product, op id     -> entry                     hashed
-//! 0x02 op id                      -> op memory, one per object  not hashed: Cut may drop it
+//! 0x02 op id                      -> op memory, one per object  not hashed: sweep.rs drops it
 //! 0x03 object                     -> counter value, 16 bytes    hashed
 //! ```
 //!
@@ -25,6 +25,7 @@ use orset::counter::Change;
 use orset::{DecodeError, ObjectKey, OpId, Product};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::ops::Bound;
 use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
@@ -73,7 +74,12 @@ pub(super) enum MemoryState {
     Counted(Change),
 }
 
-pub(super) fn encode_memory(memories: &[Memory], out: &mut Vec<u8>) {
+/// `era` is when it last changed here; 0: it is of counters only, which need none.
+pub(super) fn encode_memory(era: u64, memories: &[Memory], out: &mut Vec<u8>) {
+    if era > 0 {
+        out.push(ERA);
+        put_u64(out, era);
+    }
     for memory in memories {
         let state = match &memory.state {
             MemoryState::Gone => 0,
@@ -93,11 +99,22 @@ pub(super) fn encode_memory(memories: &[Memory], out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn decode_memory(bytes: &[u8]) -> Result<Vec<Memory>, DecodeError> {
+/// Tag of the part that says when a row last changed; it stands first.
+const ERA: u8 = 8;
+
+/// The era in which it last changed, and its parts.
+pub(super) fn decode_memory(bytes: &[u8]) -> Result<(u64, Vec<Memory>), DecodeError> {
     let mut from = Reader::new(bytes);
-    let mut memories = Vec::with_capacity(1);
+    let (mut era, mut memories) = (0, Vec::with_capacity(1));
     while from.remaining() > 0 {
         let tag = from.u8()?;
+        if tag == ERA && era == 0 && memories.is_empty() {
+            era = from.u64()?;
+            if era == 0 {
+                return Err(DecodeError::NotCanonical("era 0"));
+            }
+            continue;
+        }
         let object = ObjectKey::decode(&mut from)?;
         let content = if tag & 4 == 0 {
             None
@@ -114,7 +131,7 @@ pub(super) fn decode_memory(bytes: &[u8]) -> Result<Vec<Memory>, DecodeError> {
         };
         memories.push(Memory { object, content, state });
     }
-    Ok(memories)
+    Ok((era, memories))
 }
 
 pub(super) fn line_key(object: &ObjectKey, product: &Product) -> Vec<u8> {
@@ -177,9 +194,12 @@ pub(super) fn parse_entry(row: &Row, prefix_len: usize) -> Result<(OpId, Entry),
 pub(super) struct Rows<B> {
     pub base: B,
     live: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    live_memory: BTreeMap<OpId, Vec<u8>>,
+    /// `None`: forgotten.
+    live_memory: BTreeMap<OpId, Option<Vec<u8>>>,
     frozen: Arc<StateBatch>,
     sessions: Sessions,
+    /// The era that memory of carts is written in.
+    pub era: u64,
     /// Room for hashing requests.
     pub scratch: Vec<u8>,
     /// Op ids found to name two requests by the commit being applied.
@@ -198,6 +218,7 @@ impl<B> Rows<B> {
             live_memory: self.live_memory.clone(),
             frozen: self.frozen.clone(),
             sessions: self.sessions.clone(),
+            era: self.era,
             scratch: Vec::new(),
             reused: self.reused.clone(),
             buckets: self.buckets.clone(),
@@ -209,8 +230,8 @@ impl<B> Rows<B> {
     /// What of the rows decides what happens next, without the base; for `fork.rs`. The sums of the
     /// buckets are in, as far as they stand in `total`.
     pub fn digest(&self, into: &mut impl Hasher) {
-        let Self { live, live_memory, frozen, sessions, reused, total, .. } = self;
-        (live, live_memory, frozen, sessions, reused, total).hash(into);
+        let Self { live, live_memory, frozen, sessions, era, reused, total, .. } = self;
+        (live, live_memory, frozen, sessions, era, reused, total).hash(into);
     }
 }
 
@@ -221,6 +242,7 @@ impl<B: Base> Rows<B> {
             live: BTreeMap::new(),
             live_memory: BTreeMap::new(),
             sessions: Sessions::default(),
+            era: 1,
             scratch: Vec::new(),
             reused: Vec::new(),
             frozen: Arc::new(Vec::new()),
@@ -305,7 +327,7 @@ impl<B: Base> Rows<B> {
             }
         }
         match self.live_memory.get(&op) {
-            Some(value) => Ok(Some(value.clone())),
+            Some(value) => Ok(value.clone()),
             None => self.get_older(&memory_key(op)),
         }
     }
@@ -314,7 +336,7 @@ impl<B: Base> Rows<B> {
     fn is_highest(&self, op: OpId) -> Result<bool, StoreError> {
         let (session, counter) = op.split();
         let last = OpId::join(session, u32::MAX).unwrap_or(op);
-        if self.live_memory.range(op..=last).next().is_some() {
+        if self.live_memory.range(op..=last).any(|(_, value)| value.is_some()) {
             return Ok(false);
         }
         let (first, mut prefix) = (memory_key(op), vec![MEMORY]);
@@ -331,7 +353,21 @@ impl<B: Base> Rows<B> {
     /// Writes the op memory of `op`.
     pub fn put_memory(&mut self, op: OpId, value: Vec<u8>) {
         self.sessions.note(op);
-        self.live_memory.insert(op, value);
+        self.live_memory.insert(op, Some(value));
+    }
+
+    /// Forgets `op`.
+    pub fn drop_memory(&mut self, op: OpId) {
+        self.live_memory.insert(op, None);
+    }
+
+    /// Op memory changed since the batch before, behind `after`, ascending.
+    pub fn live_memory_after(
+        &self,
+        after: Option<OpId>,
+    ) -> impl Iterator<Item = (&OpId, &Option<Vec<u8>>)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.live_memory.range((from, Bound::Unbounded))
     }
 
     /// Writes or deletes a hashed row; `old` is its value before.
@@ -368,7 +404,7 @@ impl<B: Base> Rows<B> {
         let mut batch = Vec::with_capacity(self.live_rows() + counters.len());
         batch.extend(std::mem::take(&mut self.live));
         let memory = std::mem::take(&mut self.live_memory).into_iter();
-        batch.extend(memory.map(|(op, value)| (memory_key(op), Some(value))));
+        batch.extend(memory.map(|(op, value)| (memory_key(op), value)));
         batch.append(&mut std::mem::take(&mut counters).into_iter().collect());
         self.frozen = Arc::new(batch);
         self.frozen.clone()
@@ -419,9 +455,9 @@ mod tests {
     #[test]
     fn any_bytes_as_a_row() {
         bolero::check!().for_each(|bytes: &[u8]| {
-            if let Ok(memories) = decode_memory(bytes) {
+            if let Ok((era, memories)) = decode_memory(bytes) {
                 let mut again = Vec::new();
-                encode_memory(&memories, &mut again);
+                encode_memory(era, &memories, &mut again);
                 assert_eq!(again, bytes);
             }
             if let Ok((vector, time)) = decode_vector(bytes) {

@@ -1,6 +1,7 @@
 //! The knobs of the protocol, with what smaller and larger values cost.
 
-use orset::Member;
+use orset::{Member, NAMESPACE_MAX, check_name};
+use std::collections::BTreeSet;
 
 /// Plain data; `validate` is called where a replica is opened.
 #[derive(Clone, Debug)]
@@ -43,7 +44,19 @@ pub struct ProtocolSettings {
     pub waiting_max: usize,
     /// Writes that may wait for peers (`Durability::Peers`).
     pub durable_max: usize,
+    /// Milliseconds for which an op id is remembered, and so for how long a request may be sent
+    /// again (`TooOld` from then on). Smaller keeps less; larger forgives longer absences of
+    /// clients.
+    pub window_ms: u64,
+    /// Namespaces with a window of their own.
+    pub windows: Vec<(Box<[u8]>, u64)>,
 }
+
+/// Namespaces that may have a window of their own.
+pub const WINDOWS_MAX: usize = 64;
+
+/// Longest window: a hundred years.
+pub const WINDOW_MAX_MS: u64 = 100 * 31_557_600_000;
 
 impl ProtocolSettings {
     /// Defaults for `members` in one process or region.
@@ -65,6 +78,8 @@ impl ProtocolSettings {
             round_bytes: 4 << 20,
             waiting_max: 4_096,
             durable_max: 16_384,
+            window_ms: 7 * 86_400_000,
+            windows: Vec::new(),
         }
     }
 
@@ -84,6 +99,7 @@ impl ProtocolSettings {
             ("round_bytes", self.round_bytes as u64),
             ("waiting_max", self.waiting_max as u64),
             ("durable_max", self.durable_max as u64),
+            ("window_ms", self.window_ms),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} must be at least 1"));
@@ -94,11 +110,36 @@ impl ProtocolSettings {
                 crate::store::MAX_RECORD_BYTES / 4
             ));
         }
+        self.validate_windows()?;
         let mut members = self.members.clone();
         members.sort_unstable();
         members.dedup();
         if members.len() != self.members.len() {
             return Err("members names a member twice".into());
+        }
+        Ok(())
+    }
+
+    fn validate_windows(&self) -> Result<(), String> {
+        if self.windows.len() > WINDOWS_MAX {
+            return Err(format!("windows must name at most {WINDOWS_MAX} namespaces"));
+        }
+        let mut names = BTreeSet::new();
+        for (namespace, window_ms) in &self.windows {
+            let name = namespace.escape_ascii();
+            if let Err(error) = check_name("namespace", namespace, NAMESPACE_MAX) {
+                return Err(format!("windows: {error}"));
+            }
+            if !names.insert(namespace) {
+                return Err(format!("windows names {name} twice"));
+            }
+            if *window_ms == 0 {
+                return Err(format!("windows: that of {name} must be at least 1"));
+            }
+        }
+        let windows = self.windows.iter().map(|(_, window_ms)| *window_ms);
+        if windows.chain([self.window_ms]).any(|window_ms| window_ms > WINDOW_MAX_MS) {
+            return Err(format!("window_ms and windows must be at most {WINDOW_MAX_MS}"));
         }
         Ok(())
     }

@@ -38,7 +38,15 @@ impl<B: Base> Protocol<B> {
         let content = write.request.content_hash_in(&write.object, &mut self.rows.scratch);
         let known = memories(&mut self.rows, write.op)?;
         match judge(&known, &write.object, content) {
-            Judgement::New => {}
+            Judgement::New => {
+                let cut_ms = self.cut_of(&write.object, &write.request);
+                let (op, born_ms) = (write.op, write.op.born_ms());
+                if born_ms <= cut_ms {
+                    let refusal = Refusal::TooOld { op, born_ms, cut_ms };
+                    self.effect(Effect::Reply(ticket, Err(refusal)));
+                    return Ok(());
+                }
+            }
             Judgement::Reused => {
                 let refusal = Refusal::OpIdReused(write.op);
                 self.effect(Effect::Reply(ticket, Err(refusal)));

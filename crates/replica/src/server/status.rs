@@ -18,6 +18,10 @@ pub(super) fn refused(refusal: &Refusal) -> Failure {
         Refusal::FromTheFuture { op, ahead_ms } => {
             failure(Reason::FromTheFuture).with("op_id", op).with("ahead_ms", ahead_ms)
         }
+        Refusal::TooOld { op, born_ms, cut_ms } => {
+            let failure = failure(Reason::TooOld).with("op_id", op);
+            failure.with("born_ms", born_ms).with("cut_ms", cut_ms)
+        }
         Refusal::WrongKind(object) => failure(Reason::WrongKind).with("object", object),
         Refusal::OutOfBounds(field) => failure(Reason::Bounds).with("field", field),
         Refusal::Merge { .. } => failure(Reason::Bounds).with("field", "guest"),

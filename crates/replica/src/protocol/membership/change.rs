@@ -274,6 +274,7 @@ impl<B: Base> Protocol<B> {
         record.finals.keys().for_each(|origin| self.inbox.drop_above(*origin, 0));
         self.peers.forget(&record);
         self.durable.strip(&record);
+        self.eras.strip(&record);
     }
 
     /// Proposes, says once more what may have been lost, gives up what takes too long.
