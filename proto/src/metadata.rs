@@ -4,9 +4,9 @@
 //! are binary: the names end in `-bin`, and gRPC carries them in base64.
 //!
 //! On a unary call the token is the session itself, in the request and in the response's initial
-//! metadata (of an error LOST or NOT_REPLICATED: in its trailers). A watch and an Execute stream carry sessions in
-//! their messages; there the request's metadata only says where to route, and the response has
-//! none.
+//! metadata (of an error LOST or NOT_REPLICATED: in its trailers). A watch and an Execute stream
+//! carry sessions in their messages; there the request's metadata only says where to route, and the
+//! response has none.
 
 use crate::errors::{Failure, Reason};
 use crate::token::{TOKEN_MAX, Token};

@@ -76,8 +76,8 @@ impl Session {
         self.inner.client.shared.with(|core, _| core.learn(self.inner.number, &token))
     }
 
-    /// From now on its changes are answered when so many other members have them synced, too, unless
-    /// one says otherwise (`on_peers`). Its token does not carry this.
+    /// From now on its changes are answered when so many other members have them synced, too,
+    /// unless one says otherwise (`on_peers`). Its token does not carry this.
     pub fn set_peers(&self, peers: u32) {
         self.inner.peers.store(peers.min(NO_PEERS - 1), Ordering::Relaxed);
     }

@@ -252,7 +252,9 @@ impl World<'_> {
     fn probed(&mut self, at: LaneAt, epoch: u64, until_us: u64) {
         let (_, place) = self.ends(at);
         let heard = self.serving(place);
-        match self.cross(at, epoch, false) {
+        // A process that stands still answers when it goes on; by then nobody waits, mostly.
+        let still_us = self.nodes[place].busy_until_us.saturating_sub(self.now_us);
+        match self.cross(at, epoch, false).map(|at_us| at_us + still_us) {
             Some(at_us) if at_us <= until_us => {
                 self.lane_later(at_us, at, epoch, LaneEvent::Heard(heard));
             }

@@ -1,9 +1,9 @@
 //! Handles to one cart, set or counter of an open replica.
 //!
-//! Each op may carry what a shop decides: whose session it belongs to (`in_session`), the op id that
-//! makes retries one intent (`with_op_id`; else a fresh one), what its client was shown (`seen`;
-//! else whatever this replica has), and on how many peers it must be synced, too, before it is
-//! answered (`on_peers`; else as its session or the replica's settings say).
+//! Each op may carry what a shop decides: whose session it belongs to (`in_session`), the op id
+//! that makes retries one intent (`with_op_id`; else a fresh one), what its client was shown
+//! (`seen`; else whatever this replica has), and on how many peers it must be synced, too, before
+//! it is answered (`on_peers`; else as its session or the replica's settings say).
 
 use super::error::Error;
 use super::pending::{CartView, Pending, SetView};

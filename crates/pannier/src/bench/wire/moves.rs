@@ -6,8 +6,8 @@
 //! keys, dialling, moving and catching up included. Then the dead one is started again, and once it
 //! has what the others have and the gateway would use it, the next one dies.
 //!
-//! With `--silent` it is stopped with SIGSTOP instead, and goes on when its sessions have moved: its
-//! connections stay open, and only what is not answered tells of it.
+//! With `--silent` it is stopped with SIGSTOP instead, and goes on when its sessions have moved:
+//! its connections stay open, and only what is not answered tells of it.
 //!
 //! In the end every acknowledged add must be at every replica, once.
 

@@ -43,8 +43,9 @@ pub struct PeerStatus {
     pub last_failure: Option<String>,
 }
 
-/// Gossip comes some times a second, of nine members too: who says nothing for so long is dead, cut
-/// off, or stands still. A link that breaks tells it sooner; one that does not, by its pings, later.
+/// Gossip comes some times a second, of nine members too: who says nothing for so long is dead,
+/// cut off, or stands still. A link that breaks tells it sooner; one that does not, by its pings,
+/// later.
 const SILENT_MS: u64 = 3_000;
 
 impl PeerStatus {
