@@ -66,7 +66,7 @@ impl Rig {
                     self.order.push(ticket);
                     assert!(self.replies.insert(ticket, reply).is_none(), "answered twice");
                 }
-                Effect::Send(..) | Effect::Changed(_) | Effect::Alarm(_) => {}
+                Effect::Send(..) | Effect::Prune(_) | Effect::Changed(_) | Effect::Alarm(_) => {}
             }
         }
     }
@@ -105,7 +105,7 @@ impl Rig {
     fn checkpointed(&mut self) {
         while let Some(batch) = self.checkpoints.pop_front() {
             self.store.write_state(&batch).unwrap();
-            self.feed(Event::Checkpointed);
+            self.feed(Event::Checkpointed { durable: false });
         }
     }
 

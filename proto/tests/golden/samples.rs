@@ -220,6 +220,10 @@ fn pull() -> Pull {
     Pull { ranges: vec![SeqRange { origin: id(1), from: 5, to: 300 }] }
 }
 
+fn pruned() -> Pruned {
+    Pruned { origin: id(1), first: 301 }
+}
+
 fn deltas() -> Deltas {
     Deltas { deltas: vec![b("delta"), b("other")] }
 }
@@ -340,6 +344,8 @@ fn rarer() -> Vec<Sample> {
         PeerMessage said(peer_message::Body::Hello(hello()));
         PeerMessage said(peer_message::Body::Status(status()));
         PeerMessage said(peer_message::Body::Pull(pull()));
+        Pruned pruned();
+        PeerMessage said(peer_message::Body::Pruned(pruned()));
         PeerMessage said(peer_message::Body::Deltas(deltas()));
         GetStatusRequest GetStatusRequest {};
         ReplicaStatus replica_status();

@@ -76,7 +76,7 @@ impl Checks {
                 self.rests_on_log(place, vector, about(), || "a status speaks".into(), names)?;
                 self.totals.compare(place, vector, *total)
             }
-            Message::Pull { .. } => Ok(()),
+            Message::Pull { .. } | Message::Pruned { .. } => Ok(()),
             Message::Deltas { deltas } => {
                 for (dot, bytes) in message.dots().into_iter().zip(deltas) {
                     self.ledger.same(dot, bytes, names)?;

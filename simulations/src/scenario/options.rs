@@ -97,6 +97,7 @@ impl Default for Knobs {
             round_ops: 4_096,
             waiting_max: 4_096,
             window_ms: WEEK_MS,
+            log_tail: 4,
             pipeline: 1,
             batch_us: (0, 0),
         }

@@ -326,6 +326,7 @@ impl<'a> World<'a> {
             round_ops: knobs.round_ops,
             waiting_max: knobs.waiting_max,
             window_ms: knobs.window_ms,
+            log_tail: knobs.log_tail,
             ..ProtocolSettings::new(members)
         }
     }

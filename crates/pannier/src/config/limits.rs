@@ -40,6 +40,7 @@ pub fn keys() -> Vec<Key<Settings>> {
         key("protocol.round_bytes", 1, ROUND_BYTES, |s, v| s.protocol.round_bytes = v as usize),
         key("protocol.waiting_max", 1, COUNT_MAX, |s, v| s.protocol.waiting_max = v as usize),
         key("protocol.window_ms", 1, WINDOW_MAX_MS, |s, v| s.protocol.window_ms = v),
+        key("protocol.log_tail", 1, COUNT_MAX, |s, v| s.protocol.log_tail = v),
         key("fjall.cache_bytes", 0, BYTES, |s, v| s.fjall.cache_bytes = v),
         key("fjall.log_memtable_bytes", 1, BYTES, |s, v| s.fjall.log_memtable_bytes = v),
         key("fjall.entries_memtable_bytes", 1, BYTES, |s, v| s.fjall.entries_memtable_bytes = v),
@@ -114,6 +115,7 @@ mod tests {
             waiting_max: _,
             window_ms: _,
             windows: _,
+            log_tail: _,
         } = protocol;
         let FjallSettings {
             cache_bytes: _,
@@ -125,7 +127,7 @@ mod tests {
             workers: _,
         } = fjall;
         let SledSettings { cache_bytes: _, segment_bytes: _ } = sled;
-        assert_eq!(keys().len(), 6 + 15 + 7 + 2);
+        assert_eq!(keys().len(), 6 + 16 + 7 + 2);
     }
 
     #[test]

@@ -42,11 +42,13 @@ pub enum Canary {
     CountForgottenWhenStable,
     /// An op id below every cut is forgotten, whichever move of its entry may be under way.
     ForgottenBeforeSettled,
+    /// The log is dropped up to the checkpoint, whoever lacks it.
+    PrunedUnheard,
 }
 
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -63,6 +65,7 @@ impl Canary {
         Self::ForgottenWhenStable,
         Self::CountForgottenWhenStable,
         Self::ForgottenBeforeSettled,
+        Self::PrunedUnheard,
     ];
 
     /// Whether it forgets what nobody has promised to refuse.

@@ -1,8 +1,9 @@
 //! What members say to each other.
 //!
-//! Three messages are enough. *Status* is gossip and acknowledgement in one: "this is my synced
+//! Four messages are enough. *Status* is gossip and acknowledgement in one: "this is my synced
 //! vector". *Pull* names ranges that are missing. *Deltas* carries encoded deltas, pushed or
-//! pulled; the receiver cannot and need not tell which.
+//! pulled; the receiver cannot and need not tell which. *Pruned* answers a pull of
+//! what is gone.
 
 use super::time::Number;
 use orset::{Dot, Origin, VersionVector};
@@ -40,6 +41,13 @@ pub enum Message {
         /// What is missing.
         ranges: Vec<Range>,
     },
+    /// What was asked for of this origin is no longer in the sender's log.
+    Pruned {
+        /// Whose.
+        origin: Origin,
+        /// The first seq that is.
+        first: u64,
+    },
     /// Encoded deltas; those of one origin in order.
     Deltas {
         /// Each as `delta.rs` writes it.
@@ -52,7 +60,7 @@ impl Message {
     pub fn payload_bytes(&self) -> usize {
         match self {
             Self::Deltas { deltas } => deltas.iter().map(|delta| delta.len()).sum(),
-            Self::Status { .. } | Self::Pull { .. } => 0,
+            Self::Status { .. } | Self::Pull { .. } | Self::Pruned { .. } => 0,
         }
     }
 
@@ -62,7 +70,7 @@ impl Message {
             Self::Deltas { deltas } => {
                 deltas.iter().filter_map(|delta| super::delta::dot_of(delta).ok()).collect()
             }
-            Self::Status { .. } | Self::Pull { .. } => Vec::new(),
+            Self::Status { .. } | Self::Pull { .. } | Self::Pruned { .. } => Vec::new(),
         }
     }
 }

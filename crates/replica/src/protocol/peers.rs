@@ -92,6 +92,11 @@ impl Peers {
         self.peers.values().map(|peer| &peer.acked).collect()
     }
 
+    /// All members but this one.
+    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
+        self.peers.keys().copied()
+    }
+
     /// Forgets what has arrived. `new` are the dots that were wanted: where one of them was asked
     /// for, the message is an answer, and the rest of what was asked with it is asked for soon.
     pub fn note_arrival(
@@ -143,6 +148,10 @@ impl<B: Base> Protocol<B> {
             }
             Message::Pull { ranges } => self.serve(from, &ranges),
             Message::Deltas { deltas } => self.deltas(from, deltas, now),
+            Message::Pruned { origin, first } => {
+                self.told_pruned(from, origin, first);
+                Ok(())
+            }
         }
     }
 
@@ -169,6 +178,7 @@ impl<B: Base> Protocol<B> {
             }
         }
         self.tick_cut(now);
+        self.tick_prune(now);
         self.tick_sweep(now)
     }
 
@@ -224,6 +234,13 @@ impl<B: Base> Protocol<B> {
                 let new = Lack { to, at: from, due, pull_us, asked: None, unanswered: false };
                 let lack = self.peers.lacks.entry(dot.origin).or_insert(new);
                 lack.to = lack.to.max(dot.seq);
+                let next = self.applied.get(dot.origin) + 1;
+                if self.pruning.lacks(from, dot.origin, next) {
+                    continue;
+                }
+                if self.pruning.lacks(lack.at, dot.origin, next) {
+                    lack.at = from;
+                }
                 // Whoever does not answer may be gone for good: any part of it that another has
                 // will do.
                 if lack.unanswered || (lack.asked.is_none() && dot.seq >= lack.due) {
@@ -295,6 +312,10 @@ impl<B: Base> Protocol<B> {
             peer.progress_us = now.mono_us;
         }
         let from = peer.pushed + 1;
+        if from < self.pruning.first(own) {
+            // It asks for what it lacks, and is told.
+            return Ok(());
+        }
         let deltas = self.rows.base.log(own, from, limit, self.settings.message_bytes)?;
         peer.pushed += deltas.len() as u64;
         if !deltas.is_empty() {
@@ -313,6 +334,11 @@ impl<B: Base> Protocol<B> {
         for (at, range) in ranges[..count].iter().enumerate() {
             let to = range.to.min(self.synced.get(range.origin));
             if range.from == 0 || range.from > to || left == 0 {
+                continue;
+            }
+            let (origin, first) = (range.origin, self.pruning.first(range.origin));
+            if range.from < first {
+                self.effect(Effect::Send(from, Message::Pruned { origin, first }));
                 continue;
             }
             let share = (left / (count - at)).max(1);
@@ -368,6 +394,10 @@ impl<B: Base> Protocol<B> {
             let have = applied.get(*origin);
             if have >= lack.due {
                 lack.roll(now.mono_us + self.settings.pull_delay_us);
+                continue;
+            }
+            if self.pruning.lacks(lack.at, *origin, have + 1) {
+                // Until another says that it has it.
                 continue;
             }
             lack.pull_us = now.mono_us + self.settings.pull_timeout_us;

@@ -14,6 +14,7 @@ use super::canary::Canary;
 use super::cuts::Cutting;
 use super::delta::Delta;
 use super::peers::Peers;
+use super::prune::Pruning;
 use super::receive::Inbox;
 use super::round::Open;
 use super::rows::{Base, Rows, decode_vector, meta_key};
@@ -95,6 +96,7 @@ impl<B: Base> Protocol<B> {
             cuts: Cutting::default(),
             eras: Eras::default(),
             sweep: Sweep::default(),
+            pruning: Pruning::begin(&start.extents),
             skew_alarmed: false,
             effects: VecDeque::new(),
             stats: Stats::default(),
@@ -102,8 +104,12 @@ impl<B: Base> Protocol<B> {
         if let Some(bytes) = protocol.rows.base.get(&meta_key(b"cuts"))? {
             protocol.decode_cuts(&bytes)?;
         }
+        let last = match protocol.rows.base.get(&meta_key(b"origins"))? {
+            Some(bytes) => protocol.decode_origins(&bytes)?,
+            None => None,
+        };
         protocol.check_log(&start.extents)?;
-        protocol.learn_members(&start.extents)?;
+        protocol.learn_members(&start.extents, last)?;
         protocol.replay_log(&start.extents, &mut checkpoint)?;
         protocol.begin_cuts();
         protocol.synced = Arc::new(protocol.applied.clone());
@@ -127,8 +133,13 @@ impl<B: Base> Protocol<B> {
         Ok(())
     }
 
-    /// Whose the origins are stands in their first deltas.
-    fn learn_members(&mut self, extents: &[LogExtent]) -> Result<(), StoreError> {
+    /// Whose the origins are stands in their first deltas, and in the checkpoint, which knows of
+    /// those that are pruned; `last` is what it says of this member's starts.
+    fn learn_members(
+        &mut self,
+        extents: &[LogExtent],
+        last: Option<Origin>,
+    ) -> Result<(), StoreError> {
         let mut own: BTreeMap<Origin, Option<Origin>> = BTreeMap::new();
         for extent in extents.iter().filter(|extent| extent.first == 1) {
             for bytes in self.rows.base.log(extent.origin, 1, 1, 1)? {
@@ -143,8 +154,14 @@ impl<B: Base> Protocol<B> {
         }
         // The last of the chain is the one that no other start names as the one before it.
         let named: Vec<Origin> = own.values().flatten().copied().collect();
-        let last = own.keys().find(|origin| !named.contains(origin)).copied();
-        self.previous = self.previous.or(last);
+        let first = || own.keys().find(|origin| !named.contains(origin)).copied();
+        let mut at = last.or_else(first);
+        // Starts since the checkpoint. (Each is named once, so this ends.)
+        for _ in 0..own.len() {
+            let next = own.iter().find(|(_, previous)| previous.is_some() && **previous == at);
+            at = next.map(|(origin, _)| *origin).or(at);
+        }
+        self.previous = self.previous.or(at);
         Ok(())
     }
 

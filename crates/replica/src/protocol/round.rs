@@ -159,8 +159,13 @@ impl<B: Base> Protocol<B> {
     pub(super) fn freeze_now(&mut self) -> Arc<crate::store::StateBatch> {
         self.stats.checkpoints += 1;
         let vector = encode_vector(&self.applied, self.hybrid.last().to_bits());
-        let cuts = self.encode_cuts();
-        self.rows.freeze(vec![(meta_key(b"cuts"), cuts), (meta_key(b"vector"), vector)])
+        self.pruning.hand_out(&self.applied);
+        let (cuts, origins) = (self.encode_cuts(), self.encode_origins());
+        self.rows.freeze(vec![
+            (meta_key(b"cuts"), cuts),
+            (meta_key(b"origins"), origins),
+            (meta_key(b"vector"), vector),
+        ])
     }
 
     /// Releases what rests on rounds up to `number`.

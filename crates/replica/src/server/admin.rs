@@ -121,6 +121,10 @@ fn in_words(alarm: &Alarm) -> String {
             format!("op id {op} names two requests; the second came with origin {origin}")
         }
         Alarm::Damaged { peer } => format!("a message of member {peer} was damaged on its way"),
+        Alarm::NeedsSnapshot { origin, have, first } => format!(
+            "of origin {origin} this replica has {have}, and the other members have dropped what \
+             is before {first}"
+        ),
         Alarm::ClockSkew { ahead_ms } => format!("stamps run {ahead_ms} ms ahead of this clock"),
     }
 }

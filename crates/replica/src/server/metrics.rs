@@ -61,6 +61,9 @@ pub(super) async fn text(shared: &Shared) -> String {
         ("reads_after_sync_total", "Reads that waited for a sync.", stats.reads_after_sync),
         ("pulls_served_total", "Pulls of peers answered.", stats.pulls_served),
         ("pushes_paused_total", "Times pushing to a peer paused.", stats.pushes_paused),
+        ("op_ids_forgotten_total", "Op ids forgotten.", stats.op_ids_forgotten),
+        ("deltas_pruned_total", "Deltas dropped from the log.", stats.deltas_pruned),
+        ("pruned_told_total", "Pulls answered with \"no longer here\".", stats.pruned_told),
         ("alarms_total", "Alarms: look at the log.", standing.alarms.count),
     ] {
         page.counter(name, help, value);

@@ -20,6 +20,7 @@
 use super::convert::{ENTRIES_MAX, to_wire};
 use super::status::Counters;
 use crate::protocol::{Message, Range};
+use orset::Origin;
 use pannier_proto::v1;
 use prost::Message as _;
 use std::collections::VecDeque;
@@ -44,6 +45,7 @@ pub struct Bounds {
 enum Item {
     Delta(Arc<[u8]>),
     Pull(Vec<Range>),
+    Pruned(Origin, u64),
     /// The status, as it is when its turn comes.
     Status,
 }
@@ -54,7 +56,7 @@ impl Item {
         64 + match self {
             Self::Delta(delta) => delta.len(),
             Self::Pull(ranges) => ranges.len() * size_of::<Range>(),
-            Self::Status => 0,
+            Self::Pruned(..) | Self::Status => 0,
         }
     }
 }
@@ -97,6 +99,9 @@ impl Outbox {
                 0
             }
             Message::Pull { ranges } => queue.put_all([Item::Pull(ranges)], self.bounds),
+            Message::Pruned { origin, first } => {
+                queue.put_all([Item::Pruned(origin, first)], self.bounds)
+            }
             Message::Deltas { deltas } => {
                 queue.put_all(deltas.into_iter().map(Item::Delta), self.bounds)
             }
@@ -194,6 +199,7 @@ impl Queue {
         }
         match self.pop()? {
             Item::Pull(ranges) => Some(Message::Pull { ranges }),
+            Item::Pruned(origin, first) => Some(Message::Pruned { origin, first }),
             Item::Status => self.status.take(),
             Item::Delta(delta) => Some(Message::Deltas { deltas: vec![delta] }),
         }

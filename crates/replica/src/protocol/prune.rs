@@ -1,0 +1,180 @@
+//! Dropping what of the log nobody needs any more.
+//!
+//! N1  The log of an origin is dropped up to the lesser of two: *stable*, what every member (its
+//!     current start, as last heard; this one included) has applied and synced; and *durable*, what
+//!     the last checkpoint that is on disk for sure stands for. So nobody of the membership lacks
+//!     what is gone, and recovery finds the log where its checkpoint ends.
+//! N2  The last `log_tail` deltas of each origin stay: what is left of a log still says where it
+//!     ends, so that recovery can tell a log that was pruned from one that lost its end.
+//! N3  What is gone is not read: neither to push nor to answer. Who asks for it (a member whose disk
+//!     went back, one that is new) is told from where on there is something, and asks others; when
+//!     nobody has it, only a state can help (`NeedsSnapshot`), and its operator is told once.
+//! N4  Whose an origin is, and which start came before, stands in first deltas, which are the first
+//!     to go: so it is written with each checkpoint.
+//!
+//! Dropping costs a call of the store for each origin, so it is done now and then, and not for a
+//! few deltas.
+
+use super::apply::corrupted;
+use super::rows::Base;
+use super::{Alarm, Canary, Effect, Now, Protocol};
+use crate::store::{LogExtent, StoreError};
+use orset::codec::{Reader, put_u64};
+use orset::{Member, Origin, VersionVector};
+use std::collections::BTreeMap;
+
+/// Intervals of gossip between two looks.
+const PAUSE: u64 = 10;
+
+/// Deltas of an origin dropped at once, at most.
+const AT_ONCE: u64 = 1 << 16;
+
+/// Origins remembered as pruned elsewhere, at most.
+const TOLD_MAX: usize = 1_024;
+
+/// See the file's head.
+#[derive(Clone, Default, Hash)]
+pub(super) struct Pruning {
+    /// Of the checkpoint handed out last.
+    written: VersionVector,
+    /// Of the last one that is on disk for sure.
+    durable: VersionVector,
+    /// Up to here the log is gone, or may be.
+    dropped: VersionVector,
+    next_us: u64,
+    /// What members said that they no longer have: of an origin, all before this seq.
+    told: BTreeMap<Origin, BTreeMap<Member, u64>>,
+}
+
+impl Pruning {
+    /// What a start finds.
+    pub fn begin(extents: &[LogExtent]) -> Self {
+        let mut dropped = VersionVector::new();
+        for extent in extents {
+            dropped.raise(extent.origin, extent.first - 1);
+        }
+        Self { dropped, ..Self::default() }
+    }
+
+    /// A checkpoint at this vector is handed out.
+    pub fn hand_out(&mut self, vector: &VersionVector) {
+        self.written.clone_from(vector);
+    }
+
+    /// It is in the store; on disk for sure, if `durable`.
+    pub fn is_written(&mut self, durable: bool) {
+        if durable {
+            self.durable.clone_from(&self.written);
+        }
+    }
+
+    /// The first seq of an origin that is still in the log.
+    pub fn first(&self, origin: Origin) -> u64 {
+        self.dropped.get(origin) + 1
+    }
+
+    /// Whether a member said that it no longer has this.
+    pub fn lacks(&self, member: Member, origin: Origin, seq: u64) -> bool {
+        let first = self.told.get(&origin).and_then(|told| told.get(&member));
+        first.is_some_and(|first| seq < *first)
+    }
+}
+
+impl<B: Base> Protocol<B> {
+    /// Now and then.
+    pub(super) fn tick_prune(&mut self, now: Now) {
+        // Whoever writes the checkpoint does this, too, and must not be waited for.
+        if now.mono_us < self.pruning.next_us || self.rows.is_frozen() {
+            return;
+        }
+        self.pruning.next_us = now.mono_us + PAUSE * self.settings.gossip_us;
+        let applied = &self.applied;
+        self.pruning.told.retain(|origin, told| {
+            told.retain(|_, first| applied.get(*origin) + 1 < *first);
+            !told.is_empty()
+        });
+        let mut list = Vec::new();
+        for dot in self.pruning.durable.iter() {
+            let stable = self.stable(dot.origin);
+            let tail = self.applied.get(dot.origin).saturating_sub(self.settings.log_tail);
+            let gone = self.pruning.dropped.get(dot.origin);
+            let upto = dot.seq.min(stable).min(tail).min(gone + AT_ONCE);
+            if upto > gone && upto - gone >= self.settings.log_tail.div_ceil(2) {
+                self.stats.deltas_pruned += upto - gone;
+                list.push((dot.origin, upto));
+            }
+        }
+        for (origin, upto) in &list {
+            self.pruning.dropped.raise(*origin, *upto);
+        }
+        if !list.is_empty() {
+            self.effect(Effect::Prune(list));
+        }
+    }
+
+    /// Up to where every member has an origin's deltas.
+    fn stable(&self, origin: Origin) -> u64 {
+        if self.canary == Canary::PrunedUnheard {
+            return u64::MAX;
+        }
+        let frontiers = self.peers.frontiers();
+        let theirs = frontiers.iter().map(|frontier| frontier.get(origin));
+        theirs.min().unwrap_or(u64::MAX).min(self.synced.get(origin))
+    }
+
+    /// A member no longer has what it was asked for.
+    pub(super) fn told_pruned(&mut self, from: Member, origin: Origin, first: u64) {
+        self.stats.pruned_told += 1;
+        let have = self.applied.get(origin);
+        let told = &mut self.pruning.told;
+        if have + 1 >= first || (told.len() >= TOLD_MAX && !told.contains_key(&origin)) {
+            return;
+        }
+        let told = told.entry(origin).or_default();
+        let is_news = told.insert(from, first).is_none();
+        let all = self.peers.members().all(|member| told.contains_key(&member));
+        if is_news && all {
+            self.effect(Effect::Alarm(Alarm::NeedsSnapshot { origin, have, first }));
+        }
+    }
+
+    /// The row of the checkpoint that says whose origins are whose.
+    pub(super) fn encode_origins(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let last =
+            if self.applied.get(self.origin) > 0 { Some(self.origin) } else { self.previous };
+        match last {
+            None => out.push(0),
+            Some(last) => {
+                out.push(1);
+                out.extend_from_slice(last.as_bytes());
+            }
+        }
+        let own = (self.applied.get(self.origin) > 0).then_some((self.origin, self.member));
+        let mut members = self.inbox.members.clone();
+        members.extend(own);
+        put_u64(&mut out, members.len() as u64);
+        for (origin, member) in members {
+            out.extend_from_slice(origin.as_bytes());
+            out.extend_from_slice(member.as_bytes());
+        }
+        out
+    }
+
+    /// Reads it back, at a start.
+    pub(super) fn decode_origins(&mut self, bytes: &[u8]) -> Result<Option<Origin>, StoreError> {
+        let bad = corrupted("row of origins");
+        let mut from = Reader::new(bytes);
+        let last = match from.u8().map_err(&bad)? {
+            0 => None,
+            _ => Some(Origin::from_bytes(from.id().map_err(&bad)?)),
+        };
+        for _ in 0..from.count(32).map_err(&bad)? {
+            let origin = Origin::from_bytes(from.id().map_err(&bad)?);
+            let member = Member::from_bytes(from.id().map_err(&bad)?);
+            self.inbox.members.insert(origin, member);
+        }
+        from.finish().map_err(&bad)?;
+        Ok(last)
+    }
+}
