@@ -159,7 +159,9 @@ impl Player {
                 match effect {
                     Effect::Persist { round, records } => self.rounds.push_back((round, records)),
                     Effect::Checkpoint(batch) => self.checkpoint = Some(batch),
-                    Effect::Reply(..)
+                    // What was dropped is not read, so whether it is there makes no difference.
+                    Effect::Prune(_)
+                    | Effect::Reply(..)
                     | Effect::Send(..)
                     | Effect::Changed(_)
                     | Effect::Membership(_)
@@ -182,7 +184,7 @@ impl Player {
                 }
                 Ok(())
             }
-            Event::Checkpointed => match self.checkpoint.take() {
+            Event::Checkpointed { .. } => match self.checkpoint.take() {
                 Some(batch) => store.write_state(&batch),
                 None => Ok(()),
             },

@@ -95,8 +95,8 @@ impl Trace {
                 out.push(6);
                 out.extend_from_slice(&chance.to_be_bytes());
             }
-            Event::Checkpointed => out.push(7),
             Event::Closing => out.push(9),
+            Event::Checkpointed { durable } => out.extend_from_slice(&[7, (*durable).into()]),
             Event::Watch(object) | Event::Unwatch(object) => {
                 out.push(8);
                 out.extend_from_slice(object.as_bytes());
@@ -138,6 +138,13 @@ impl Trace {
                     out.extend_from_slice(value.as_deref().unwrap_or(b"deleted"));
                 }
             }
+            Effect::Prune(list) => {
+                out.push(7);
+                for (origin, upto) in list {
+                    out.extend_from_slice(origin.as_bytes());
+                    out.extend_from_slice(&upto.to_be_bytes());
+                }
+            }
             Effect::Changed(object) => {
                 out.push(5);
                 out.extend_from_slice(object.as_bytes());
@@ -177,6 +184,11 @@ fn put_message(message: &Message, out: &mut Vec<u8>) {
                 out.extend_from_slice(&range.from.to_be_bytes());
                 out.extend_from_slice(&range.to.to_be_bytes());
             }
+        }
+        Message::Pruned { origin, first } => {
+            out.push(4);
+            out.extend_from_slice(origin.as_bytes());
+            out.extend_from_slice(&first.to_be_bytes());
         }
         Message::Deltas { deltas } => {
             out.push(3);
@@ -276,15 +288,16 @@ fn tell_event(event: &Event, names: &Names) -> Option<String> {
             format!("@{ticket} list {:?}s of {namespace} after {after}", list.kind)
         }
         Event::Synced(round) => format!("round {round} synced"),
-        Event::Message { message: Message::Deltas { .. }, .. } | Event::Checkpointed => match event
-        {
-            Event::Message { message, .. } => {
-                let dots: Vec<String> =
-                    message.dots().into_iter().map(|dot| names.dot(dot)).collect();
-                format!("deltas {}", dots.join(" "))
+        Event::Message { message: Message::Deltas { .. }, .. } | Event::Checkpointed { .. } => {
+            match event {
+                Event::Message { message, .. } => {
+                    let dots: Vec<String> =
+                        message.dots().into_iter().map(|dot| names.dot(dot)).collect();
+                    format!("deltas {}", dots.join(" "))
+                }
+                _ => "checkpointed".into(),
             }
-            _ => "checkpointed".into(),
-        },
+        }
         _ => return None,
     })
 }
@@ -399,6 +412,10 @@ fn tell_effect(effect: &Effect, names: &Names) -> Option<String> {
             format!("membership {} in force, closed: {closed}", record.number)
         }
         Effect::Checkpoint(batch) => format!("checkpoint of {} rows", batch.len()),
+        Effect::Prune(list) => {
+            let dots = list.iter().map(|(origin, upto)| names.dot(Dot::new(*origin, *upto)));
+            format!("drops the log up to {}", dots.collect::<Vec<_>>().join(" "))
+        }
         Effect::Alarm(Alarm::Diverged { totals, .. }) => format!("ALARM diverged {totals:x?}"),
         Effect::Alarm(alarm) => format!("ALARM {alarm:?}"),
     })

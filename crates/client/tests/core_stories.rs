@@ -113,6 +113,12 @@ fn what_is_refused_for_good_is_told_at_once() {
     let error = story.done.pop().unwrap().1.unwrap_err();
     assert_eq!(error.state_change(), StateChange::Unknown);
     assert_eq!((story.core.calls(), story.core.take_freed()), (0, 2));
+    // Too old to know: final, as it stands.
+    story.ask(ada, 3, add(3), LATER);
+    let sent = story.one();
+    story.refuse(&sent, Failure::new(Reason::TooOld, "x"));
+    let error = story.done.pop().unwrap().1.unwrap_err();
+    assert_eq!((error.reason(), error.state_change()), (Some(Reason::TooOld), StateChange::None));
 }
 
 #[test]

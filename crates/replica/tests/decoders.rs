@@ -50,6 +50,24 @@ fn the_bytes_of_a_delta_do_not_change_unnoticed() {
     assert_eq!(hex, include_str!("golden/delta_v1.hex").trim());
 }
 
+/// With cuts it is of another version, which an older build does not take for one without.
+#[test]
+fn a_delta_with_cuts_is_read_back_as_it_was_written() {
+    let cut = |namespace: &[u8], ms| (Box::from(namespace), ms);
+    let cuts = vec![cut(b"", 1_700_000_000_000), cut(b"views", 1_700_000_600_000)];
+    let with = |cuts| Delta { cuts, ops: Vec::new(), ..delta(2) };
+    let bytes = with(cuts.clone()).encode();
+    assert_eq!((bytes[0], delta(2).encode()[0]), (2, 1));
+    assert_eq!(Delta::decode(&bytes), Ok(with(cuts.clone())));
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, include_str!("golden/delta_v2.hex").trim());
+    let long = vec![cut(&[b'x'; 65], 1)];
+    let late = vec![cut(b"", (1 << 47) + 1)];
+    for bad in [vec![cuts[1].clone(), cuts[0].clone()], vec![cuts[0].clone(); 2], long, late] {
+        assert!(Delta::decode(&with(bad.clone()).encode()).is_err(), "{bad:?}");
+    }
+}
+
 #[test]
 fn a_delta_with_one_bit_wrong_or_cut_short_is_refused() {
     let bytes = delta(1).encode();

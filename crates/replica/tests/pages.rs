@@ -67,6 +67,7 @@ impl Rig {
                     assert!(self.replies.insert(ticket, reply).is_none(), "answered twice");
                 }
                 Effect::Send(..)
+                | Effect::Prune(_)
                 | Effect::Changed(_)
                 | Effect::Membership(_)
                 | Effect::Alarm(_) => {}
@@ -109,7 +110,7 @@ impl Rig {
     fn checkpointed(&mut self) {
         while let Some(batch) = self.checkpoints.pop_front() {
             self.store.write_state(&batch).unwrap();
-            self.feed(Event::Checkpointed);
+            self.feed(Event::Checkpointed { durable: false });
         }
     }
 

@@ -13,7 +13,7 @@ use orset::{
 use pannier_replica::protocol::delta::{Birth, Delta};
 use pannier_replica::protocol::{
     Alarm, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings,
-    Read, Refusal, Reply, Start, Value, Write,
+    Range, Read, Refusal, Reply, Start, Value, Write,
 };
 use pannier_replica::store::memory::{MemoryDisk, MemoryStore};
 use pannier_replica::store::{MAX_RECORD_BYTES, Store};
@@ -64,11 +64,15 @@ impl Rig {
                     }
                     Effect::Checkpoint(batch) => {
                         self.store.write_state(&batch).unwrap();
-                        events.push(Event::Checkpointed);
+                        events.push(Event::Checkpointed { durable: true });
                     }
                     Effect::Alarm(alarm) => self.alarms.push(alarm),
                     Effect::Reply(_, reply) => self.replies.push(reply),
                     Effect::Send(_, message) => self.sent.push(message),
+                    Effect::Prune(list) => {
+                        let dropped = |(origin, upto)| self.store.prune_log(origin, upto).unwrap();
+                        list.into_iter().for_each(dropped);
+                    }
                     Effect::Changed(_) | Effect::Membership(_) => {}
                 }
             }
@@ -292,4 +296,111 @@ fn decrements_of_one_entry_have_a_bound() {
     let refusal = rig.write(id(9_999), decrement()).unwrap();
     assert_eq!(refusal, Err(Refusal::TooManyTakes { max: 1_024 }));
     assert_eq!(rig.lamps(), 5_000 - 1_024);
+}
+
+/// What every member has goes from the log once it is in a checkpoint on disk; the rest stays.
+#[test]
+fn the_log_is_dropped_where_all_have_it_and_its_end_stays() {
+    let mut rig = Rig::with(|settings| {
+        settings.log_tail = 2;
+        settings.checkpoint_rows = 1;
+    });
+    let tick = |rig: &mut Rig| {
+        rig.now.mono_us += 10_000_000;
+        rig.does(Event::Tick { chance: 0 });
+    };
+    let first = |rig: &Rig, origin| {
+        let extents = rig.store.log_extents().unwrap();
+        extents.iter().find(|extent| extent.origin == origin).unwrap().first
+    };
+    rig.hears(delta(1, 1, 1).encode());
+    for n in 2..12 {
+        assert!(rig.write(id(n), Request::Add(lamp(1))).unwrap().is_ok());
+    }
+    tick(&mut rig);
+    assert_eq!(first(&rig, MINE), 1, "nobody has told that he has it");
+    let had = VersionVector::from_iter([Dot::new(MINE, 6)]);
+    rig.does(status(had, 0));
+    tick(&mut rig);
+    assert_eq!((first(&rig, MINE), first(&rig, THEIRS)), (7, 1));
+    let (vector, total) = ((**rig.protocol.synced()).clone(), rig.protocol.synced_total());
+    rig.does(status(vector, total));
+    tick(&mut rig);
+    assert_eq!(first(&rig, MINE), 9, "the last two stay");
+
+    rig.sent.clear();
+    let range = |from| Range { origin: MINE, from, to: 10 };
+    for (from, first) in [(8, Some(9)), (9, None)] {
+        rig.does(Event::Message {
+            from: PEER,
+            message: Message::Pull { ranges: vec![range(from)] },
+        });
+        let answer = rig.sent.pop().unwrap();
+        match first {
+            Some(first) => assert_eq!(answer, Message::Pruned { origin: MINE, first }),
+            None => assert_eq!(answer.dots().len(), 2),
+        }
+    }
+
+    // It starts from that: what it shows, whose the origins are, and which start came before.
+    let origin = Origin::from_bytes([13; 16]);
+    let extents = rig.store.log_extents().unwrap();
+    let start = Start { member: ME, origin, previous: None, extents };
+    let settings = ProtocolSettings::new(vec![ME, PEER]);
+    rig.protocol = Protocol::new(start, settings, rig.store.clone(), |_| Ok(())).unwrap();
+    assert_eq!(rig.lamps(), 11);
+    assert!(rig.write(id(30), Request::Add(lamp(1))).unwrap().is_ok());
+    let log = rig.store.log(origin, 1, 1, 1).unwrap();
+    let birth = Delta::decode(&log[0].bytes).unwrap().birth.unwrap();
+    assert_eq!(birth, Birth { member: ME, previous: Some(MINE) });
+}
+
+/// Who is told that it is gone asks no more, and says once that only a state can help.
+#[test]
+fn what_all_others_have_dropped_needs_a_snapshot() {
+    let mut rig = Rig::new();
+    let theirs = VersionVector::from_iter([Dot::new(THEIRS, 9)]);
+    let pulls = |rig: &mut Rig| {
+        rig.sent.clear();
+        rig.does(status(theirs.clone(), 0));
+        for _ in 0..2 {
+            rig.now.mono_us += 10_000_000;
+            rig.does(Event::Tick { chance: 0 });
+        }
+        rig.sent.iter().filter(|message| matches!(message, Message::Pull { .. })).count()
+    };
+    assert!(pulls(&mut rig) > 0);
+    let gone =
+        || Event::Message { from: PEER, message: Message::Pruned { origin: THEIRS, first: 5 } };
+    rig.does(gone());
+    rig.does(gone());
+    assert_eq!(rig.alarms, [Alarm::NeedsSnapshot { origin: THEIRS, have: 0, first: 5 }]);
+    assert_eq!(pulls(&mut rig), 0);
+}
+
+/// Who takes in another's state refuses what that one may have forgotten.
+#[test]
+fn what_another_has_forgotten_is_refused_with_its_state() {
+    let mut theirs = Rig::with(|settings| {
+        settings.members = vec![ME];
+        (settings.window_ms, settings.checkpoint_rows) = (1_000, 1);
+    });
+    theirs.now.wall_ms += 60_000;
+    for n in 0..20 {
+        theirs.now.mono_us += 100_000;
+        theirs.now.wall_ms += 100;
+        let mut ids = OpIdSession::new(theirs.now.wall_ms / 1_000, n);
+        theirs.write(ids.next_id().unwrap(), Request::Add(lamp(1))).unwrap().unwrap();
+        theirs.does(Event::Tick { chance: 0 });
+    }
+    let born = id(1).born_ms();
+    let row = theirs.store.get(b"\0cuts").unwrap().unwrap();
+    assert!(theirs.protocol.forgotten().get(b"shop") > born);
+
+    let mut mine = Rig::new();
+    assert!(mine.write(id(2), Request::Add(lamp(1))).unwrap().is_ok());
+    mine.protocol.take_in_cuts(&row).unwrap();
+    let refused = mine.write(id(1), Request::Add(lamp(1))).unwrap();
+    assert!(matches!(refused, Err(Refusal::TooOld { born_ms, .. }) if born_ms == born));
+    assert!(mine.protocol.take_in_cuts(&row[1..]).is_err());
 }

@@ -7,10 +7,10 @@ use pannier_proto::v1::{
     Counter, DecrementInCart, Deltas, Dot, Entry, ExecuteRequest, ExecuteResponse, Failure,
     Frontier, GetCart, GetCounter, GetFrontierRequest, GetSet, GetStateHashRequest,
     GetStatusRequest, Hello, Kind, Line, ListMembersRequest, ListRequest, ListResponse, MemberInfo,
-    MemberList, Membership, MergeCarts, MergeSets, ObjectRef, PeerMessage, Pull, RemoveFromCart,
-    RemoveFromSet, ReplicaStatus, SeqRange, Set, SetInCart, StateHash, Status, VectorEntry,
-    WatchEvent, WatchRequest, Written, answer, command::Body, membership, peer_message,
-    watch_event,
+    MemberList, Membership, MergeCarts, MergeSets, ObjectRef, PeerMessage, Pruned, Pull,
+    RemoveFromCart, RemoveFromSet, ReplicaStatus, SeqRange, Set, SetInCart, StateHash, Status,
+    VectorEntry, WatchEvent, WatchRequest, Written, answer, command::Body, membership,
+    peer_message, watch_event,
 };
 use prost::{DecodeError, Message};
 
@@ -231,6 +231,10 @@ fn pull() -> Pull {
     Pull { ranges: vec![SeqRange { origin: id(1), from: 5, to: 300 }] }
 }
 
+fn pruned() -> Pruned {
+    Pruned { origin: id(1), first: 301 }
+}
+
 fn deltas() -> Deltas {
     Deltas { deltas: vec![b("delta"), b("other")] }
 }
@@ -361,6 +365,8 @@ fn rarer() -> Vec<Sample> {
         PeerMessage said(peer_message::Body::Hello(hello()));
         PeerMessage said(peer_message::Body::Status(status()));
         PeerMessage said(peer_message::Body::Pull(pull()));
+        Pruned pruned();
+        PeerMessage said(peer_message::Body::Pruned(pruned()));
         PeerMessage said(peer_message::Body::Deltas(deltas()));
         AcceptChange accept();
         Membership about(membership::Talk::Propose(b("proposal")));

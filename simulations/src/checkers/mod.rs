@@ -17,6 +17,7 @@
 //! | P4 bounds | `after`: buffers and queues; `accounts`: the retry budget of a gateway |
 //! | a refusal that says "nothing changed" is true | `finale` |
 //! | I9 memory stays within its bounds | `world/settle.rs`: op ids of nothing that lives end |
+//! | nothing is dropped from a log that a member lacks | `nobody_lacks` |
 //! | liveness | `world/settle.rs` |
 //!
 //! White-box checks find a bug at the step that makes it; black-box ones would find it in any
@@ -129,6 +130,8 @@ impl Checks {
         let of_others = extents.iter().filter(|extent| extent.origin != Origin::BOOK);
         let logged: VersionVector =
             of_others.map(|extent| Dot::new(extent.origin, extent.last)).collect();
+        let mut logged = logged;
+        self.closed.fill(&mut logged, protocol.number());
         let about = vec![format!("r{place}")];
         if *self.whole(protocol.applied()) != logged {
             let what = format!("r{place} recovered something else than its log");
@@ -229,8 +232,25 @@ impl Checks {
                 coverage.hit(Mark::TooOld);
                 Ok(())
             }
+            Effect::Prune(list) => {
+                let deltas = list.iter().filter(|(origin, _)| *origin != Origin::BOOK);
+                let dots = deltas.map(|(origin, upto)| Dot::new(*origin, *upto));
+                self.nobody_lacks(place, &dots.collect::<Vec<_>>(), names)
+            }
             Effect::Reply(_, Err(_)) | Effect::Checkpoint(_) | Effect::Alarm(_) => Ok(()),
         }
+    }
+
+    /// What is dropped from a log, every member has on its disk, also one that is down.
+    fn nobody_lacks(&self, place: usize, dropped: &[Dot], names: &Names) -> Verdict {
+        for (member, shadow) in self.shadows.iter().enumerate() {
+            if let Some(dot) = dropped.iter().find(|dot| !shadow.durable.contains(**dot)) {
+                let (dot, has) = (names.dot(*dot), names.vector(&shadow.durable));
+                let what = format!("r{place} drops its log up to {dot}, and r{member} has {has}");
+                return Err(Breach::new("pruning", vec![format!("r{place}")], what));
+            }
+        }
+        Ok(())
     }
 
     /// A replica after a step.

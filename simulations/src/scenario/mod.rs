@@ -27,7 +27,7 @@ pub type Span = (u64, u64);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Knobs {
-    /// Between two rounds of gossip; this and the next eleven are of `ProtocolSettings`.
+    /// Between two rounds of gossip; this and the next twelve are of `ProtocolSettings`.
     pub gossip_us: u64,
     /// How long a push is awaited before a pull.
     pub pull_delay_us: u64,
@@ -53,6 +53,8 @@ pub struct Knobs {
     pub durable_max: usize,
     /// For how long op ids are remembered.
     pub window_ms: u64,
+    /// Deltas of each origin that stay in the log.
+    pub log_tail: u64,
     /// Rounds the driver keeps in flight at most.
     pub pipeline: usize,
     /// How long the driver gathers a round.

@@ -99,6 +99,7 @@ impl Default for Knobs {
             waiting_max: 4_096,
             durable_max: 4_096,
             window_ms: WEEK_MS,
+            log_tail: 4,
             pipeline: 1,
             batch_us: (0, 0),
         }

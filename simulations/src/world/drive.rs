@@ -148,6 +148,15 @@ impl World<'_> {
             }
             // Nobody in the world asks but the checkers.
             Effect::Membership(_) => {}
+            Effect::Prune(list) => {
+                let Some(up) = &self.nodes[place].up else { return Ok(()) };
+                let pruned =
+                    list.iter().try_for_each(|(origin, upto)| up.store.prune_log(*origin, *upto));
+                self.coverage.hit(Mark::LogPruned);
+                if pruned.is_err() {
+                    return self.storage_failed(place);
+                }
+            }
             Effect::Changed(_) => self.coverage.hit(Mark::WatcherTold),
             Effect::Alarm(alarm) => return self.alarm(place, &alarm),
         }
@@ -243,7 +252,7 @@ impl World<'_> {
             }
         }
         self.coverage.hit(Mark::CheckpointWritten);
-        self.handle(place, Event::Checkpointed)?;
+        self.handle(place, Event::Checkpointed { durable })?;
         loop {
             let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
             if up.protocol.must_wait_for_checkpoint() {

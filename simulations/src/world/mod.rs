@@ -328,6 +328,7 @@ impl<'a> World<'a> {
             waiting_max: knobs.waiting_max,
             durable_max: knobs.durable_max,
             window_ms: knobs.window_ms,
+            log_tail: knobs.log_tail,
             ..ProtocolSettings::new(members)
         }
     }

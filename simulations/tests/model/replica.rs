@@ -161,9 +161,10 @@ impl Replica {
             }
             Effect::Checkpoint(batch) => {
                 self.store.write_state(&batch).unwrap();
-                events.push_back(Event::Checkpointed);
+                // Never for sure on disk: this world drops no log.
+                events.push_back(Event::Checkpointed { durable: false });
             }
-            Effect::Changed(_) | Effect::Membership(_) => {}
+            Effect::Changed(_) | Effect::Prune(_) | Effect::Membership(_) => {}
             Effect::Alarm(_) => outcome.broken = outcome.broken.or(Some(checks::ALARM)),
         }
     }

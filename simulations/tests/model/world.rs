@@ -266,6 +266,7 @@ impl State {
             Message::Status { origin, number, vector, total, reply } => {
                 (0, origin, number, vector, total, reply).hash(&mut into);
             }
+            Message::Pruned { origin, first } => (3, origin, first).hash(&mut into),
             Message::Pull { ranges } => {
                 1.hash(&mut into);
                 ranges.iter().for_each(|it| (it.origin, it.from, it.to).hash(&mut into));

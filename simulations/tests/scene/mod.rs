@@ -193,7 +193,10 @@ impl Scene {
                     self.said.borrow_mut().push((replica, to, message));
                 }
                 Effect::Alarm(alarm) => panic!("r{replica} raised {alarm:?}"),
-                Effect::Checkpoint(_) | Effect::Changed(_) | Effect::Membership(_) => {}
+                Effect::Checkpoint(_)
+                | Effect::Prune(_)
+                | Effect::Changed(_)
+                | Effect::Membership(_) => {}
             }
         }
     }

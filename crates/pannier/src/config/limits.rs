@@ -44,6 +44,7 @@ pub fn keys() -> Vec<Key<Settings>> {
         key("protocol.waiting_max", 1, COUNT_MAX, |s, v| s.protocol.waiting_max = v as usize),
         key("protocol.durable_max", 1, COUNT_MAX, |s, v| s.protocol.durable_max = v as usize),
         key("protocol.window_ms", 1, WINDOW_MAX_MS, |s, v| s.protocol.window_ms = v),
+        key("protocol.log_tail", 1, COUNT_MAX, |s, v| s.protocol.log_tail = v),
         key("fjall.cache_bytes", 0, BYTES, |s, v| s.fjall.cache_bytes = v),
         key("fjall.log_memtable_bytes", 1, BYTES, |s, v| s.fjall.log_memtable_bytes = v),
         key("fjall.entries_memtable_bytes", 1, BYTES, |s, v| s.fjall.entries_memtable_bytes = v),
@@ -122,6 +123,7 @@ mod tests {
             durable_max: _,
             window_ms: _,
             windows: _,
+            log_tail: _,
         } = protocol;
         let FjallSettings {
             cache_bytes: _,
@@ -133,7 +135,7 @@ mod tests {
             workers: _,
         } = fjall;
         let SledSettings { cache_bytes: _, segment_bytes: _ } = sled;
-        assert_eq!(keys().len(), 8 + 16 + 7 + 2);
+        assert_eq!(keys().len(), 8 + 17 + 7 + 2);
     }
 
     #[test]

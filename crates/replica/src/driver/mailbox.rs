@@ -38,7 +38,10 @@ pub enum Notice {
     /// The log has synced this round.
     Synced(u64),
     /// The store has the checkpoint.
-    Checkpointed,
+    Checkpointed {
+        /// It survives a power cut.
+        durable: bool,
+    },
     /// Log or store failed.
     Failed(StoreError),
     /// Somebody watches.
@@ -193,7 +196,10 @@ impl Mailbox {
     pub fn notice(&self, notice: Notice) -> bool {
         let mut queues = self.queues();
         let alive = !queues.closed
-            || matches!(notice, Notice::Synced(_) | Notice::Checkpointed | Notice::Failed(_));
+            || matches!(
+                notice,
+                Notice::Synced(_) | Notice::Checkpointed { .. } | Notice::Failed(_)
+            );
         if alive {
             queues.notices.push_back(notice);
             self.wake(queues);

@@ -4,6 +4,7 @@ use super::Observer;
 use super::mailbox::{Mailbox, Notice};
 use crate::doors::clock::Clock;
 use crate::store::{LogRecord, StateBatch, Store, StoreError};
+use orset::Origin;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -19,6 +20,8 @@ pub(super) type Persist = (u64, Vec<LogRecord>);
 pub(super) enum Checkpointing {
     /// Write these rows.
     Write(Arc<StateBatch>),
+    /// Drop of these origins' logs everything up to that seq.
+    Prune(Vec<(Origin, u64)>),
     /// Drop these: there may be hundreds of thousands, and the writer has clients that wait.
     Release(Arc<StateBatch>),
 }
@@ -66,17 +69,26 @@ impl Checkpoints {
         let batch = match job {
             Checkpointing::Write(batch) => batch,
             Checkpointing::Release(batch) => return drop(batch),
+            Checkpointing::Prune(list) => return self.prune(&list),
         };
         self.unsynced += 1;
         let mut result = self.store.write_state(&batch);
-        if result.is_ok() && self.unsynced >= CHECKPOINTS_PER_SYNC {
+        let durable = self.unsynced >= CHECKPOINTS_PER_SYNC;
+        if result.is_ok() && durable {
             self.unsynced = 0;
             result = self.store.sync_state();
         }
         self.mailbox.notice(match result {
-            Ok(()) => Notice::Checkpointed,
+            Ok(()) => Notice::Checkpointed { durable },
             Err(error) => Notice::Failed(error),
         });
+    }
+
+    fn prune(&self, list: &[(Origin, u64)]) {
+        let mut pruned = list.iter().map(|(origin, upto)| self.store.prune_log(*origin, *upto));
+        if let Some(error) = pruned.find_map(Result::err) {
+            self.mailbox.notice(Notice::Failed(error));
+        }
     }
 }
 

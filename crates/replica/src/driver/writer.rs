@@ -214,9 +214,9 @@ impl<W: Workers> Writer<W> {
                 parts.feed(Event::Synced(round), now)?;
                 self.effects()
             }
-            Notice::Checkpointed => {
+            Notice::Checkpointed { durable } => {
                 self.checkpoints_in_flight -= 1;
-                parts.feed(Event::Checkpointed, now)?;
+                parts.feed(Event::Checkpointed { durable }, now)?;
                 match self.checkpoint.take() {
                     Some(rows) => self.workers.checkpoint(Checkpointing::Release(rows)),
                     None => Ok(()),
@@ -254,6 +254,7 @@ impl<W: Workers> Writer<W> {
                     self.checkpoint = Some(batch.clone());
                     self.workers.checkpoint(Checkpointing::Write(batch))?;
                 }
+                Effect::Prune(list) => self.workers.checkpoint(Checkpointing::Prune(list))?,
                 Effect::Changed(object) => self.parts.observer.changed(&object),
                 Effect::Membership(record) => self.parts.observer.membership(&record),
                 Effect::Alarm(alarm) => self.parts.observer.alarm(&alarm),

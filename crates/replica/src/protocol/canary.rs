@@ -52,11 +52,13 @@ pub enum Canary {
     CountForgottenWhenStable,
     /// An op id below every cut is forgotten, whichever move of its entry may be under way.
     ForgottenBeforeSettled,
+    /// The log is dropped up to the checkpoint, whoever lacks it.
+    PrunedUnheard,
 }
 
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -78,6 +80,7 @@ impl Canary {
         Self::ForgottenWhenStable,
         Self::CountForgottenWhenStable,
         Self::ForgottenBeforeSettled,
+        Self::PrunedUnheard,
     ];
 
     /// Whether it forgets what nobody has promised to refuse.

@@ -362,6 +362,16 @@ pub enum Alarm {
         /// Where they say that it ends.
         last: Dot,
     },
+    /// What is missing here of an origin has been dropped from every member's log: only a state can
+    /// bring it.
+    NeedsSnapshot {
+        /// Whose deltas.
+        origin: Origin,
+        /// Highest seq here.
+        have: u64,
+        /// What the last member asked still has begins here.
+        first: u64,
+    },
     /// Stamps run ahead of this clock by more than the limit: somebody's clock is wrong.
     ClockSkew {
         /// By how much.

@@ -166,6 +166,15 @@ impl Cutting {
         }
     }
 
+    /// What another has applied is taken in, and what it has forgotten: an id that it may have
+    /// forgotten must be refused here, too.
+    pub fn join(&mut self, other: &Self, forgotten: &Cuts) {
+        for (origin, cuts) in &other.by_origin {
+            self.by_origin.entry(*origin).or_default().raise(cuts);
+        }
+        self.own.raise(forgotten);
+    }
+
     /// As a row of the checkpoint has it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         Cuts::encode_list(&self.own.list(), out);

@@ -44,6 +44,7 @@ impl<B: Base> Protocol<B> {
             cuts: self.cuts.clone(),
             eras: self.eras.clone(),
             sweep: self.sweep.clone(),
+            pruning: self.pruning.clone(),
             skew_alarmed: self.skew_alarmed,
             effects: VecDeque::new(),
             stats: self.stats,
@@ -80,6 +81,7 @@ impl<B: Base> Protocol<B> {
             cuts,
             eras,
             sweep,
+            pruning,
             skew_alarmed,
             effects,
             stats: Stats { .. },
@@ -87,7 +89,7 @@ impl<B: Base> Protocol<B> {
         (member, origin, previous, hybrid.last(), applied, synced, synced_total).hash(into);
         rows.digest(into);
         (depended, inbox, peers, membership, watched, skew_alarmed, effects.len()).hash(into);
-        (cuts, eras, sweep).hash(into);
+        (cuts, eras, sweep, pruning).hash(into);
         freeze_after.as_ref().map(|(round, batch)| (last_round - round, batch)).hash(into);
         digest_open(open, into);
         into.write_usize(unsynced.len());

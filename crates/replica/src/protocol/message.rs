@@ -1,8 +1,9 @@
 //! What members say to each other.
 //!
-//! Three messages are enough for deltas. *Status* is gossip and acknowledgement in one: "this is my synced
+//! Four messages are enough for deltas. *Status* is gossip and acknowledgement in one: "this is my synced
 //! vector". *Pull* names ranges that are missing. *Deltas* carries encoded deltas, pushed or
-//! pulled; the receiver cannot and need not tell which.
+//! pulled; the receiver cannot and need not tell which. *Pruned* answers a pull of
+//! what is gone.
 
 use super::membership::Talk;
 use super::time::Number;
@@ -41,6 +42,13 @@ pub enum Message {
         /// What is missing.
         ranges: Vec<Range>,
     },
+    /// What was asked for of this origin is no longer in the sender's log.
+    Pruned {
+        /// Whose.
+        origin: Origin,
+        /// The first seq that is.
+        first: u64,
+    },
     /// Encoded deltas; those of one origin in order.
     Deltas {
         /// Each as `delta.rs` writes it.
@@ -55,7 +63,9 @@ impl Message {
     pub fn payload_bytes(&self) -> usize {
         match self {
             Self::Deltas { deltas } => deltas.iter().map(|delta| delta.len()).sum(),
-            Self::Status { .. } | Self::Pull { .. } | Self::Membership(_) => 0,
+            Self::Status { .. } | Self::Pull { .. } | Self::Pruned { .. } | Self::Membership(_) => {
+                0
+            }
         }
     }
 
@@ -65,7 +75,9 @@ impl Message {
             Self::Deltas { deltas } => {
                 deltas.iter().filter_map(|delta| super::delta::dot_of(delta).ok()).collect()
             }
-            Self::Status { .. } | Self::Pull { .. } | Self::Membership(_) => Vec::new(),
+            Self::Status { .. } | Self::Pull { .. } | Self::Pruned { .. } | Self::Membership(_) => {
+                Vec::new()
+            }
         }
     }
 }

@@ -34,6 +34,7 @@ mod listing;
 pub mod membership;
 mod message;
 mod peers;
+mod prune;
 mod read;
 mod receive;
 mod recover;
@@ -67,6 +68,7 @@ use durable::Durable;
 use membership::{Membership, Record};
 use orset::{HybridClock, Member, ObjectKey, Origin, VersionVector};
 use peers::Peers;
+use prune::Pruning;
 use receive::Inbox;
 use round::{Open, Unsynced};
 use rows::Rows;
@@ -98,7 +100,10 @@ pub enum Event {
         chance: u64,
     },
     /// The checkpoint handed out is in the store.
-    Checkpointed,
+    Checkpointed {
+        /// It, and so every one before it, survives a power cut.
+        durable: bool,
+    },
     /// Somebody watches the object: say `Changed` when a synced round has touched it.
     Watch(ObjectKey),
     /// One watcher less.
@@ -123,6 +128,8 @@ pub enum Effect {
     Send(Member, Message),
     /// Write these rows to the store as one batch, then say `Checkpointed`.
     Checkpoint(Arc<StateBatch>),
+    /// Drop of these origins' logs everything up to that seq. It need not be durable.
+    Prune(Vec<(Origin, u64)>),
     /// A watched object may show something new.
     Changed(ObjectKey),
     /// Another membership is in force. What is shown from here on is shown under it.
@@ -178,6 +185,10 @@ pub struct Stats {
     pub op_ids_forgotten: u64,
     /// Changes of counters forgotten with them.
     pub counts_forgotten: u64,
+    /// Deltas dropped from the log.
+    pub deltas_pruned: u64,
+    /// Times a peer said that it no longer has what it was asked for.
+    pub pruned_told: u64,
 }
 
 /// Checkpoints' worth of changed rows at which the writer waits for the store. At full load a
@@ -224,6 +235,7 @@ pub struct Protocol<B> {
     cuts: Cutting,
     eras: Eras,
     sweep: Sweep,
+    pruning: Pruning,
     skew_alarmed: bool,
     effects: VecDeque<Effect>,
     stats: Stats,
@@ -243,8 +255,9 @@ impl<B: Base> Protocol<B> {
             Event::Synced(round) => self.round_synced(round, now),
             Event::Message { from, message } => self.message(from, message, now),
             Event::Tick { chance } => self.tick(chance, now),
-            Event::Checkpointed => {
+            Event::Checkpointed { durable } => {
                 self.rows.thaw();
+                self.pruning.is_written(durable);
                 Ok(())
             }
             Event::Closing => {

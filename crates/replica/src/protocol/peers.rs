@@ -135,6 +135,26 @@ impl Peers {
         }
     }
 
+    /// As `want`, of somebody who no longer has what comes next: others are asked first.
+    pub fn want_anywhere(&mut self, dot: Dot, from: Member, pull_us: u64) {
+        let (to, due) = (dot.seq, dot.seq);
+        let new = Lack { to, at: from, due, pull_us, asked: None, unanswered: false };
+        let lack = self.lacks.entry(dot.origin).or_insert(new);
+        lack.to = lack.to.max(dot.seq);
+    }
+
+    /// Who is asked for what is missing of an origin.
+    pub fn wanted_at(&self, origin: Origin) -> Option<Member> {
+        self.lacks.get(&origin).map(|lack| lack.at)
+    }
+
+    /// Another is asked.
+    pub fn ask_instead(&mut self, origin: Origin, at: Member) {
+        if let Some(lack) = self.lacks.get_mut(&origin) {
+            lack.at = at;
+        }
+    }
+
     /// Forgets what a membership closes.
     pub fn forget(&mut self, record: &Record) {
         for origin in record.finals.keys() {
@@ -213,6 +233,10 @@ impl<B: Base> Protocol<B> {
                 self.talked(from, talk, now);
                 Ok(())
             }
+            Message::Pruned { origin, first } => {
+                self.told_pruned(from, origin, first);
+                Ok(())
+            }
         }
     }
 
@@ -241,6 +265,7 @@ impl<B: Base> Protocol<B> {
             }
         }
         self.tick_cut(now);
+        self.tick_prune(now);
         self.tick_sweep(now)
     }
 
@@ -296,7 +321,17 @@ impl<B: Base> Protocol<B> {
                 && !self.inbox.is_refused(next)
                 && !self.membership.is_beyond_end(next);
             if missing {
-                self.peers.want(dot, from, now.mono_us + self.settings.pull_delay_us);
+                let pull_us = now.mono_us + self.settings.pull_delay_us;
+                if self.pruning.lacks(from, dot.origin, next.seq) {
+                    self.peers.want_anywhere(dot, from, pull_us);
+                    continue;
+                }
+                self.peers.want(dot, from, pull_us);
+                if let Some(at) = self.peers.wanted_at(dot.origin)
+                    && self.pruning.lacks(at, dot.origin, next.seq)
+                {
+                    self.peers.ask_instead(dot.origin, from);
+                }
             }
         }
         self.pull_now_if_waiting(now);
@@ -367,6 +402,10 @@ impl<B: Base> Protocol<B> {
             peer.progress_us = now.mono_us;
         }
         let from = peer.pushed + 1;
+        if from < self.pruning.first(own) {
+            // It asks for what it lacks, and is told.
+            return Ok(());
+        }
         let deltas = self.rows.base.log(own, from, limit, self.settings.message_bytes)?;
         peer.pushed += deltas.len() as u64;
         if !deltas.is_empty() {
@@ -386,6 +425,11 @@ impl<B: Base> Protocol<B> {
             let last = self.membership().final_of(range.origin);
             let to = range.to.min(last.unwrap_or_else(|| self.synced.get(range.origin)));
             if range.from == 0 || range.from > to || left == 0 {
+                continue;
+            }
+            let (origin, first) = (range.origin, self.pruning.first(range.origin));
+            if range.from < first {
+                self.effect(Effect::Send(from, Message::Pruned { origin, first }));
                 continue;
             }
             let share = (left / (count - at)).max(1);
@@ -441,6 +485,10 @@ impl<B: Base> Protocol<B> {
             let have = applied.get(*origin);
             if have >= lack.due {
                 lack.roll(now.mono_us + self.settings.pull_delay_us);
+                continue;
+            }
+            if self.pruning.lacks(lack.at, *origin, have + 1) {
+                // Until another says that it has it.
                 continue;
             }
             lack.pull_us = now.mono_us + self.settings.pull_timeout_us;

@@ -16,6 +16,7 @@ use super::delta::Delta;
 use super::durable::Durable;
 use super::membership::{Membership, Record, book::Page};
 use super::peers::Peers;
+use super::prune::{Pruning, decode_last_start};
 use super::receive::Inbox;
 use super::round::Open;
 use super::rows::{Base, Rows, decode_vector, meta_key};
@@ -113,6 +114,7 @@ impl<B: Base> Protocol<B> {
             cuts: Cutting::default(),
             eras: Eras::default(),
             sweep: Sweep::default(),
+            pruning: Pruning::begin(&start.extents),
             skew_alarmed: false,
             effects: VecDeque::new(),
             stats: Stats::default(),
@@ -120,8 +122,12 @@ impl<B: Base> Protocol<B> {
         if let Some(bytes) = protocol.rows.base.get(&meta_key(b"cuts"))? {
             protocol.decode_cuts(&bytes)?;
         }
+        let last = match protocol.rows.base.get(&meta_key(b"start"))? {
+            Some(bytes) => decode_last_start(&bytes)?,
+            None => None,
+        };
         protocol.check_log(&extents)?;
-        protocol.find_previous(&extents)?;
+        protocol.find_previous(&extents, last)?;
         protocol.replay_log(&extents, &mut checkpoint)?;
         protocol.check_finals()?;
         protocol.begin_cuts();
@@ -137,6 +143,10 @@ impl<B: Base> Protocol<B> {
         let lost = |what: &str| Err(StoreError::Corrupted(format!("the log {what}")));
         for dot in self.applied.iter() {
             let extent = extents.iter().find(|extent| extent.origin == dot.origin);
+            // Of a closed origin nothing needs to be left.
+            if self.membership().covers(dot) {
+                continue;
+            }
             if extent.is_none_or(|extent| extent.last < dot.seq) {
                 return lost("ends before the checkpoint");
             }
@@ -160,23 +170,32 @@ impl<B: Base> Protocol<B> {
         }
     }
 
-    /// The start before says in its first delta which was before it.
-    fn find_previous(&mut self, extents: &[LogExtent]) -> Result<(), StoreError> {
+    /// Which start was before stands in first deltas, and in the checkpoint, which knows of those
+    /// that are pruned; `last` is what it says.
+    fn find_previous(
+        &mut self,
+        extents: &[LogExtent],
+        last: Option<Origin>,
+    ) -> Result<(), StoreError> {
         let mut own: BTreeMap<Origin, Option<Origin>> = BTreeMap::new();
         for extent in extents.iter().filter(|extent| extent.first == 1) {
             for bytes in self.rows.base.log(extent.origin, 1, 1, 1)? {
                 let delta = Delta::decode(&bytes).map_err(corrupted("log record"))?;
-                if let Some(birth) = delta.birth {
-                    if birth.member == self.member {
-                        own.insert(extent.origin, birth.previous);
-                    }
+                if let Some(birth) = delta.birth.filter(|birth| birth.member == self.member) {
+                    own.insert(extent.origin, birth.previous);
                 }
             }
         }
         // The last of the chain is the one that no other start names as the one before it.
         let named: Vec<Origin> = own.values().flatten().copied().collect();
-        let last = own.keys().find(|origin| !named.contains(origin)).copied();
-        self.previous = self.previous.or(last);
+        let first = || own.keys().find(|origin| !named.contains(origin)).copied();
+        let mut at = last.or_else(first);
+        // Starts since the checkpoint. (Each is named once, so this ends.)
+        for _ in 0..own.len() {
+            let next = own.iter().find(|(_, previous)| previous.is_some() && **previous == at);
+            at = next.map(|(origin, _)| *origin).or(at);
+        }
+        self.previous = self.previous.or(at);
         Ok(())
     }
 

@@ -166,9 +166,15 @@ impl<B: Base> Protocol<B> {
 
     pub(super) fn freeze_now(&mut self) -> Arc<crate::store::StateBatch> {
         self.stats.checkpoints += 1;
-        let vector = encode_vector(&self.whole_vector(), self.hybrid.last().to_bits());
-        let cuts = self.encode_cuts();
-        self.rows.freeze(vec![(meta_key(b"cuts"), cuts), (meta_key(b"vector"), vector)])
+        let whole = self.whole_vector();
+        let vector = encode_vector(&whole, self.hybrid.last().to_bits());
+        self.pruning.hand_out(&whole);
+        let (cuts, start) = (self.encode_cuts(), self.encode_last_start());
+        self.rows.freeze(vec![
+            (meta_key(b"cuts"), cuts),
+            (meta_key(b"start"), start),
+            (meta_key(b"vector"), vector),
+        ])
     }
 
     /// Releases what rests on rounds up to `number`.

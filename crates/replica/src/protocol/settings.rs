@@ -50,6 +50,9 @@ pub struct ProtocolSettings {
     pub window_ms: u64,
     /// Namespaces with a window of their own.
     pub windows: Vec<(Box<[u8]>, u64)>,
+    /// Deltas of each origin that stay in the log though every member has them. Smaller keeps
+    /// less; larger spares a restored member a snapshot.
+    pub log_tail: u64,
 }
 
 /// Namespaces that may have a window of their own.
@@ -80,6 +83,7 @@ impl ProtocolSettings {
             durable_max: 16_384,
             window_ms: 7 * 86_400_000,
             windows: Vec::new(),
+            log_tail: 4_096,
         }
     }
 
@@ -100,6 +104,7 @@ impl ProtocolSettings {
             ("waiting_max", self.waiting_max as u64),
             ("durable_max", self.durable_max as u64),
             ("window_ms", self.window_ms),
+            ("log_tail", self.log_tail),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} must be at least 1"));

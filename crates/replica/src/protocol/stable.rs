@@ -31,7 +31,7 @@
 //! Counters need none of this: nothing moves a change. For them Cut alone is enough (`sweep.rs`).
 //!
 //! Numbers of eras are this replica's own and mean nothing to others: whoever takes in another's
-//! op memory (a snapshot) calls `take_in_eras` with the highest era in it.
+//! op memory (a snapshot) begins behind both (`take_in_cuts` in `sweep.rs`).
 //! A settled era stays settled: what it rests on is written with the checkpoint that says so. It
 //! does not survive a member whose disk goes back to before it without saying so; that is what the
 //! mark of a restored directory is for.
@@ -149,8 +149,8 @@ impl<B: Base> Protocol<B> {
 
     /// The op memory of another replica was taken in, whose eras go up to `theirs`: they are
     /// numbers of another's, so everything waits anew.
-    pub fn take_in_eras(&mut self, theirs: u64) {
-        let now = self.eras.now.max(theirs) + 1;
+    pub(super) fn take_in_eras(&mut self, theirs: &Eras) {
+        let now = self.eras.now.max(theirs.now) + 1;
         self.eras = Eras { now, ..Eras::default() };
         self.rows.era = now;
     }

@@ -26,12 +26,13 @@
 //! other side only what was born later and is not known here.
 
 use super::apply::corrupted;
-use super::cuts::Cuts;
+use super::cuts::{Cuts, Cutting};
 use super::rows::{Base, MEMORY, Memory, MemoryState, Rows, decode_memory, memory_key};
+use super::stable::Eras;
 use super::{Canary, Effect, Now, Protocol};
 use crate::store::StoreError;
-use orset::OpId;
 use orset::codec::Reader;
+use orset::{DecodeError, OpId};
 use std::collections::BTreeMap;
 
 /// Rows looked at in one tick, at most: a few hundred microseconds of the writer.
@@ -103,13 +104,23 @@ impl<B: Base> Protocol<B> {
 
     /// Reads it back, at a start.
     pub(super) fn decode_cuts(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let bad = corrupted("row of cuts");
-        let mut from = Reader::new(bytes);
-        self.cuts = super::cuts::Cutting::decode(&mut from).map_err(&bad)?;
-        self.sweep = Sweep::begin(Cuts::of(&Cuts::decode_list(&mut from).map_err(&bad)?));
-        self.eras = super::stable::Eras::decode(&mut from).map_err(&bad)?;
-        from.finish().map_err(&bad)?;
-        self.rows.era = self.eras.now();
+        let (cuts, forgotten, eras) = decoded(bytes).map_err(corrupted("row of cuts"))?;
+        self.cuts = cuts;
+        self.sweep = Sweep::begin(forgotten);
+        self.rows.era = eras.now();
+        self.eras = eras;
+        Ok(())
+    }
+
+    /// The state of another replica is being taken in, op memory and all; `row` is its row
+    /// (`0x00 "cuts"`) at the vector of that state. What it has cut and forgotten holds here from
+    /// now on, and all that is remembered waits anew (`stable.rs`).
+    pub fn take_in_cuts(&mut self, row: &[u8]) -> Result<(), StoreError> {
+        let (cuts, forgotten, eras) = decoded(row).map_err(corrupted("row of cuts"))?;
+        self.cuts.join(&cuts, &forgotten);
+        self.sweep.forgotten.raise(&forgotten);
+        self.sweep.pass = None;
+        self.take_in_eras(&eras);
         Ok(())
     }
 
@@ -209,6 +220,15 @@ impl<B: Base> Protocol<B> {
             }
         })
     }
+}
+
+fn decoded(bytes: &[u8]) -> Result<(Cutting, Cuts, Eras), DecodeError> {
+    let mut from = Reader::new(bytes);
+    let cuts = Cutting::decode(&mut from)?;
+    let forgotten = Cuts::of(&Cuts::decode_list(&mut from)?);
+    let eras = Eras::decode(&mut from)?;
+    from.finish()?;
+    Ok((cuts, forgotten, eras))
 }
 
 /// The first six bytes of an op id.

@@ -125,6 +125,10 @@ fn in_words(alarm: &Alarm) -> String {
             "others have closed origin {} at {}, and this replica has more: it answers nothing",
             last.origin, last.seq
         ),
+        Alarm::NeedsSnapshot { origin, have, first } => format!(
+            "of origin {origin} this replica has {have}, and the other members have dropped what \
+             is before {first}"
+        ),
         Alarm::ClockSkew { ahead_ms } => format!("stamps run {ahead_ms} ms ahead of this clock"),
     }
 }

@@ -65,6 +65,9 @@ pub(super) async fn text(shared: &Shared) -> String {
         ("pushes_paused_total", "Times pushing to a peer paused.", stats.pushes_paused),
         ("peers_waits_total", "Writes that waited for peers.", stats.waited_for_peers),
         ("peers_short_total", "Of them, not on all peers in time.", stats.unreplicated),
+        ("op_ids_forgotten_total", "Op ids forgotten.", stats.op_ids_forgotten),
+        ("deltas_pruned_total", "Deltas dropped from the log.", stats.deltas_pruned),
+        ("pruned_told_total", "Pulls answered with \"no longer here\".", stats.pruned_told),
         ("alarms_total", "Alarms: look at the log.", standing.alarms.count),
     ] {
         page.counter(name, help, value);

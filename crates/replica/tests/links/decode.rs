@@ -50,7 +50,9 @@ fn message() -> impl Strategy<Value = Message> {
     let pull = vec(range, 0..70).prop_map(|ranges| Message::Pull { ranges });
     let delta = vec(any::<u8>(), 0..300).prop_map(std::sync::Arc::from);
     let deltas = vec(delta, 0..20).prop_map(|deltas| Message::Deltas { deltas });
-    prop_oneof![status, pull, deltas]
+    let pruned =
+        (origin(), 2..=u64::MAX).prop_map(|(origin, first)| Message::Pruned { origin, first });
+    prop_oneof![status, pull, deltas, pruned]
 }
 
 proptest! {

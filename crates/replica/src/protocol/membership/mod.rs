@@ -178,6 +178,11 @@ impl Membership {
         self.over.is_some()
     }
 
+    /// Pages that a later one on disk has replaced.
+    pub fn pages_behind(&self) -> u64 {
+        self.synced_page.saturating_sub(1)
+    }
+
     /// Pages up to this one are on disk.
     pub fn page_synced(&mut self, page: u64) {
         self.synced_page = page;

@@ -133,6 +133,9 @@ pub fn to_wire(message: Message) -> v1::PeerMessage {
             let ranges = ranges.into_iter().map(range).collect();
             v1::peer_message::Body::Pull(v1::Pull { ranges })
         }
+        Message::Pruned { origin, first } => {
+            v1::peer_message::Body::Pruned(v1::Pruned { origin: id(origin), first })
+        }
         Message::Deltas { deltas } => {
             let deltas = deltas.into_iter().map(Bytes::from_owner).collect();
             v1::peer_message::Body::Deltas(v1::Deltas { deltas })
@@ -205,6 +208,13 @@ pub fn from_wire(message: v1::PeerMessage) -> Result<Said, Malformed> {
             bounded(pull.ranges.len(), "ranges", RANGES_MAX)?;
             let ranges = pull.ranges.iter().map(range).collect::<Result<_, _>>()?;
             Said::Message(Message::Pull { ranges })
+        }
+        Some(v1::peer_message::Body::Pruned(pruned)) => {
+            if pruned.first < 2 {
+                return Err(Malformed::Field("first must be at least 2"));
+            }
+            let (origin, first) = (origin(&pruned.origin)?, pruned.first);
+            Said::Message(Message::Pruned { origin, first })
         }
         Some(v1::peer_message::Body::Deltas(deltas)) => {
             Said::Message(Message::Deltas { deltas: copied(&deltas.deltas)? })

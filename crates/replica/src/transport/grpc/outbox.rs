@@ -21,6 +21,7 @@ use super::convert::{ENTRIES_MAX, to_wire};
 use super::status::Counters;
 use crate::protocol::membership::Talk;
 use crate::protocol::{Message, Range};
+use orset::Origin;
 use pannier_proto::v1;
 use prost::Message as _;
 use std::collections::VecDeque;
@@ -46,6 +47,7 @@ enum Item {
     Delta(Arc<[u8]>),
     Pull(Vec<Range>),
     Talk(Talk),
+    Pruned(Origin, u64),
     /// The status, as it is when its turn comes.
     Status,
 }
@@ -58,8 +60,7 @@ impl Item {
             Self::Pull(ranges) => ranges.len() * size_of::<Range>(),
             Self::Talk(Talk::Record(record)) => 64 * (record.members.len() + record.finals.len()),
             Self::Talk(Talk::Propose(proposal)) => 64 * proposal.close.len(),
-            Self::Talk(_) => 0,
-            Self::Status => 0,
+            Self::Talk(_) | Self::Pruned(..) | Self::Status => 0,
         }
     }
 }
@@ -102,6 +103,9 @@ impl Outbox {
                 0
             }
             Message::Pull { ranges } => queue.put_all([Item::Pull(ranges)], self.bounds),
+            Message::Pruned { origin, first } => {
+                queue.put_all([Item::Pruned(origin, first)], self.bounds)
+            }
             Message::Deltas { deltas } => {
                 queue.put_all(deltas.into_iter().map(Item::Delta), self.bounds)
             }
@@ -201,6 +205,7 @@ impl Queue {
         match self.pop()? {
             Item::Pull(ranges) => Some(Message::Pull { ranges }),
             Item::Talk(talk) => Some(Message::Membership(talk)),
+            Item::Pruned(origin, first) => Some(Message::Pruned { origin, first }),
             Item::Status => self.status.take(),
             Item::Delta(delta) => Some(Message::Deltas { deltas: vec![delta] }),
         }

@@ -1,0 +1,169 @@
+//! Dropping what of the log nobody needs any more.
+//!
+//! N1  The log of an origin is dropped up to the lesser of two: *stable*, what every member (its
+//!     current start, as last heard; this one included) has applied and synced; and *durable*, what
+//!     the last checkpoint that is on disk for sure stands for. So nobody of the membership lacks
+//!     what is gone, and recovery finds the log where its checkpoint ends.
+//! N2  The last `log_tail` deltas of each origin stay: what is left of a log still says where it
+//!     ends, so that recovery can tell a log that was pruned from one that lost its end.
+//! N3  What is gone is not read: neither to push nor to answer. Who asks for it (a member whose disk
+//!     went back, one that is new) is told from where on there is something, and asks others; when
+//!     nobody has it, only a state can help (`NeedsSnapshot`), and its operator is told once.
+//! N4  Which start came before stands in first deltas, which are the first to go: so it is written
+//!     with each checkpoint.
+//! N5  Of a closed origin all may go once every member has that membership in force.
+//!
+//! Dropping costs a call of the store for each origin, so it is done now and then, and not for a
+//! few deltas.
+
+use super::apply::corrupted;
+use super::rows::Base;
+use super::{Alarm, Canary, Effect, Now, Protocol};
+use crate::store::{LogExtent, StoreError};
+use orset::{DecodeError, Member, Origin, VersionVector};
+use std::collections::BTreeMap;
+
+/// Intervals of gossip between two looks.
+const PAUSE: u64 = 10;
+
+/// Deltas of an origin dropped at once, at most.
+const AT_ONCE: u64 = 1 << 16;
+
+/// Pages of the book dropped at once, at least.
+const PAGES: u64 = 4;
+
+/// Origins remembered as pruned elsewhere, at most.
+const TOLD_MAX: usize = 1_024;
+
+/// See the file's head.
+#[derive(Clone, Default, Hash)]
+pub(super) struct Pruning {
+    /// Of the checkpoint handed out last.
+    written: VersionVector,
+    /// Of the last one that is on disk for sure.
+    durable: VersionVector,
+    /// Up to here the log is gone, or may be.
+    dropped: VersionVector,
+    next_us: u64,
+    /// What members said that they no longer have: of an origin, all before this seq.
+    told: BTreeMap<Origin, BTreeMap<Member, u64>>,
+}
+
+impl Pruning {
+    /// What a start finds.
+    pub fn begin(extents: &[LogExtent]) -> Self {
+        let mut dropped = VersionVector::new();
+        for extent in extents {
+            dropped.raise(extent.origin, extent.first - 1);
+        }
+        Self { dropped, ..Self::default() }
+    }
+
+    /// A checkpoint at this vector is handed out.
+    pub fn hand_out(&mut self, vector: &VersionVector) {
+        self.written.clone_from(vector);
+    }
+
+    /// It is in the store; on disk for sure, if `durable`.
+    pub fn is_written(&mut self, durable: bool) {
+        if durable {
+            self.durable.clone_from(&self.written);
+        }
+    }
+
+    /// The first seq of an origin that is still in the log.
+    pub fn first(&self, origin: Origin) -> u64 {
+        self.dropped.get(origin) + 1
+    }
+
+    /// Whether a member said that it no longer has this.
+    pub fn lacks(&self, member: Member, origin: Origin, seq: u64) -> bool {
+        let first = self.told.get(&origin).and_then(|told| told.get(&member));
+        first.is_some_and(|first| seq < *first)
+    }
+}
+
+impl<B: Base> Protocol<B> {
+    /// Now and then.
+    pub(super) fn tick_prune(&mut self, now: Now) {
+        // Whoever writes the checkpoint does this, too, and must not be waited for.
+        if now.mono_us < self.pruning.next_us || self.rows.is_frozen() {
+            return;
+        }
+        self.pruning.next_us = now.mono_us + PAUSE * self.settings.gossip_us;
+        let applied = &self.applied;
+        self.pruning.told.retain(|origin, told| {
+            told.retain(|_, first| applied.get(*origin) + 1 < *first);
+            !told.is_empty()
+        });
+        let mut list = Vec::new();
+        let pages = self.membership.pages_behind();
+        if pages >= self.pruning.dropped.get(Origin::BOOK) + PAGES {
+            list.push((Origin::BOOK, pages));
+        }
+        for dot in self.pruning.durable.iter() {
+            let stable = self.stable(dot.origin);
+            let closed = self.membership().final_of(dot.origin);
+            let last = self.applied.get(dot.origin).saturating_sub(self.settings.log_tail);
+            let gone = self.pruning.dropped.get(dot.origin);
+            let upto = dot.seq.min(stable).min(closed.unwrap_or(last)).min(gone + AT_ONCE);
+            let least = if closed.is_some() { 1 } else { self.settings.log_tail.div_ceil(2) };
+            if upto > gone && upto - gone >= least {
+                self.stats.deltas_pruned += upto - gone;
+                list.push((dot.origin, upto));
+            }
+        }
+        for (origin, upto) in &list {
+            self.pruning.dropped.raise(*origin, *upto);
+        }
+        if !list.is_empty() {
+            self.effect(Effect::Prune(list));
+        }
+    }
+
+    /// Up to where every member has an origin's deltas.
+    fn stable(&self, origin: Origin) -> u64 {
+        if self.canary == Canary::PrunedUnheard {
+            return u64::MAX;
+        }
+        if let Some(last) = self.membership().finals.get(&origin) {
+            // Who has the membership that closed it in force has all of it.
+            let all = self.peers.heard().all(|heard| heard.number >= last.number);
+            return if all { last.seq } else { 0 };
+        }
+        let theirs = self.peers.frontiers().map(|(_, frontier)| frontier.get(origin));
+        theirs.min().unwrap_or(u64::MAX).min(self.synced.get(origin))
+    }
+
+    /// A member no longer has what it was asked for.
+    pub(super) fn told_pruned(&mut self, from: Member, origin: Origin, first: u64) {
+        self.stats.pruned_told += 1;
+        let have = self.applied.get(origin);
+        let told = &mut self.pruning.told;
+        if have + 1 >= first || (told.len() >= TOLD_MAX && !told.contains_key(&origin)) {
+            return;
+        }
+        let told = told.entry(origin).or_default();
+        let is_news = told.insert(from, first).is_none();
+        let all = self.peers.members().all(|member| told.contains_key(&member));
+        if is_news && all {
+            self.effect(Effect::Alarm(Alarm::NeedsSnapshot { origin, have, first }));
+        }
+    }
+
+    /// The row of the checkpoint that says which start of this member came last.
+    pub(super) fn encode_last_start(&self) -> Vec<u8> {
+        let is_it = self.applied.get(self.origin) > 0;
+        let last = if is_it { Some(self.origin) } else { self.previous };
+        last.map(|last| last.as_bytes().to_vec()).unwrap_or_default()
+    }
+}
+
+/// Reads it back, at a start.
+pub(super) fn decode_last_start(bytes: &[u8]) -> Result<Option<Origin>, StoreError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let origin = bytes.try_into().map_err(|_| DecodeError::Bounds("length"));
+    origin.map(|id| Some(Origin::from_bytes(id))).map_err(corrupted("row of the last start"))
+}
