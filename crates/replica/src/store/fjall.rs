@@ -21,8 +21,8 @@
 //!     that ends only when its workers catch up; a worker that died leaves it there. We wait first,
 //!     at a lower mark, and watch: workers that failed are noticed at once, workers that make no
 //!     progress for `HALT_LIMIT` shut the store.
-//! F4  A scan sees of every batch all rows or none (`moment.rs`), which the engine alone does not
-//!     keep.
+//! F4  A scan, and a view, sees of every batch all rows or none (`moment.rs`), which the engine
+//!     alone does not keep.
 //!
 //! Calls block and may take long (F3); they run on threads of their own.
 
@@ -30,17 +30,21 @@ mod journal;
 mod moment;
 mod open;
 mod ring;
+mod rows;
 
 pub use open::FjallSettings;
 
 use super::checks::{self, Poison};
-use super::range::{self, log_key, parse_log_key};
-use super::{ENTRIES, LogExtent, LogRecord, OPS, Row, StateBatch, Store, StoreError};
-use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, Readable, Snapshot};
+use super::overlay::Page;
+use super::range::{log_key, parse_log_key};
+use super::views::Views;
+use super::{LogExtent, LogRecord, Row, StateBatch, StateView, Store, StoreError};
+use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, Readable};
 use moment::Moments;
 use open::{Halves, Tree};
 use orset::Origin;
 use ring::Ring;
+use rows::{FjallView, Kinds, Moment};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,11 +66,14 @@ const PRUNE_STEP: usize = 1024;
 
 /// Log and state on disk. Dropping it waits for the engine's workers to stop.
 pub struct FjallStore {
+    /// First: what they hold is let go before what it is of.
+    views: Views<Moment>,
+    kinds: Kinds,
     halves: Halves,
     /// Appends take their turn here: what makes them durable is written in their order.
     ring: Mutex<Ring>,
     moments: Moments,
-    poison: Poison,
+    poison: Arc<Poison>,
 }
 
 impl FjallStore {
@@ -80,7 +87,7 @@ impl FjallStore {
     /// `InUse`; `Format` when one half is missing; `Corrupted`; `Io`.
     pub fn open(path: &Path, settings: &FjallSettings) -> Result<Self, StoreError> {
         let halves = open::halves(path, settings)?;
-        let poison = Poison::default();
+        let poison = Arc::new(Poison::default());
         let ends = extents(&halves).map_err(|error| open::classify("log", error))?;
         let ends = ends.into_iter().map(|extent| (extent.origin, extent.last)).collect();
         let (mut ring, found) = Ring::open(path, &path.join(open::LOG), settings.ring_bytes, ends)?;
@@ -90,15 +97,14 @@ impl FjallStore {
         }
         halves.log_db.persist(PersistMode::SyncAll).map_err(|error| poison.shut(error))?;
         ring.begin(&found).map_err(|error| poison.shut(error))?;
-        Ok(Self { halves, ring: Mutex::new(ring), moments: Moments::default(), poison })
-    }
-
-    fn keyspace(&self, key: &[u8]) -> &Keyspace {
-        match key.first() {
-            Some(&ENTRIES) => &self.halves.entries.keyspace,
-            Some(&OPS) => &self.halves.ops.keyspace,
-            _ => &self.halves.meta.keyspace,
-        }
+        Ok(Self {
+            views: Views::new(settings.view_bytes),
+            kinds: Kinds::of(&halves),
+            halves,
+            ring: Mutex::new(ring),
+            moments: Moments::default(),
+            poison,
+        })
     }
 
     /// Waits until `trees` take writes without the engine halting the caller (F3).
@@ -144,30 +150,14 @@ impl FjallStore {
         batch.durability(Some(mode)).commit().map_err(|error| self.poison.shut(error))
     }
 
-    fn read_rows(
-        &self,
-        snapshot: &Snapshot,
-        keyspace: &Keyspace,
-        range: range::Range,
-        limit: usize,
-        rows: &mut Vec<Row>,
-    ) -> Result<(), StoreError> {
-        let room = limit - rows.len();
-        if room == 0 {
-            return Ok(());
-        }
-        for row in snapshot.range(keyspace, range).take(room) {
-            let (key, value) = row.into_inner().map_err(|error| self.reading(error))?;
-            rows.push((key.to_vec(), value.to_vec()));
-        }
-        Ok(())
-    }
-
     fn reading(&self, error: fjall::Error) -> StoreError {
-        match error {
-            fjall::Error::Poisoned => self.poison.shut(error),
-            error => open::classify("store", error),
-        }
+        rows::reading(&self.poison, error)
+    }
+}
+
+impl Drop for FjallStore {
+    fn drop(&mut self) {
+        self.views.close();
     }
 }
 
@@ -270,12 +260,17 @@ impl Store for FjallStore {
             &[&self.halves.meta, &self.halves.entries, &self.halves.ops],
         )?;
         let mut batch = OwnedWriteBatch::with_capacity(self.halves.state_db.clone(), rows.len());
+        let mut bytes = 0;
         for (key, value) in rows {
-            let keyspace = self.keyspace(key);
+            bytes += (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
+            let keyspace = self.kinds.keyspace(key);
             match value {
                 Some(value) => batch.insert(keyspace, key.as_slice(), value.as_slice()),
                 None => batch.remove(keyspace, key.as_slice()),
             }
+        }
+        for view in self.views.live() {
+            view.charge(bytes);
         }
         let _in_progress = self.moments.begin(&self.halves.state_db);
         self.commit(batch, PersistMode::Buffer)
@@ -291,7 +286,7 @@ impl Store for FjallStore {
         if key.is_empty() {
             return Ok(None);
         }
-        let value = self.keyspace(key).get(key).map_err(|error| self.reading(error))?;
+        let value = self.kinds.keyspace(key).get(key).map_err(|error| self.reading(error))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -302,23 +297,18 @@ impl Store for FjallStore {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         self.poison.check()?;
-        let mut rows = Vec::new();
         let snapshot = self.moments.snapshot(&self.halves.state_db);
-        // The kinds lie in keyspaces of their own; a prefix shorter than the kind crosses them.
-        let Halves { meta, entries, ops, .. } = &self.halves;
-        let segments = [
-            (meta, Bound::Unbounded, Bound::Excluded(vec![ENTRIES])),
-            (entries, Bound::Included(vec![ENTRIES]), Bound::Excluded(vec![ENTRIES + 1])),
-            (ops, Bound::Included(vec![OPS]), Bound::Excluded(vec![OPS + 1])),
-            (meta, Bound::Included(vec![OPS + 1]), Bound::Unbounded),
-        ];
-        let wanted = range::of_prefix(prefix, after);
-        for (tree, first, last) in segments {
-            if let Some(range) = range::intersect(&wanted, first, last) {
-                self.read_rows(&snapshot, &tree.keyspace, range, limit, &mut rows)?;
-            }
-        }
-        Ok(rows)
+        let rows = self.kinds.scan(&snapshot, prefix, after, Page::of_rows(limit));
+        rows.map_err(|error| self.reading(error))
+    }
+
+    fn view(&self) -> Result<Box<dyn StateView>, StoreError> {
+        self.poison.check()?;
+        let held = self.views.open(|| Moment {
+            snapshot: self.moments.snapshot(&self.halves.state_db),
+            kinds: self.kinds.clone(),
+        })?;
+        Ok(Box::new(FjallView { held, poison: self.poison.clone() }))
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {

@@ -19,12 +19,15 @@
 //!
 //! Costs: a call costs what it touches, a crash what was in doubt; a large disk is not copied.
 
+mod view;
+
 use super::checks::{self, Poison};
-use super::{LogExtent, LogRecord, Row, StateBatch, Store, StoreError};
+use super::{LogExtent, LogRecord, Row, StateBatch, StateView, Store, StoreError};
 use orset::Origin;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use view::Views;
 
 /// The platter: survives the stores that are opened on it. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +38,7 @@ pub struct MemoryDisk(Arc<Mutex<Platter>>);
 pub struct MemoryStore {
     disk: MemoryDisk,
     opening: u64,
-    poison: Poison,
+    poison: Arc<Poison>,
 }
 
 /// Calls in doubt (see the top of this file): how many there are, or how many a crash keeps.
@@ -68,6 +71,8 @@ pub enum Fault {
     StateWrite,
     /// The next sync of the state fails: its writes stay in doubt, the next crash decides.
     StateSync,
+    /// The next read of a view fails, as from a bad sector; what comes after it does not.
+    ViewRead,
 }
 
 /// How bit rot shows.
@@ -97,6 +102,7 @@ struct Platter {
     /// What each unsynced state write replaced, and which rows of it were unreadable.
     writes: VecDeque<(StateBatch, Vec<Vec<u8>>)>,
     bytes: u64,
+    views: Views,
 }
 
 impl MemoryDisk {
@@ -111,12 +117,13 @@ impl MemoryDisk {
         if platter.open {
             return Err(StoreError::InUse("in memory".into()));
         }
+        platter.views.end();
         platter.settle(InDoubt::EVERYTHING);
         platter.open = true;
         platter.opening += 1;
         let opening = platter.opening;
         drop(platter);
-        Ok(MemoryStore { disk: self.clone(), opening, poison: Poison::default() })
+        Ok(MemoryStore { disk: self.clone(), opening, poison: Arc::default() })
     }
 
     /// What a crash now would put in question.
@@ -133,6 +140,7 @@ impl MemoryDisk {
     /// than there are means all.
     pub fn crash(&self, keep: InDoubt) {
         let mut platter = self.platter();
+        platter.views.end();
         platter.settle(keep);
         platter.open = false;
         platter.opening += 1;
@@ -146,6 +154,11 @@ impl MemoryDisk {
     /// From now on every write fails for want of space, or no longer.
     pub fn set_full(&self, full: bool) {
         self.platter().full = full;
+    }
+
+    /// How many bytes may be written behind a view from now on before it is over; 64 MiB if unsaid.
+    pub fn set_view_bytes(&self, bytes: u64) {
+        self.platter().views.allowance = bytes;
     }
 
     /// Flips one bit in the value of a row, `bit` counted from the first and taken modulo the
@@ -178,7 +191,7 @@ impl MemoryStore {
     pub fn fork(&self) -> Self {
         let copy = self.disk.platter().clone();
         let disk = MemoryDisk(Arc::new(Mutex::new(copy)));
-        Self { disk, opening: self.opening, poison: self.poison.clone() }
+        Self { disk, opening: self.opening, poison: Arc::new(Poison::clone(&self.poison)) }
     }
 
     /// The disk below.
@@ -240,6 +253,7 @@ impl Drop for MemoryStore {
     fn drop(&mut self) {
         let mut platter = self.disk.platter();
         if platter.opening == self.opening {
+            platter.views.end();
             platter.open = false;
         }
     }
@@ -384,6 +398,7 @@ impl Store for MemoryStore {
             return Ok(());
         }
         self.strike(&mut platter, Fault::StateWrite)?;
+        platter.keep_for_views(batch);
         let undo = platter.put(batch.clone());
         platter.writes.push_back(undo);
         Ok(())
@@ -424,6 +439,10 @@ impl Store for MemoryStore {
             rows.push((key.clone(), value.clone()));
         }
         Ok(rows)
+    }
+
+    fn view(&self) -> Result<Box<dyn StateView>, StoreError> {
+        self.open_view()
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {

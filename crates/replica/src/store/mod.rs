@@ -21,9 +21,18 @@
 //! S8  `prune_log` need not be durable when it returns; a crash may bring back what it dropped,
 //!     whole or a tail of it, so what is left of an origin never has a hole.
 //! S9  a call that breaks the bounds below is refused and changes nothing; it does not poison.
+//! S10 `view` gives the state as it is after every `write_state` that has finished when it is
+//!     called, and possibly one that is in progress then, whole or not at all; nothing that is
+//!     called later, `prune_log` and `sync_state` included, changes what the view answers.
+//! S11 a view that is held makes no call of the store fail, and no writer wait for longer than a
+//!     page of it takes to read. What the store keeps for its sake is bounded: when more than an
+//!     allowance of bytes has been written behind it, it is over, and every later read of it
+//!     answers `StoreError::ViewTooOld`. Until then it answers.
+//! S12 a view ends with its opening: when the store is shut or dropped its reads answer
+//!     `Poisoned`, and a view that is still held does not keep the directory in use.
 //!
 //! Bounds: a key has 1 to `MAX_KEY_BYTES` bytes, a value at most `MAX_VALUE_BYTES`, an encoded
-//! delta at most `MAX_RECORD_BYTES`. The first byte of a key says what kind of row it is
+//! delta at most `MAX_RECORD_BYTES`; at most `VIEWS_MAX` views are open at once. The first byte of a key says what kind of row it is
 //! (`ENTRIES`, `OPS`, or anything else); an engine may lay the kinds out apart.
 //!
 //! Calls block; they run on the writer, log and checkpoint threads, never on an async worker.
@@ -34,13 +43,16 @@ pub mod directory;
 mod engine;
 pub mod fjall;
 pub mod memory;
+mod overlay;
 mod range;
 #[cfg(feature = "sled")]
 pub mod sled;
+mod views;
 
 pub(crate) use engine::open;
 pub use engine::{EngineKind, SledSettings, UnknownEngine};
 use orset::Origin;
+pub use views::VIEWS_MAX;
 
 /// First key byte of the rows that come in random order and are read by prefix.
 pub const ENTRIES: u8 = 0x01;
@@ -100,6 +112,16 @@ pub enum StoreError {
     /// The call breaks the bounds of the contract. Nothing changed; this is a bug of the caller.
     #[error("refused: {0}")]
     Refused(String),
+    /// More was written behind this view of the state than is kept for it. Nothing else is wrong.
+    /// Take a new view and begin again.
+    #[error(
+        "the view of the state was let go: more than {allowance} bytes were written behind it. \
+         Take a new one and begin again; read faster, or allow more (`view_bytes`)"
+    )]
+    ViewTooOld {
+        /// Bytes that may be written behind a view.
+        allowance: u64,
+    },
     /// Another process (or another handle in this one) has the directory. Nothing changed.
     #[error("directory {0} is in use by another process")]
     InUse(String),
@@ -189,8 +211,29 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError>;
 
+    /// The state as it is now, to be read while writes go on. See S10 to S12.
+    fn view(&self) -> Result<Box<dyn StateView>, StoreError>;
+
     /// Bytes on disk (or in memory, for the simulated one), log and state together.
     fn disk_bytes(&self) -> Result<u64, StoreError>;
+}
+
+/// The state at one moment, for as long as it is held. See S10 to S12 at the top of this file.
+pub trait StateView: Send + Sync {
+    /// The value of one row.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Rows whose key starts with `prefix` (all rows, when it is empty) and is greater than `after`
+    /// (if given), ascending, at most `limit`, stopping after the row that reaches `max_bytes` of
+    /// keys and values (so at least one, when there is one and `limit` is not 0). The page after
+    /// this one begins after its last key; an empty page is the end.
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Row>, StoreError>;
 }
 
 /// What the protocol may see of a store: it reads, and never writes.

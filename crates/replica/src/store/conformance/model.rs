@@ -140,6 +140,42 @@ impl Model {
             .collect()
     }
 
+    /// The same with a limit of bytes, as a view reads.
+    pub(super) fn page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Vec<Row> {
+        let mut rows = self.rows(prefix, after, limit);
+        let mut sum = 0;
+        let reaches = |(key, value): &Row| {
+            sum += key.len() + value.len();
+            sum >= max_bytes
+        };
+        let last = rows.iter().position(reaches);
+        rows.truncate(last.map_or(rows.len(), |last| last + 1));
+        rows
+    }
+
+    /// The state as it is now, and no log.
+    pub(super) fn state_now(&self) -> Self {
+        Self { state: self.state.clone(), ..Self::default() }
+    }
+
+    pub(super) fn same_state(&self, other: &Self) -> bool {
+        self.state == other.state
+    }
+
+    pub(super) fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.state.get(key).cloned()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.state.keys().map(Vec::as_slice)
+    }
+
     fn records_of(&self, origin: Origin, from: u64, to: u64, max_bytes: usize) -> Vec<LogRecord> {
         let mut sum = 0;
         let mut records = Vec::new();

@@ -315,6 +315,7 @@ fn a_failure_shuts_the_store<B: Bench>(
     if !bench.break_next(what) {
         return Ok(());
     }
+    let view = store.view()?;
     let more = model.records(&mut generator, origin(1), 1, 50);
     let answer = match what {
         Break::Append => store.append(&more),
@@ -334,10 +335,14 @@ fn a_failure_shuts_the_store<B: Bench>(
         ("log", store.log(origin(1), 1, 1, 1).map(drop)),
         ("log_extents", store.log_extents().map(drop)),
         ("disk_bytes", store.disk_bytes().map(drop)),
+        ("view", store.view().map(drop)),
+        ("get of a view", view.get(&[1]).map(drop)),
+        ("scan of a view", view.scan(&[], None, 1, 1).map(drop)),
     ];
     for (call, answer) in answers {
         ensure!(shut(&answer), "S6", "{call} answered {answer:?} after a failed {what:?}");
     }
+    drop(view);
     drop(store);
     coverage.poisonings += 1;
     // What failed may have been kept or not; what was acknowledged before is there.

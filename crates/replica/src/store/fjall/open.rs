@@ -64,6 +64,10 @@ pub struct FjallSettings {
     /// often, and a larger append goes the short way. Smaller: less disk, a faster creation and
     /// opening.
     pub ring_bytes: u64,
+    /// Bytes of rows that may be written behind one view of the state before it is let go; up to
+    /// that many stay in memory while it is held. Larger: a snapshot for another replica survives
+    /// more writes while it is sent. Smaller: less memory meanwhile.
+    pub view_bytes: u64,
     /// Threads of each database that write and merge tables, at least 1. One keeps up with 200,000
     /// rows a second. With more, the first only writes tables and spins while the others merge,
     /// which costs a core that the writer needs.
@@ -79,6 +83,7 @@ impl Default for FjallSettings {
             ops_memtable_bytes: 64 << 20,
             journal_bytes: 64 << 20,
             ring_bytes: 16 << 20,
+            view_bytes: 256 << 20,
             workers: 1,
         }
     }
@@ -94,6 +99,7 @@ impl FjallSettings {
             ops_memtable_bytes: 64 << 10,
             journal_bytes: 64 << 20,
             ring_bytes: 256 << 10,
+            view_bytes: 2 << 20,
             workers: 1,
         }
     }
