@@ -55,7 +55,9 @@ impl Views {
         let stale = self.stale.lock().unwrap().clone();
         let view = match (broken, stale, self.store.view()) {
             (ViewBroken::IsStale, Some(stale), _) => stale,
-            (ViewBroken::HasNoNumber, _, Err(_)) => return Ok(Box::new(Nothing)),
+            (ViewBroken::HasNoNumber, _, Err(StoreError::Refused(_))) => {
+                return Ok(Box::new(Nothing));
+            }
             (_, _, view) => Arc::from(view?),
         };
         let kept = (broken == ViewBroken::KeepsTheStore).then(|| self.store.clone());
