@@ -8,7 +8,7 @@
 
 use super::model::{Generator, Model};
 use super::{Bench, Coverage, Violation, ensure};
-use crate::store::{StateBatch, StateView, Store, StoreError, VIEWS_MAX};
+use crate::store::{Row, StateBatch, StateView, Store, StoreError, VIEWS_MAX};
 use orset::Origin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -274,14 +274,24 @@ fn a_view_beside_a_writer_is_one_moment<B: Bench>(bench: &mut B) -> Result<(), V
     };
     let read = || -> Result<(), Violation> {
         let mut generator = Generator::new(14);
-        for _ in 0..VIEWS {
+        let (mut read, mut outrun) = (0, 0);
+        while read < VIEWS {
+            ensure!(outrun < 200, "S11", "of {} views the writer outran {outrun}", outrun + read);
             let before = finished.load(Ordering::SeqCst);
             let view = store.view()?;
-            let mut rows = Vec::new();
+            let mut rows: Vec<Row> = Vec::new();
             let half = generator.below(100) as usize;
+            let mut too_old = false;
             while rows.len() < keys.len() {
-                let after = rows.last().map(|(key, _): &(Vec<u8>, Vec<u8>)| key.clone());
-                let page = view.scan(&[], after.as_deref(), 7, 20_000).map_err(unanswered)?;
+                let after = rows.last().map(|(key, _)| key.clone());
+                let page = match view.scan(&[], after.as_deref(), 7, 20_000) {
+                    // The writer may be that much faster.
+                    Err(StoreError::ViewTooOld { .. }) => {
+                        too_old = true;
+                        break;
+                    }
+                    page => page.map_err(unanswered)?,
+                };
                 if page.is_empty() {
                     break;
                 }
@@ -296,14 +306,22 @@ fn a_view_beside_a_writer_is_one_moment<B: Bench>(bench: &mut B) -> Result<(), V
                     std::thread::yield_now();
                 }
             }
+            let key = &keys[generator.below(120) as usize];
+            let found = match view.get(key) {
+                Err(StoreError::ViewTooOld { .. }) => None,
+                found => Some(found.map_err(unanswered)?),
+            };
+            let Some(found) = found.filter(|_| !too_old) else {
+                outrun += 1;
+                continue;
+            };
+            read += 1;
             let round = rows.first().map_or(&[0; 8][..], |(_, value)| &value[..8]).to_vec();
             let whole = rows.is_empty() || rows.len() == keys.len();
             let one = rows.iter().all(|(_, value)| value.chunks(8).all(|part| part == round));
             ensure!(whole && one, "S10", "a view shows parts of more than one batch");
             let seen = round.try_into().map_or(0, u64::from_be_bytes);
             ensure!(seen >= before, "S10", "a view misses a write that had finished");
-            let key = &keys[generator.below(120) as usize];
-            let found = view.get(key).map_err(unanswered)?;
             let same = rows.iter().find(|(other, _)| other == key).map(|(_, value)| value.clone());
             ensure!(found == same, "S10", "a view's get is not of its moment");
             // And who reads without one sees a batch whole, long rows included.
