@@ -24,6 +24,8 @@
 //! F4  A scan, and a view, sees of every batch all rows or none (`moment.rs`), which the engine
 //!     alone does not keep.
 //!
+//! F5  No snapshot is ever taken of a database in which nothing was written (`open.rs`).
+//!
 //! Calls block and may take long (F3); they run on threads of their own.
 
 mod journal;
