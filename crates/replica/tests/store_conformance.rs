@@ -167,7 +167,7 @@ fn memory_keeps_the_contract() {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Broken {
     Nothing,
-    AppendDropsLast,
+    AppendEmptiesLast,
     AppendStaysInDoubt,
     CrashTakesASyncedRecord,
     ScanIgnoresAfter,
@@ -179,6 +179,9 @@ enum Broken {
     FailureIsForgotten,
     AppendTakesAnything,
     PruneTakesOneMore,
+    AppendLeavesGaps,
+    SkipKeepsTheOld,
+    SkipIsNotDurable,
     View(ViewBroken),
 }
 
@@ -232,8 +235,10 @@ impl Bench for CanaryBench {
 impl Store for Canary {
     fn append(&self, records: &[LogRecord]) -> Result<(), StoreError> {
         match self.broken {
-            Broken::AppendDropsLast if records.len() > 1 => {
-                self.inner.append(&records[..records.len() - 1])
+            Broken::AppendEmptiesLast if records.len() > 1 => {
+                let mut records = records.to_vec();
+                records.iter_mut().rev().take(1).for_each(|record| record.bytes = [].into());
+                self.inner.append(&records)
             }
             Broken::AppendStaysInDoubt => self.inner.stage(records).map(drop),
             Broken::AppendTakesAnything => {
@@ -243,7 +248,46 @@ impl Store for Canary {
                 kept.sort_by_key(|r| (r.origin, r.seq));
                 self.inner.append(&kept)
             }
+            Broken::AppendLeavesGaps => {
+                let extents = self.inner.log_extents()?;
+                let end = |of| extents.iter().find(|e| e.origin == of).map_or(0, |e| e.last);
+                if let [LogRecord { origin, seq, .. }] = records
+                    && *seq > end(*origin) + 1
+                {
+                    self.inner.skip_log(&[(*origin, seq - 1)])?;
+                }
+                self.inner.append(records)
+            }
             _ => self.inner.append(records),
+        }
+    }
+
+    fn skip_log(&self, upto: &[(Origin, u64)]) -> Result<(), StoreError> {
+        match self.broken {
+            Broken::SkipKeepsTheOld => {
+                // Up to the new end it fills in what nobody wrote.
+                for &(origin, upto) in upto.iter().filter(|(_, upto)| *upto < u64::MAX) {
+                    let extents = self.inner.log_extents()?;
+                    let end = extents.iter().find(|e| e.origin == origin).map_or(0, |e| e.last);
+                    let fill = |seq| LogRecord { origin, seq, bytes: [].into() };
+                    let fill: Vec<_> = (end + 1..=upto).map(fill).collect();
+                    self.inner.append(&fill)?;
+                }
+                if upto.iter().any(|(_, upto)| *upto == u64::MAX) {
+                    return self.inner.skip_log(upto);
+                }
+                Ok(())
+            }
+            Broken::SkipIsNotDurable => {
+                for &(origin, upto) in upto.iter().filter(|(_, upto)| *upto < u64::MAX) {
+                    self.inner.prune_log(origin, upto)?;
+                }
+                if upto.iter().any(|(_, upto)| *upto == u64::MAX) {
+                    return self.inner.skip_log(upto);
+                }
+                Ok(())
+            }
+            _ => self.inner.skip_log(upto),
         }
     }
 
@@ -328,7 +372,7 @@ fn a_sound_wrapper_passes() {
 #[test]
 fn each_canary_is_caught_under_its_line() {
     let canaries = [
-        (Broken::AppendDropsLast, "S5"),
+        (Broken::AppendEmptiesLast, "S5"),
         (Broken::AppendStaysInDoubt, "S5"),
         (Broken::CrashTakesASyncedRecord, "S2"),
         (Broken::ScanIgnoresAfter, "S5"),
@@ -340,6 +384,9 @@ fn each_canary_is_caught_under_its_line() {
         (Broken::FailureIsForgotten, "S6"),
         (Broken::AppendTakesAnything, "S9"),
         (Broken::PruneTakesOneMore, "S5"),
+        (Broken::AppendLeavesGaps, "S13"),
+        (Broken::SkipKeepsTheOld, "S5"),
+        (Broken::SkipIsNotDurable, "S5"),
         (Broken::View(ViewBroken::IsLive), "S10"),
         (Broken::View(ViewBroken::IsStale), "S10"),
         (Broken::View(ViewBroken::ShowsNewRows), "S10"),

@@ -10,6 +10,7 @@
 //! Failures come back as a `Violation` that names the line, not as a panic: engines that are broken
 //! on purpose must be caught *for the right reason*, and a panic cannot say its reason.
 
+mod gaps;
 mod model;
 mod stories;
 mod views;

@@ -47,6 +47,7 @@ use open::{Halves, Tree};
 use orset::Origin;
 use ring::Ring;
 use rows::{FjallView, Kinds, Moment};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -152,6 +153,40 @@ impl FjallStore {
         batch.durability(Some(mode)).commit().map_err(|error| self.poison.shut(error))
     }
 
+    /// Drops records, durably. A crash leaves all, a tail or none, and the log goes on where it did.
+    fn prune(&self, ring: &Ring, origin: Origin, upto: u64) -> Result<(), StoreError> {
+        let Some(&end) = ring.ends.get(&origin) else { return Ok(()) };
+        let upto = upto.min(end);
+        let floors = &self.halves.floors.keyspace;
+        let mut from = 0;
+        // Ascending, a batch at a time: a crash between two of them leaves no hole (S8). Each is
+        // synced, so that the last append is all that a crash can tear (J2 in `journal.rs`).
+        loop {
+            let mut batch = self.halves.log_db.batch();
+            for row in self
+                .halves
+                .log_db
+                .snapshot()
+                .range(&self.halves.log.keyspace, log_key(origin, from)..=log_key(origin, upto))
+                .take(PRUNE_STEP)
+            {
+                let key = row.key().map_err(|error| self.reading(error))?;
+                from = parse_log_key(&key)?.1.saturating_add(1);
+                batch.remove(&self.halves.log.keyspace, key);
+            }
+            let count = batch.len();
+            if count > 0 {
+                // With the records, before the last of them: it says nothing while one is there.
+                batch.insert(floors, origin.as_bytes(), upto.to_be_bytes());
+                self.settle(&self.halves.log_db, &[&self.halves.log, &self.halves.floors])?;
+                self.commit(batch, PersistMode::SyncAll)?;
+            }
+            if count < PRUNE_STEP || from > upto {
+                return Ok(());
+            }
+        }
+    }
+
     fn reading(&self, error: fjall::Error) -> StoreError {
         rows::reading(&self.poison, error)
     }
@@ -174,6 +209,7 @@ impl Store for FjallStore {
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have failed while this one waited for its turn.
         self.poison.check()?;
+        checks::no_gap(records, |origin| ring.ends.get(&origin).copied().unwrap_or(0))?;
         let batch = batch_of(&self.halves, records);
         if ring.append(records).map_err(|error| self.poison.shut(error))? {
             return self.commit(batch, PersistMode::Buffer);
@@ -218,36 +254,30 @@ impl Store for FjallStore {
     fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError> {
         self.poison.check()?;
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut from = 0;
-        // Ascending, a batch at a time: a crash between two of them leaves no hole (S8). Each is
-        // synced, so that the last append is all that a crash can tear (J2 in `journal.rs`).
-        while from <= upto {
-            let mut batch = self.halves.log_db.batch();
-            for row in self
-                .halves
-                .log_db
-                .snapshot()
-                .range(&self.halves.log.keyspace, log_key(origin, from)..=log_key(origin, upto))
-                .take(PRUNE_STEP)
-            {
-                let key = row.key().map_err(|error| self.reading(error))?;
-                from = parse_log_key(&key)?.1;
-                batch.remove(&self.halves.log.keyspace, key);
-            }
-            let done = batch.len() < PRUNE_STEP || from == u64::MAX;
-            from = from.saturating_add(1);
-            if !batch.is_empty() {
-                self.settle(&self.halves.log_db, &[&self.halves.log])?;
-                self.commit(batch, PersistMode::SyncAll)?;
-            }
-            if done {
-                break;
+        self.prune(&ring, origin, upto)?;
+        // What was dropped must not come back from the ring.
+        ring.start_over().map_err(|error| self.poison.shut(error))
+    }
+
+    fn skip_log(&self, upto: &[(Origin, u64)]) -> Result<(), StoreError> {
+        self.poison.check()?;
+        checks::skips(upto)?;
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        self.poison.check()?;
+        let mut batch = self.halves.log_db.batch();
+        let mut ends = Vec::new();
+        for &(origin, upto) in upto {
+            // Durably gone before the log may go on elsewhere: S13.
+            self.prune(&ring, origin, upto)?;
+            if ring.ends.get(&origin).copied().unwrap_or(0) < upto {
+                batch.insert(&self.halves.floors.keyspace, origin.as_bytes(), upto.to_be_bytes());
+                ends.push((origin, upto));
             }
         }
-        // What was dropped must not come back from the ring, nor be missed by it.
-        if ring.ends.get(&origin).is_some_and(|end| *end <= upto) {
-            ring.ends.remove(&origin);
+        if !batch.is_empty() {
+            self.commit(batch, PersistMode::SyncAll)?;
         }
+        ring.ends.extend(ends);
         ring.start_over().map_err(|error| self.poison.shut(error))
     }
 
@@ -330,16 +360,26 @@ fn batch_of(halves: &Halves, records: &[LogRecord]) -> OwnedWriteBatch {
     batch
 }
 
+fn bad_floor() -> fjall::Error {
+    fjall::Error::Io(std::io::Error::other("a floor of the log is malformed"))
+}
+
 /// What the engine's log holds, ascending by origin.
 fn extents(halves: &Halves) -> Result<Vec<LogExtent>, fjall::Error> {
     let bad = |_| fjall::Error::Io(std::io::Error::other("a key of the log is malformed"));
     let snapshot = halves.log_db.snapshot();
-    let mut extents = Vec::new();
+    let mut extents = BTreeMap::new();
+    for floor in snapshot.iter(&halves.floors.keyspace) {
+        let (origin, last) = floor.into_inner()?;
+        let origin = Origin::from_bytes((*origin).try_into().map_err(|_| bad_floor())?);
+        let last = u64::from_be_bytes((*last).try_into().map_err(|_| bad_floor())?);
+        extents.insert(origin, LogExtent { origin, first: last.saturating_add(1), last });
+    }
     let mut after = Bound::Unbounded;
     loop {
         // One look for the next origin and one for its end, however long its log is.
         let mut rest = snapshot.range(&halves.log.keyspace, (after, Bound::<Vec<u8>>::Unbounded));
-        let Some(first) = rest.next() else { return Ok(extents) };
+        let Some(first) = rest.next() else { return Ok(extents.into_values().collect()) };
         let (origin, first) = parse_log_key(&first.key()?).map_err(bad)?;
         let end = log_key(origin, u64::MAX).to_vec();
         let own = log_key(origin, first).to_vec()..=end.clone();
@@ -347,7 +387,7 @@ fn extents(halves: &Halves) -> Result<Vec<LogExtent>, fjall::Error> {
             None => first,
             Some(last) => parse_log_key(&last.key()?).map_err(bad)?.1,
         };
-        extents.push(LogExtent { origin, first, last });
+        extents.insert(origin, LogExtent { origin, first, last });
         after = Bound::Excluded(end);
     }
 }

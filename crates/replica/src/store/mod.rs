@@ -19,7 +19,8 @@
 //!     have dropped the dirty pages, so a retry that succeeds proves nothing).
 //! S7  a directory is opened by one process at a time.
 //! S8  `prune_log` need not be durable when it returns; a crash may bring back what it dropped,
-//!     whole or a tail of it, so what is left of an origin never has a hole.
+//!     whole or a tail of it, so what is left of an origin never has a hole. Where the log of an
+//!     origin goes on is remembered, also when nothing of it is left.
 //! S9  a call that breaks the bounds below is refused and changes nothing; it does not poison.
 //! S10 `view` gives the state as it is after every `write_state` that has finished when it is
 //!     called, and possibly one that is in progress then, whole or not at all; nothing that is
@@ -30,6 +31,12 @@
 //!     answers `StoreError::ViewTooOld`. Until then it answers.
 //! S12 a view ends with its opening: when the store is shut or dropped its reads answer
 //!     `Poisoned`, and a view that is still held does not keep the directory in use.
+//! S13 a log has no gap that nobody asked for: `append` takes for each origin the seq after its
+//!     last one (1, when it has none), and refuses any other. `skip_log` is the only jump; it is
+//!     durable when it returns. After a crash within it each log named goes on where it did, or
+//!     where it was to skip to, and holds what a pruning cut there may leave: old records without
+//!     a hole, and none at all if it has skipped. So records from before and from after a skip are
+//!     never in the log together.
 //!
 //! Bounds: a key has 1 to `MAX_KEY_BYTES` bytes, a value at most `MAX_VALUE_BYTES`, an encoded
 //! delta at most `MAX_RECORD_BYTES`; at most `VIEWS_MAX` views are open at once. The first byte of a key says what kind of row it is
@@ -86,14 +93,15 @@ pub type StateBatch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 /// A row as it is read back: key and value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
-/// First and last position of one origin's deltas in the log.
+/// First and last position of one origin's deltas in the log. When nothing is left of them, `first`
+/// is where the log goes on, and `last` is the seq before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogExtent {
     /// Whose deltas.
     pub origin: Origin,
-    /// Lowest seq kept.
+    /// Lowest seq kept, or the next one when none is.
     pub first: u64,
-    /// Highest seq kept.
+    /// Highest seq kept, or the last one that was dropped when none is.
     pub last: u64,
 }
 
@@ -173,8 +181,8 @@ pub enum StoreError {
 
 /// Log and state of one replica. See the contract at the top of this file.
 pub trait Store: Send + Sync + 'static {
-    /// Appends all records as one unit and syncs. Records of one origin come in ascending order
-    /// of seq, from 1, and a position is written once.
+    /// Appends all records as one unit and syncs. Records of one origin come in order of seq, from
+    /// 1, without a gap, and a position is written once (S13).
     fn append(&self, records: &[LogRecord]) -> Result<(), StoreError>;
 
     /// Deltas of `origin` with `from <= seq <= to`, in order, stopping after the record that
@@ -187,11 +195,21 @@ pub trait Store: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Result<Vec<LogRecord>, StoreError>;
 
-    /// What the log holds, one line per origin, in ascending order of origin.
+    /// What the log holds, one line per origin that ever had a record or was skipped, in ascending
+    /// order of origin.
     fn log_extents(&self) -> Result<Vec<LogExtent>, StoreError>;
 
-    /// Drops the deltas of `origin` with `seq <= upto`. See S8 for what a crash may undo.
+    /// Drops the deltas of `origin` with `seq <= upto`. See S8 for what a crash may undo. The log
+    /// goes on where it would have, also when nothing is left of it.
     fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError>;
+
+    /// As `prune_log` for each origin, and the log of one that ends before its `upto` goes on right
+    /// after it, leaving a gap (S13): for a state that holds more than the log, as after a
+    /// snapshot was installed. An origin whose log ends at `upto` or later is pruned only.
+    ///
+    /// The state must be durable first, and say that a skip is due: a crash between the two leaves
+    /// a log that ends before the state, which is damage unless it is said.
+    fn skip_log(&self, upto: &[(Origin, u64)]) -> Result<(), StoreError>;
 
     /// Applies one checkpoint batch, atomically.
     fn write_state(&self, batch: &StateBatch) -> Result<(), StoreError>;

@@ -164,7 +164,7 @@ impl Store for SledStore {
             return Ok(());
         }
         let (log, records) = (self.log.clone(), records.to_vec());
-        self.log_hand.write(&self.poison, move || log.append(&records))
+        self.log_hand.write(&self.poison, move || log.append(&records))?
     }
 
     fn log(
@@ -184,6 +184,13 @@ impl Store for SledStore {
     fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError> {
         let log = self.log.clone();
         self.log_hand.write(&self.poison, move || log.prune(origin, upto))
+    }
+
+    fn skip_log(&self, upto: &[(Origin, u64)]) -> Result<(), StoreError> {
+        self.poison.check()?;
+        checks::skips(upto)?;
+        let (log, upto) = (self.log.clone(), upto.to_vec());
+        self.log_hand.write(&self.poison, move || log.skip(&upto))
     }
 
     fn write_state(&self, rows: &StateBatch) -> Result<(), StoreError> {

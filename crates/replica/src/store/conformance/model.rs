@@ -112,6 +112,15 @@ impl Model {
         }
     }
 
+    pub(super) fn skip(&mut self, origin: Origin, upto: u64) {
+        self.prune(origin, upto);
+        // Durable: nothing of it comes back.
+        self.pruned.retain(|((of, _), _)| *of != origin);
+        if self.last_seq(origin) < upto {
+            self.next_seq.insert(origin, upto + 1);
+        }
+    }
+
     pub(super) fn write(&mut self, batch: &StateBatch) {
         self.before.push(self.state.clone());
         for (key, value) in batch {
@@ -192,11 +201,13 @@ impl Model {
     }
 
     fn extents(&self) -> Vec<LogExtent> {
-        let mut extents: BTreeMap<Origin, LogExtent> = BTreeMap::new();
-        for &(origin, seq) in self.log.keys() {
-            extents.entry(origin).or_insert(LogExtent { origin, first: seq, last: seq }).last = seq;
-        }
-        extents.into_values().collect()
+        let extent = |(&origin, &next): (&Origin, &u64)| {
+            // What is left of a log ends where it goes on.
+            let mut own = self.log.range((origin, 0)..=(origin, u64::MAX));
+            let first = own.next().map_or(next, |(dot, _)| dot.1);
+            LogExtent { origin, first, last: next - 1 }
+        };
+        self.next_seq.iter().map(extent).collect()
     }
 
     pub(super) fn check_log(

@@ -7,6 +7,7 @@
 //! writes between two of them, and each page is compared.
 
 use super::model::{Generator, Model};
+use super::stories::start;
 use super::{Bench, Coverage, Violation, ensure};
 use crate::store::{Row, StateBatch, StateView, Store, StoreError, VIEWS_MAX};
 use orset::Origin;
@@ -100,11 +101,6 @@ impl HeldView {
 
 fn unanswered(error: StoreError) -> Violation {
     Violation { line: "S11", detail: format!("a view within its allowance answered: {error}") }
-}
-
-fn start<B: Bench>(bench: &mut B) -> Result<(B::Store, Model), Violation> {
-    bench.fresh()?;
-    Ok((bench.open()?, Model::default()))
 }
 
 fn a_view_keeps_its_moment<B: Bench>(

@@ -19,6 +19,7 @@ struct Mix {
     read: u64,
     sync: u64,
     prune: u64,
+    skip: u64,
     view: u64,
     reopen: u64,
     crash: u64,
@@ -33,6 +34,7 @@ impl Mix {
             read: 10,
             sync: some(5),
             prune: some(5),
+            skip: some(2),
             view: 3 * some(8),
             reopen: some(2),
             crash: some(2),
@@ -40,7 +42,7 @@ impl Mix {
     }
 
     fn sum(&self) -> u64 {
-        let changes = self.append + self.write + self.sync + self.prune;
+        let changes = self.append + self.write + self.sync + self.prune + self.skip;
         changes + self.read + self.view + self.reopen + self.crash
     }
 }
@@ -86,6 +88,10 @@ pub(super) fn run<B: Bench>(
             let upto = generator.below(model.last_seq(origin) + 2);
             store.prune_log(origin, upto)?;
             model.prune(origin, upto);
+        } else if is(mix.skip) {
+            let upto = model.last_seq(origin).saturating_sub(3) + generator.below(9);
+            store.skip_log(&[(origin, upto)])?;
+            model.skip(origin, upto);
         } else if is(mix.view) {
             let which = generator.below(VIEWS as u64) as usize;
             match generator.below(8) {

@@ -36,6 +36,8 @@ const SEPARATE_BYTES: u32 = 4 << 10;
 /// Of the cache, one part in this many is the log's: what is read from it is mostly recent and
 /// comes from the memtables.
 const LOG_CACHE_SHARE: u64 = 16;
+/// The floors' memtable: some tens of bytes for every start of a member.
+const FLOORS_BYTES: u64 = 1 << 20;
 
 /// What may be tuned. The defaults suit a replica with 1 GiB of memory to spare.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +111,8 @@ impl FjallSettings {
 pub(super) struct Halves {
     pub(super) log_db: Database,
     pub(super) log: Tree,
+    /// Where the log of an origin goes on when nothing of it is left, by origin.
+    pub(super) floors: Tree,
     pub(super) state_db: Database,
     pub(super) meta: Tree,
     pub(super) entries: Tree,
@@ -204,6 +208,7 @@ fn open_both(path: &Path, settings: &FjallSettings) -> fjall::Result<Halves> {
                     .compression(CompressionType::Lz4),
             ))
     })?;
+    let floors = Tree::open(&log_db, "floors", FLOORS_BYTES, |options| options)?;
     let state_db = open_database(&path.join(STATE), settings.cache_bytes - log_cache, settings)?;
     let ops_bytes = settings.ops_memtable_bytes;
     let meta = Tree::open(&state_db, "meta", ops_bytes, |options| options)?;
@@ -216,7 +221,7 @@ fn open_both(path: &Path, settings: &FjallSettings) -> fjall::Result<Halves> {
     })?;
     begin_numbers(&log_db, &log)?;
     begin_numbers(&state_db, &meta)?;
-    Ok(Halves { log_db, log, state_db, meta, entries, ops })
+    Ok(Halves { log_db, log, floors, state_db, meta, entries, ops })
 }
 
 /// Sees to it that no snapshot is taken at sequence number 0, where a database begins.
