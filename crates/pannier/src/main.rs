@@ -9,6 +9,7 @@
 //! | `dev`, `replica`, `gateway` | `run/`, with settings from `config/` |
 //! | `cart`, `set`, `counter`, `watch` | `call/`; then `wire/`, or `local/` for a directory |
 //! | `status` | `wire/status.rs` |
+//! | `admin` | `offline.rs` |
 //! | `replay` | `replay/` |
 //! | `sim`, `bench` | `simulate.rs`, `bench/` |
 
@@ -21,6 +22,7 @@ mod demo;
 mod fail;
 mod hex;
 mod local;
+mod offline;
 mod out;
 mod processes;
 mod replay;
@@ -96,6 +98,11 @@ enum Command {
     Gateway(run::GatewayArgs),
     /// Ask a cluster how it stands
     Status(wire::StatusArgs),
+    /// Look after a data directory that nothing has open
+    Admin {
+        #[command(subcommand)]
+        verb: offline::AdminVerb,
+    },
     /// Print a script that completes this program's words in a shell
     Completion {
         /// For which shell
@@ -200,6 +207,7 @@ fn judged(form: Form, command: Command) -> Result<bool, Fail> {
         Command::Replica(args) => args.run(form).map(|()| true),
         Command::Gateway(args) => args.run(form).map(|()| true),
         Command::Status(args) => run::runtime()?.block_on(args.run(form)),
+        Command::Admin { verb } => offline::run(form, &verb),
         Command::Completion { shell } => completion(form, shell),
         Command::Sim { verb } => simulate::run(form, &verb),
         Command::Bench { what: BenchVerb::Cart(args) } => bench_cart(form, &args),

@@ -333,3 +333,19 @@ fn scenarios_are_replayed_and_made_small() {
     let ran = pannier(&["sim", "list"]);
     assert!(ran.code == 0 && ran.out.contains("OriginReused"), "{}", ran.out);
 }
+
+#[test]
+fn a_directory_is_marked_as_restored() {
+    let shop = Shop::new();
+    shop.json(&["counter", "add", "visits", "1"]);
+    let dir = shop.dir();
+    let marked = pannier(&["admin", "mark-restored", &dir, "--json"]);
+    assert_eq!(marked.code, 0, "{}", marked.err);
+    let said: Value = serde_json::from_str(&marked.out).unwrap();
+    assert_eq!((&said["directory"], &said["restored"]), (&dir.as_str().into(), &true.into()));
+    let identity = std::fs::read_to_string(format!("{dir}/pannier")).unwrap();
+    assert!(identity.contains("\nrestored yes\n"), "{identity}");
+    let none = pannier(&["admin", "mark-restored", &format!("{dir}/nothing")]);
+    assert_eq!(none.code, 3);
+    assert!(none.err.contains("no identity file"), "{}", none.err);
+}

@@ -43,7 +43,7 @@ fn an_operator_can_read_it() {
     drop(open(dir.path()).unwrap());
     let text = fs::read_to_string(dir.path().join("pannier")).unwrap();
     let golden = "pannier data directory\nformat 1\nmember a1a1a1a1-a1a1-a1a1-a1a1-a1a1a1a1a1a1\n\
-                  engine fjall\ncheck ";
+                  engine fjall\nplace machine ";
     assert!(text.starts_with(golden), "{text}");
 }
 
@@ -116,7 +116,7 @@ fn it_takes_on_a_cluster_once() {
     first.join("shop eu-1").unwrap();
     drop(first);
     let text = fs::read_to_string(dir.path().join("pannier")).unwrap();
-    assert!(text.contains("\nengine fjall\ncluster shop eu-1\ncheck "), "{text}");
+    assert!(text.contains("\nengine fjall\ncluster shop eu-1\nplace machine "), "{text}");
     let before = contents(dir.path());
     let mut again = open(dir.path()).unwrap();
     assert_eq!(again.cluster(), Some("shop eu-1"));
@@ -188,4 +188,80 @@ fn a_creation_that_was_cut_is_finished() {
         assert_eq!(open(dir.path()).unwrap().member(), ALICE);
         assert_eq!(open(dir.path()).unwrap().member(), ALICE);
     }
+}
+
+/// A file as builds before the place and the mark wrote it.
+fn write_old(path: &Path) {
+    let member = "a1a1a1a1-a1a1-a1a1-a1a1-a1a1a1a1a1a1";
+    let text =
+        format!("pannier data directory\nformat 1\nmember {member}\nengine fjall\ncluster shop\n");
+    let sum = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
+    fs::write(path.join("pannier"), format!("{text}check {sum:016x}\n")).unwrap();
+}
+
+#[test]
+fn an_identity_from_before_places_and_marks_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    write_old(dir.path());
+    let opened = open(dir.path()).unwrap();
+    assert_eq!((opened.member(), opened.cluster()), (ALICE, Some("shop")));
+    assert!(!opened.is_restored() && opened.moved().is_none());
+    drop(opened);
+    // Now it has a place; a mark goes on it all the same.
+    assert_eq!(Directory::mark_restored(dir.path()).unwrap(), ALICE);
+    let text = fs::read_to_string(dir.path().join("pannier")).unwrap();
+    assert!(text.contains("\ncluster shop\nrestored yes\nplace machine "), "{text}");
+    write_old(dir.path());
+    Directory::mark_restored(dir.path()).unwrap();
+    assert!(open(dir.path()).unwrap().is_restored());
+}
+
+#[test]
+fn a_mark_stays_until_it_is_taken_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let nothing = Directory::mark_restored(dir.path());
+    assert!(matches!(nothing, Err(StoreError::Format { .. })), "{nothing:?}");
+    assert!(contents(dir.path()).is_empty());
+    let mut held = open(dir.path()).unwrap();
+    let in_use = Directory::mark_restored(dir.path());
+    assert!(matches!(in_use, Err(StoreError::InUse(_))), "{in_use:?}");
+    assert!(!held.is_restored());
+    held.join("shop").unwrap();
+    drop(held);
+    for _ in 0..2 {
+        assert_eq!(Directory::mark_restored(dir.path()).unwrap(), ALICE);
+    }
+    for _ in 0..2 {
+        let opened = open(dir.path()).unwrap();
+        assert!(opened.is_restored());
+        assert_eq!(opened.cluster(), Some("shop"));
+    }
+    let mut opened = open(dir.path()).unwrap();
+    opened.clear_restored().unwrap();
+    opened.clear_restored().unwrap();
+    assert!(!opened.is_restored());
+    drop(opened);
+    let opened = open(dir.path()).unwrap();
+    assert!(!opened.is_restored());
+    assert_eq!(opened.cluster(), Some("shop"));
+}
+
+#[test]
+fn a_directory_that_was_moved_or_copied_says_so_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second, copy) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("c"));
+    open(&first).unwrap().join("shop").unwrap();
+    assert!(open(&first).unwrap().moved().is_none());
+    fs::rename(&first, &second).unwrap();
+    let opened = open(&second).unwrap();
+    let moved = opened.moved().unwrap();
+    assert!(moved.from.ends_with("/a") && moved.to.ends_with("/b"), "{moved:?}");
+    assert_eq!((opened.member(), opened.cluster()), (ALICE, Some("shop")));
+    drop(opened);
+    assert!(open(&second).unwrap().moved().is_none());
+    // A copy knows; the original, where it was, cannot.
+    fs::create_dir(&copy).unwrap();
+    fs::copy(second.join("pannier"), copy.join("pannier")).unwrap();
+    assert!(open(&copy).unwrap().moved().is_some());
+    assert!(open(&second).unwrap().moved().is_none());
 }

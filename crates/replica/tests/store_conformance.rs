@@ -6,14 +6,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
 
+mod broken_views;
 #[cfg(feature = "sled")]
 mod sled_disk;
 
+use broken_views::{ViewBroken, Views};
 use orset::Origin;
 use pannier_replica::store::conformance::{self, Bench, Break, Generator, Violation};
 use pannier_replica::store::fjall::{FjallSettings, FjallStore};
 use pannier_replica::store::memory::{Fault, InDoubt, MemoryDisk, MemoryStore};
-use pannier_replica::store::{LogExtent, LogRecord, Row, StateBatch, Store, StoreError};
+use pannier_replica::store::{LogExtent, LogRecord, Row, StateBatch, StateView, Store, StoreError};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 struct OnDisk(TempDir);
@@ -37,7 +40,6 @@ mod on_sled {
     use super::sled_disk::{Disk, Fate};
     use super::*;
     use pannier_replica::store::sled::{SledSettings, SledStore};
-    use std::sync::Arc;
 
     pub struct OnSled {
         dir: TempDir,
@@ -115,6 +117,7 @@ impl Bench for InMemory {
 
     fn fresh(&mut self) -> Result<(), StoreError> {
         self.0 = MemoryDisk::new();
+        self.0.set_view_bytes(2 << 20);
         Ok(())
     }
 
@@ -138,6 +141,7 @@ fn fjall_keeps_the_contract() {
     let mut bench = OnDisk(tempfile::tempdir().unwrap());
     let coverage = conformance::run(&mut bench, 0..5, 400).unwrap();
     assert!(coverage.reopenings >= 10, "{coverage:?}");
+    assert!(coverage.late_pages > 400 && coverage.outrun == 1, "{coverage:?}");
 }
 
 #[cfg(feature = "sled")]
@@ -146,6 +150,7 @@ fn sled_keeps_the_contract() {
     let mut bench = on_sled::OnSled::new();
     let coverage = conformance::run(&mut bench, 0..5, 400).unwrap();
     assert!(coverage.reopenings >= 10 && coverage.crashes >= 10, "{coverage:?}");
+    assert!(coverage.late_pages > 400 && coverage.outrun == 1, "{coverage:?}");
     assert_eq!(coverage.poisonings, 3, "{coverage:?}");
 }
 
@@ -153,6 +158,7 @@ fn sled_keeps_the_contract() {
 fn memory_keeps_the_contract() {
     let coverage = conformance::run(&mut InMemory::default(), 0..100, 400).unwrap();
     assert_eq!(coverage.poisonings, 3, "{coverage:?}");
+    assert!(coverage.late_pages > 3_000 && coverage.outrun == 1, "{coverage:?}");
     // The crashes that lose nothing prove nothing.
     assert!(coverage.crashes > 400 && coverage.losses > 100, "{coverage:?}");
 }
@@ -161,7 +167,7 @@ fn memory_keeps_the_contract() {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Broken {
     Nothing,
-    AppendDropsLast,
+    AppendEmptiesLast,
     AppendStaysInDoubt,
     CrashTakesASyncedRecord,
     ScanIgnoresAfter,
@@ -173,10 +179,15 @@ enum Broken {
     FailureIsForgotten,
     AppendTakesAnything,
     PruneTakesOneMore,
+    AppendLeavesGaps,
+    SkipKeepsTheOld,
+    SkipIsNotDurable,
+    View(ViewBroken),
 }
 
 struct Canary {
-    inner: MemoryStore,
+    inner: Arc<MemoryStore>,
+    views: Views,
     broken: Broken,
 }
 
@@ -190,11 +201,14 @@ impl Bench for CanaryBench {
 
     fn fresh(&mut self) -> Result<(), StoreError> {
         self.disk = MemoryDisk::new();
+        self.disk.set_view_bytes(2 << 20);
         Ok(())
     }
 
     fn open(&mut self) -> Result<Canary, StoreError> {
-        Ok(Canary { inner: self.disk.open()?, broken: self.broken })
+        let inner = Arc::new(self.disk.open()?);
+        let broken = if let Broken::View(broken) = self.broken { Some(broken) } else { None };
+        Ok(Canary { views: Views::new(inner.clone(), broken), inner, broken: self.broken })
     }
 
     fn crash(&mut self, choice: u64) -> bool {
@@ -221,8 +235,10 @@ impl Bench for CanaryBench {
 impl Store for Canary {
     fn append(&self, records: &[LogRecord]) -> Result<(), StoreError> {
         match self.broken {
-            Broken::AppendDropsLast if records.len() > 1 => {
-                self.inner.append(&records[..records.len() - 1])
+            Broken::AppendEmptiesLast if records.len() > 1 => {
+                let mut records = records.to_vec();
+                records.iter_mut().rev().take(1).for_each(|record| record.bytes = [].into());
+                self.inner.append(&records)
             }
             Broken::AppendStaysInDoubt => self.inner.stage(records).map(drop),
             Broken::AppendTakesAnything => {
@@ -232,7 +248,46 @@ impl Store for Canary {
                 kept.sort_by_key(|r| (r.origin, r.seq));
                 self.inner.append(&kept)
             }
+            Broken::AppendLeavesGaps => {
+                let extents = self.inner.log_extents()?;
+                let end = |of| extents.iter().find(|e| e.origin == of).map_or(0, |e| e.last);
+                if let [LogRecord { origin, seq, .. }] = records
+                    && *seq > end(*origin) + 1
+                {
+                    self.inner.skip_log(&[(*origin, seq - 1)])?;
+                }
+                self.inner.append(records)
+            }
             _ => self.inner.append(records),
+        }
+    }
+
+    fn skip_log(&self, upto: &[(Origin, u64)]) -> Result<(), StoreError> {
+        match self.broken {
+            Broken::SkipKeepsTheOld => {
+                // Up to the new end it fills in what nobody wrote.
+                for &(origin, upto) in upto.iter().filter(|(_, upto)| *upto < u64::MAX) {
+                    let extents = self.inner.log_extents()?;
+                    let end = extents.iter().find(|e| e.origin == origin).map_or(0, |e| e.last);
+                    let fill = |seq| LogRecord { origin, seq, bytes: [].into() };
+                    let fill: Vec<_> = (end + 1..=upto).map(fill).collect();
+                    self.inner.append(&fill)?;
+                }
+                if upto.iter().any(|(_, upto)| *upto == u64::MAX) {
+                    return self.inner.skip_log(upto);
+                }
+                Ok(())
+            }
+            Broken::SkipIsNotDurable => {
+                for &(origin, upto) in upto.iter().filter(|(_, upto)| *upto < u64::MAX) {
+                    self.inner.prune_log(origin, upto)?;
+                }
+                if upto.iter().any(|(_, upto)| *upto == u64::MAX) {
+                    return self.inner.skip_log(upto);
+                }
+                Ok(())
+            }
+            _ => self.inner.skip_log(upto),
         }
     }
 
@@ -257,6 +312,7 @@ impl Store for Canary {
     }
 
     fn write_state(&self, batch: &StateBatch) -> Result<(), StoreError> {
+        self.views.before(batch);
         let mut batch = batch.clone();
         match self.broken {
             Broken::DeleteForgets => batch.retain(|(_, value)| value.is_some()),
@@ -294,6 +350,10 @@ impl Store for Canary {
         }
     }
 
+    fn view(&self) -> Result<Box<dyn StateView>, StoreError> {
+        self.views.view()
+    }
+
     fn disk_bytes(&self) -> Result<u64, StoreError> {
         self.inner.disk_bytes()
     }
@@ -312,7 +372,7 @@ fn a_sound_wrapper_passes() {
 #[test]
 fn each_canary_is_caught_under_its_line() {
     let canaries = [
-        (Broken::AppendDropsLast, "S5"),
+        (Broken::AppendEmptiesLast, "S5"),
         (Broken::AppendStaysInDoubt, "S5"),
         (Broken::CrashTakesASyncedRecord, "S2"),
         (Broken::ScanIgnoresAfter, "S5"),
@@ -324,6 +384,20 @@ fn each_canary_is_caught_under_its_line() {
         (Broken::FailureIsForgotten, "S6"),
         (Broken::AppendTakesAnything, "S9"),
         (Broken::PruneTakesOneMore, "S5"),
+        (Broken::AppendLeavesGaps, "S13"),
+        (Broken::SkipKeepsTheOld, "S5"),
+        (Broken::SkipIsNotDurable, "S5"),
+        (Broken::View(ViewBroken::IsLive), "S10"),
+        (Broken::View(ViewBroken::IsStale), "S10"),
+        (Broken::View(ViewBroken::ShowsNewRows), "S10"),
+        (Broken::View(ViewBroken::MissesDeletions), "S10"),
+        (Broken::View(ViewBroken::IgnoresItsBytes), "S10"),
+        (Broken::View(ViewBroken::IgnoresAfter), "S10"),
+        (Broken::View(ViewBroken::IsTooOldAtOnce), "S11"),
+        (Broken::View(ViewBroken::EndsInSilence), "S10"),
+        (Broken::View(ViewBroken::KeepsTheStore), "S12"),
+        (Broken::View(ViewBroken::OutlivesTheStore), "S12"),
+        (Broken::View(ViewBroken::HasNoNumber), "S9"),
     ];
     for (broken, line) in canaries {
         let violation = first_violation(broken);

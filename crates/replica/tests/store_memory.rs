@@ -41,7 +41,7 @@ fn any_prefix_of_the_staged_appends_may_survive() {
         assert_eq!(extent(&store), Some((1, 2 + kept as u64)));
         assert_eq!(disk.in_doubt(), InDoubt::NOTHING);
         // Numbers go on with what is on the disk.
-        assert_eq!(store.stage(&[record(9)]).unwrap(), 3 + kept as u64);
+        assert_eq!(store.stage(&[record(3 + kept as u64)]).unwrap(), 3 + kept as u64);
     }
 }
 
@@ -107,7 +107,7 @@ fn after_a_failed_sync_the_crash_decides() {
         let store = disk.open().unwrap();
         assert_eq!(extent(&store), wanted);
         // The fault struck once.
-        store.append(&[record(3)]).unwrap();
+        store.append(&[record(2 + kept as u64)]).unwrap();
     }
 }
 
@@ -198,4 +198,59 @@ fn a_fork_has_all_that_is_in_doubt_and_goes_its_own_way() {
     assert_eq!(extent(&disk.open().unwrap()), Some((1, 1)));
     // A store that is shut stays shut when it is forked.
     assert!(store.fork().get(&[1]).is_err());
+}
+
+#[test]
+fn a_view_shows_decay_as_it_found_it() {
+    let disk = MemoryDisk::new();
+    let store = disk.open().unwrap();
+    for key in 1..=3 {
+        store.write_state(&row(key, 7)).unwrap();
+    }
+    assert!(disk.rot(&[1], 0, Rot::Detected));
+    let view = store.view().unwrap();
+    store.write_state(&vec![(vec![1], Some(vec![8])), (vec![2], Some(vec![8]))]).unwrap();
+    // Healed for the store; the view's row was never read, and cannot be.
+    assert_eq!(store.get(&[1]).unwrap(), Some(vec![8]));
+    assert!(matches!(view.get(&[1]), Err(StoreError::Corrupted(_))));
+    assert!(matches!(view.scan(&[], None, 9, 99), Err(StoreError::Corrupted(_))));
+    assert_eq!(view.scan(&[], Some(&[1]), 1, 99).unwrap(), [(vec![2], vec![7])]);
+    // Its image is whole, whatever becomes of the row that replaced it.
+    assert!(disk.rot(&[2], 0, Rot::Detected));
+    assert_eq!(view.get(&[2]).unwrap(), Some(vec![7]));
+    // A row that it shares with the store decays for both.
+    assert!(disk.rot(&[3], 0, Rot::Silent));
+    assert_eq!(view.get(&[3]).unwrap(), Some(vec![6]));
+}
+
+#[test]
+fn a_view_fails_once_when_its_read_does_and_is_over_when_it_is_outrun() {
+    let disk = MemoryDisk::new();
+    let store = disk.open().unwrap();
+    store.write_state(&row(1, 1)).unwrap();
+    let view = store.view().unwrap();
+    disk.fail_next(Fault::ViewRead);
+    assert!(matches!(view.get(&[1]), Err(StoreError::Io { .. })));
+    assert_eq!(view.get(&[1]).unwrap(), Some(vec![1]));
+    disk.set_view_bytes(150);
+    store.write_state(&row(1, 2)).unwrap();
+    store.write_state(&row(1, 3)).unwrap();
+    assert_eq!(view.get(&[1]).unwrap(), Some(vec![1]));
+    store.write_state(&row(2, 3)).unwrap();
+    assert!(matches!(view.get(&[1]), Err(StoreError::ViewTooOld { allowance: 150 })));
+}
+
+#[test]
+fn a_fork_writes_behind_no_view_of_the_other() {
+    let disk = MemoryDisk::new();
+    let store = disk.open().unwrap();
+    store.write_state(&row(1, 1)).unwrap();
+    let view = store.view().unwrap();
+    let fork = store.fork();
+    fork.write_state(&row(1, 2)).unwrap();
+    store.write_state(&row(1, 3)).unwrap();
+    assert_eq!(view.get(&[1]).unwrap(), Some(vec![1]));
+    disk.crash(InDoubt::NOTHING);
+    assert!(matches!(view.get(&[1]), Err(StoreError::Poisoned(_))));
+    assert_eq!(fork.get(&[1]).unwrap(), Some(vec![2]));
 }

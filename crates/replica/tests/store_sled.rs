@@ -93,7 +93,7 @@ fn segments_stay_as_they_were_made() {
     // And what is no size of a segment counts as one.
     for segment_bytes in [0, 3 << 20, usize::MAX] {
         let dir = tempfile::tempdir().unwrap();
-        let odd = SledSettings { segment_bytes, cache_bytes: 0 };
+        let odd = SledSettings { segment_bytes, cache_bytes: 0, view_bytes: 0 };
         let store = SledStore::open(dir.path(), &odd).unwrap();
         store.append(&batch(1)).unwrap();
         drop(store);

@@ -236,6 +236,26 @@ fn a_pruning_is_finished_or_never_begun_wherever_it_is_cut() {
 }
 
 #[test]
+fn a_skip_is_done_or_a_pruning_wherever_it_is_cut() {
+    let records: Vec<_> = (1..=40).map(|seq| record(seq, 9)).collect();
+    let (undone, done) = cut_everywhere(
+        |store| store.append(&records).unwrap(),
+        |store| store.skip_log(&[(ORIGIN, 70)]),
+        |store| {
+            let extent = store.log_extents().unwrap()[0];
+            let found = store.log(ORIGIN, 0, u64::MAX, usize::MAX).unwrap();
+            match extent.last {
+                70 => assert!(found.is_empty()),
+                40 => assert_eq!(found, records[extent.first as usize - 1..]),
+                last => panic!("it goes on after {last}"),
+            }
+            extent.last == 70
+        },
+    );
+    assert!(undone + done >= 6, "{undone} undone, {done} done");
+}
+
+#[test]
 fn a_checkpoint_is_whole_or_not_there_wherever_it_is_cut() {
     let rows = |round: u64, length: usize| -> StateBatch {
         let row = |n: u64| {

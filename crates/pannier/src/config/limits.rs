@@ -51,9 +51,11 @@ pub fn keys() -> Vec<Key<Settings>> {
         key("fjall.ops_memtable_bytes", 1, BYTES, |s, v| s.fjall.ops_memtable_bytes = v),
         key("fjall.journal_bytes", 64 << 20, BYTES, |s, v| s.fjall.journal_bytes = v),
         key("fjall.ring_bytes", 64 << 10, 1 << 28, |s, v| s.fjall.ring_bytes = v),
+        key("fjall.view_bytes", 0, BYTES, |s, v| s.fjall.view_bytes = v),
         key("fjall.workers", 1, 256, |s, v| s.fjall.workers = v as usize),
         key("sled.cache_bytes", 4 << 20, BYTES, |s, v| s.sled.cache_bytes = v),
         key("sled.segment_bytes", 2 << 20, 16 << 20, |s, v| s.sled.segment_bytes = v as usize),
+        key("sled.view_bytes", 0, BYTES, |s, v| s.sled.view_bytes = v),
     ];
     keys.push(Key::new("protocol.windows", Takes::List, |s: &mut Settings, value| {
         s.protocol.windows =
@@ -132,10 +134,11 @@ mod tests {
             ops_memtable_bytes: _,
             journal_bytes: _,
             ring_bytes: _,
+            view_bytes: _,
             workers: _,
         } = fjall;
-        let SledSettings { cache_bytes: _, segment_bytes: _ } = sled;
-        assert_eq!(keys().len(), 8 + 17 + 7 + 2);
+        let SledSettings { cache_bytes: _, segment_bytes: _, view_bytes: _ } = sled;
+        assert_eq!(keys().len(), 8 + 17 + 8 + 3);
     }
 
     #[test]

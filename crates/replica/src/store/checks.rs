@@ -8,6 +8,8 @@
 //! showing them instead would hide what an operator has to mend.
 
 use super::{LogRecord, MAX_KEY_BYTES, MAX_RECORD_BYTES, MAX_VALUE_BYTES, StateBatch, StoreError};
+use orset::Origin;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::OnceLock;
 
@@ -55,6 +57,27 @@ pub(super) fn records(records: &[LogRecord]) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// S13 for `append`: `end` is where the log of an origin ends, 0 when it never began.
+pub(super) fn no_gap(records: &[LogRecord], end: impl Fn(Origin) -> u64) -> Result<(), StoreError> {
+    let mut ends = BTreeMap::new();
+    for LogRecord { origin, seq, .. } in records {
+        let end = ends.entry(*origin).or_insert_with(|| end(*origin));
+        if end.checked_add(1) != Some(*seq) {
+            return refused(format_args!("{origin}:{seq} does not follow seq {end}"));
+        }
+        *end = *seq;
+    }
+    Ok(())
+}
+
+/// S9 for `skip_log`.
+pub(super) fn skips(upto: &[(Origin, u64)]) -> Result<(), StoreError> {
+    match upto.iter().find(|(_, upto)| *upto == u64::MAX) {
+        Some((origin, _)) => refused(format_args!("{origin}: a skip to the last seq there is")),
+        None => Ok(()),
+    }
 }
 
 /// S9 for `write_state`.

@@ -10,8 +10,10 @@
 //! Failures come back as a `Violation` that names the line, not as a panic: engines that are broken
 //! on purpose must be caught *for the right reason*, and a panic cannot say its reason.
 
+mod gaps;
 mod model;
 mod stories;
+mod views;
 mod walk;
 
 pub use model::Generator;
@@ -91,6 +93,10 @@ pub struct Coverage {
     pub losses: u64,
     /// Kinds of failed calls after which the store was found shut.
     pub poisonings: u64,
+    /// Pages of views behind which the state had changed.
+    pub late_pages: u64,
+    /// Views behind which more was written than is kept for them, and which said so.
+    pub outrun: u64,
 }
 
 /// Holds one engine to the whole contract: the stories once, then a walk of `steps` calls from
@@ -102,6 +108,7 @@ pub fn run<B: Bench>(
 ) -> Result<Coverage, Violation> {
     let mut coverage = Coverage::default();
     stories::run(bench, &mut coverage)?;
+    views::run(bench, &mut coverage)?;
     for seed in seeds {
         walk::run(bench, seed, steps, &mut coverage).map_err(|violation| Violation {
             detail: format!("walk from seed {seed}: {}", violation.detail),

@@ -13,11 +13,15 @@
 //! member 0190b5a8-3c6e-7d52-9b1f-2f1c7f0a4e11
 //! engine fjall
 //! cluster shop-eu
+//! restored yes
+//! place machine 5d0c8b1e22aa9f47 device 65025 inode 1048 path /var/lib/pannier
 //! check 8d3c51f2a0b97e46
 //! ```
 //!
 //! (The line `cluster` is there once a replica was opened as one of a cluster: a directory without
-//! it takes it on, one with another is refused.)
+//! it takes it on, one with another is refused. `restored` is there while the mark is set: the
+//! directory was put back from a backup, and must catch up with a peer before it takes anything
+//! in. `place` is a hint, see `directory/place.rs`; files without it are from before it was kept.)
 //!
 //! and an empty one, `lock`, whose lock the process holds: the system gives it back when the
 //! process dies, however it dies. A file that holds a process number would have to be believed.
@@ -28,8 +32,12 @@
 //! L3  A format newer than ours is refused as such, before its checksum is looked at: how a newer
 //!     one computes it is not for us to know.
 
+mod place;
+
 use super::{EngineKind, StoreError};
 use orset::Member;
+pub use place::Moved;
+use place::Place;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -52,14 +60,20 @@ pub struct Directory {
     member: Member,
     engine: EngineKind,
     cluster: Option<String>,
+    restored: bool,
+    place: Option<Place>,
+    moved: Option<Moved>,
     _lock: File,
 }
 
 /// What the identity file says.
+#[derive(Clone)]
 struct Identity {
     member: Member,
     engine: EngineKind,
     cluster: Option<String>,
+    restored: bool,
+    place: Option<Place>,
 }
 
 /// Longest name of a cluster, in bytes; the shortest is 1.
@@ -105,10 +119,12 @@ impl Directory {
             Some(text) => Some(parse(path, &text)?),
             None => None,
         };
-        let Identity { member, engine, cluster } = match found {
+        let now = Place::of(path);
+        let identity_now = match found {
             None => {
                 let (member, engine) = (member.unwrap_or(fresh), engine.unwrap_or_default());
-                let made = Identity { member, engine, cluster: None };
+                let place = Some(now.clone());
+                let made = Identity { member, engine, cluster: None, restored: false, place };
                 write(path, &text_of(&made)).map_err(|source| io_error(&identity, source))?;
                 made
             }
@@ -123,7 +139,91 @@ impl Directory {
                 _ => found,
             },
         };
-        Ok(Self { path: path.to_owned(), member, engine, cluster, _lock: lock })
+        let Identity { member, engine, cluster, restored, place } = identity_now;
+        let moved = place.as_ref().and_then(|before| before.moved_to(&now));
+        let mut directory = Self {
+            path: path.to_owned(),
+            member,
+            engine,
+            cluster,
+            restored,
+            place,
+            moved,
+            _lock: lock,
+        };
+        directory.remember(now);
+        Ok(directory)
+    }
+
+    /// Sets the mark of a directory that was put back from a backup, and says whose it is. It stays
+    /// set until `clear_restored`, over any number of openings.
+    ///
+    /// # Errors
+    ///
+    /// `InUse`; `Format` for a directory that is not ours or is newer; `Corrupted`; `Io`. Nothing
+    /// was changed.
+    pub fn mark_restored(path: &Path) -> Result<Member, StoreError> {
+        let identity = path.join(IDENTITY);
+        if !identity.is_file() {
+            let problem = "it holds no identity file; name a data directory".into();
+            return Err(format_error(path, problem));
+        }
+        let _lock = lock(path)?;
+        let text = read(&identity)?.ok_or_else(|| damaged(&identity, "it is gone"))?;
+        let found = parse(path, &text)?;
+        let member = found.member;
+        if !found.restored {
+            let marked = Identity { restored: true, ..found };
+            write(path, &text_of(&marked)).map_err(|source| io_error(&identity, source))?;
+        }
+        Ok(member)
+    }
+
+    /// Whether it is marked as put back from a backup: what it knows may be older than what its
+    /// member has promised, until it has caught up with a peer.
+    pub fn is_restored(&self) -> bool {
+        self.restored
+    }
+
+    /// Takes the mark away, durably: the replica has caught up with a peer.
+    ///
+    /// # Errors
+    ///
+    /// `Io`; the mark is still set then.
+    pub fn clear_restored(&mut self) -> Result<(), StoreError> {
+        if self.restored {
+            self.write(Identity { restored: false, ..self.identity() })?;
+            self.restored = false;
+        }
+        Ok(())
+    }
+
+    /// Where it was and where it is, if it is not where it was last opened. Reported once: from now
+    /// on the new place is the one that is remembered.
+    pub fn moved(&self) -> Option<&Moved> {
+        self.moved.as_ref()
+    }
+
+    /// Remembers the place. A hint that cannot be written keeps nobody from opening.
+    fn remember(&mut self, now: Place) {
+        if self.place.as_ref() == Some(&now) {
+            return;
+        }
+        match self.write(Identity { place: Some(now.clone()), ..self.identity() }) {
+            Ok(()) => self.place = Some(now),
+            Err(error) => tracing::warn!(%error, "where the directory is was not written down"),
+        }
+    }
+
+    fn identity(&self) -> Identity {
+        let (member, engine, restored) = (self.member, self.engine, self.restored);
+        let (cluster, place) = (self.cluster.clone(), self.place.clone());
+        Identity { member, engine, cluster, restored, place }
+    }
+
+    fn write(&self, identity: Identity) -> Result<(), StoreError> {
+        write(&self.path, &text_of(&identity))
+            .map_err(|source| io_error(&self.path.join(IDENTITY), source))
     }
 
     /// Says that it is of `cluster`, which it remembers from then on.
@@ -147,10 +247,8 @@ impl Directory {
             }
             None => {
                 let cluster = Some(cluster.to_owned());
-                let joined = Identity { member: self.member, engine: self.engine, cluster };
-                write(&self.path, &text_of(&joined))
-                    .map_err(|source| io_error(&self.path.join(IDENTITY), source))?;
-                self.cluster = joined.cluster;
+                self.write(Identity { cluster: cluster.clone(), ..self.identity() })?;
+                self.cluster = cluster;
                 Ok(())
             }
         }
@@ -250,7 +348,9 @@ fn read(identity: &Path) -> Result<Option<String>, StoreError> {
 fn parse(path: &Path, text: &str) -> Result<Identity, StoreError> {
     let identity = path.join(IDENTITY);
     let mut lines = text.lines();
-    let has_cluster = text.lines().nth(4).is_some_and(|line| line.starts_with("cluster "));
+    // Behind the first four, in this order, those that there are.
+    let has = |name: &str| text.lines().skip(4).any(|line| line.starts_with(name));
+    let has = [has("cluster "), has("restored "), has("place ")];
     let mut field = |name: &str| {
         lines
             .next()
@@ -277,7 +377,9 @@ fn parse(path: &Path, text: &str) -> Result<Identity, StoreError> {
     }
     let member = field("member")?;
     let engine = field("engine")?;
-    let cluster = if has_cluster { Some(field("cluster")?) } else { None };
+    let cluster = has[0].then(|| field("cluster")).transpose()?;
+    let restored = has[1].then(|| field("restored")).transpose()?;
+    let place = has[2].then(|| field("place")).transpose()?;
     let check = field("check")?;
     let covered = text.len().checked_sub("check ".len() + check.len() + 1);
     let sum = covered.and_then(|length| text.get(..length)).map(check_of);
@@ -292,14 +394,30 @@ fn parse(path: &Path, text: &str) -> Result<Identity, StoreError> {
     if cluster.is_some_and(|name| !is_cluster_name(name)) {
         return Err(damaged(&identity, "its cluster has no name"));
     }
-    Ok(Identity { member: Member::from(member), engine, cluster: cluster.map(str::to_owned) })
+    if restored.is_some_and(|word| word != "yes") {
+        return Err(damaged(&identity, "its mark says neither yes nor nothing"));
+    }
+    Ok(Identity {
+        member: Member::from(member),
+        engine,
+        cluster: cluster.map(str::to_owned),
+        restored: restored.is_some(),
+        // A hint that cannot be read is none.
+        place: place.and_then(Place::parse),
+    })
 }
 
 fn text_of(identity: &Identity) -> String {
-    let Identity { member, engine, cluster } = identity;
+    let Identity { member, engine, cluster, restored, place } = identity;
     let mut text = format!("{TITLE}\nformat {FORMAT}\nmember {member}\nengine {engine}\n");
     if let Some(cluster) = cluster {
         text.push_str(&format!("cluster {cluster}\n"));
+    }
+    if *restored {
+        text.push_str("restored yes\n");
+    }
+    if let Some(place) = place {
+        text.push_str(&format!("place {}\n", place.line()));
     }
     let check = check_of(&text);
     text.push_str(&format!("check {check}\n"));

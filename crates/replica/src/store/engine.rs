@@ -80,18 +80,22 @@ pub struct SledSettings {
     /// Larger: fewer syncs within a checkpoint. Smaller: space comes back sooner. Fixed when the
     /// directory is created.
     pub segment_bytes: usize,
+    /// Bytes of overwritten rows that are kept in memory for one view of the state before it is let
+    /// go. Larger: a snapshot for another replica survives more writes while it is sent. Smaller:
+    /// less memory meanwhile.
+    pub view_bytes: u64,
 }
 
 impl Default for SledSettings {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, segment_bytes: 8 << 20 }
+        Self { cache_bytes: 64 << 20, segment_bytes: 8 << 20, view_bytes: 128 << 20 }
     }
 }
 
 impl SledSettings {
     /// Limits so small that pages leave memory and segments are reused within a short test.
     pub fn tiny_for_tests() -> Self {
-        Self { cache_bytes: 4 << 20, segment_bytes: 2 << 20 }
+        Self { cache_bytes: 4 << 20, segment_bytes: 2 << 20, view_bytes: 2 << 20 }
     }
 }
 

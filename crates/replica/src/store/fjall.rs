@@ -21,8 +21,10 @@
 //!     that ends only when its workers catch up; a worker that died leaves it there. We wait first,
 //!     at a lower mark, and watch: workers that failed are noticed at once, workers that make no
 //!     progress for `HALT_LIMIT` shut the store.
-//! F4  A scan sees of every batch all rows or none (`moment.rs`), which the engine alone does not
-//!     keep.
+//! F4  A scan, and a view, sees of every batch all rows or none (`moment.rs`), which the engine
+//!     alone does not keep.
+//!
+//! F5  No snapshot is ever taken of a database in which nothing was written (`open.rs`).
 //!
 //! Calls block and may take long (F3); they run on threads of their own.
 
@@ -30,17 +32,22 @@ mod journal;
 mod moment;
 mod open;
 mod ring;
+mod rows;
 
 pub use open::FjallSettings;
 
 use super::checks::{self, Poison};
-use super::range::{self, log_key, parse_log_key};
-use super::{ENTRIES, LogExtent, LogRecord, OPS, Row, StateBatch, Store, StoreError};
-use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, Readable, Snapshot};
+use super::overlay::Page;
+use super::range::{log_key, parse_log_key};
+use super::views::Views;
+use super::{LogExtent, LogRecord, Row, StateBatch, StateView, Store, StoreError};
+use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, Readable};
 use moment::Moments;
 use open::{Halves, Tree};
 use orset::Origin;
 use ring::Ring;
+use rows::{FjallView, Kinds, Moment};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,11 +69,14 @@ const PRUNE_STEP: usize = 1024;
 
 /// Log and state on disk. Dropping it waits for the engine's workers to stop.
 pub struct FjallStore {
+    /// First: what they hold is let go before what it is of.
+    views: Views<Moment>,
+    kinds: Kinds,
     halves: Halves,
     /// Appends take their turn here: what makes them durable is written in their order.
     ring: Mutex<Ring>,
     moments: Moments,
-    poison: Poison,
+    poison: Arc<Poison>,
 }
 
 impl FjallStore {
@@ -80,7 +90,7 @@ impl FjallStore {
     /// `InUse`; `Format` when one half is missing; `Corrupted`; `Io`.
     pub fn open(path: &Path, settings: &FjallSettings) -> Result<Self, StoreError> {
         let halves = open::halves(path, settings)?;
-        let poison = Poison::default();
+        let poison = Arc::new(Poison::default());
         let ends = extents(&halves).map_err(|error| open::classify("log", error))?;
         let ends = ends.into_iter().map(|extent| (extent.origin, extent.last)).collect();
         let (mut ring, found) = Ring::open(path, &path.join(open::LOG), settings.ring_bytes, ends)?;
@@ -90,15 +100,14 @@ impl FjallStore {
         }
         halves.log_db.persist(PersistMode::SyncAll).map_err(|error| poison.shut(error))?;
         ring.begin(&found).map_err(|error| poison.shut(error))?;
-        Ok(Self { halves, ring: Mutex::new(ring), moments: Moments::default(), poison })
-    }
-
-    fn keyspace(&self, key: &[u8]) -> &Keyspace {
-        match key.first() {
-            Some(&ENTRIES) => &self.halves.entries.keyspace,
-            Some(&OPS) => &self.halves.ops.keyspace,
-            _ => &self.halves.meta.keyspace,
-        }
+        Ok(Self {
+            views: Views::new(settings.view_bytes),
+            kinds: Kinds::of(&halves),
+            halves,
+            ring: Mutex::new(ring),
+            moments: Moments::default(),
+            poison,
+        })
     }
 
     /// Waits until `trees` take writes without the engine halting the caller (F3).
@@ -144,30 +153,48 @@ impl FjallStore {
         batch.durability(Some(mode)).commit().map_err(|error| self.poison.shut(error))
     }
 
-    fn read_rows(
-        &self,
-        snapshot: &Snapshot,
-        keyspace: &Keyspace,
-        range: range::Range,
-        limit: usize,
-        rows: &mut Vec<Row>,
-    ) -> Result<(), StoreError> {
-        let room = limit - rows.len();
-        if room == 0 {
-            return Ok(());
+    /// Drops records, durably. A crash leaves all, a tail or none, and the log goes on where it did.
+    fn prune(&self, ring: &Ring, origin: Origin, upto: u64) -> Result<(), StoreError> {
+        let Some(&end) = ring.ends.get(&origin) else { return Ok(()) };
+        let upto = upto.min(end);
+        let floors = &self.halves.floors.keyspace;
+        let mut from = 0;
+        // Ascending, a batch at a time: a crash between two of them leaves no hole (S8). Each is
+        // synced, so that the last append is all that a crash can tear (J2 in `journal.rs`).
+        loop {
+            let mut batch = self.halves.log_db.batch();
+            for row in self
+                .halves
+                .log_db
+                .snapshot()
+                .range(&self.halves.log.keyspace, log_key(origin, from)..=log_key(origin, upto))
+                .take(PRUNE_STEP)
+            {
+                let key = row.key().map_err(|error| self.reading(error))?;
+                from = parse_log_key(&key)?.1.saturating_add(1);
+                batch.remove(&self.halves.log.keyspace, key);
+            }
+            let count = batch.len();
+            if count > 0 {
+                // With the records, before the last of them: it says nothing while one is there.
+                batch.insert(floors, origin.as_bytes(), upto.to_be_bytes());
+                self.settle(&self.halves.log_db, &[&self.halves.log, &self.halves.floors])?;
+                self.commit(batch, PersistMode::SyncAll)?;
+            }
+            if count < PRUNE_STEP || from > upto {
+                return Ok(());
+            }
         }
-        for row in snapshot.range(keyspace, range).take(room) {
-            let (key, value) = row.into_inner().map_err(|error| self.reading(error))?;
-            rows.push((key.to_vec(), value.to_vec()));
-        }
-        Ok(())
     }
 
     fn reading(&self, error: fjall::Error) -> StoreError {
-        match error {
-            fjall::Error::Poisoned => self.poison.shut(error),
-            error => open::classify("store", error),
-        }
+        rows::reading(&self.poison, error)
+    }
+}
+
+impl Drop for FjallStore {
+    fn drop(&mut self) {
+        self.views.close();
     }
 }
 
@@ -182,6 +209,7 @@ impl Store for FjallStore {
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have failed while this one waited for its turn.
         self.poison.check()?;
+        checks::no_gap(records, |origin| ring.ends.get(&origin).copied().unwrap_or(0))?;
         let batch = batch_of(&self.halves, records);
         if ring.append(records).map_err(|error| self.poison.shut(error))? {
             return self.commit(batch, PersistMode::Buffer);
@@ -226,36 +254,30 @@ impl Store for FjallStore {
     fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError> {
         self.poison.check()?;
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut from = 0;
-        // Ascending, a batch at a time: a crash between two of them leaves no hole (S8). Each is
-        // synced, so that the last append is all that a crash can tear (J2 in `journal.rs`).
-        while from <= upto {
-            let mut batch = self.halves.log_db.batch();
-            for row in self
-                .halves
-                .log_db
-                .snapshot()
-                .range(&self.halves.log.keyspace, log_key(origin, from)..=log_key(origin, upto))
-                .take(PRUNE_STEP)
-            {
-                let key = row.key().map_err(|error| self.reading(error))?;
-                from = parse_log_key(&key)?.1;
-                batch.remove(&self.halves.log.keyspace, key);
-            }
-            let done = batch.len() < PRUNE_STEP || from == u64::MAX;
-            from = from.saturating_add(1);
-            if !batch.is_empty() {
-                self.settle(&self.halves.log_db, &[&self.halves.log])?;
-                self.commit(batch, PersistMode::SyncAll)?;
-            }
-            if done {
-                break;
+        self.prune(&ring, origin, upto)?;
+        // What was dropped must not come back from the ring.
+        ring.start_over().map_err(|error| self.poison.shut(error))
+    }
+
+    fn skip_log(&self, upto: &[(Origin, u64)]) -> Result<(), StoreError> {
+        self.poison.check()?;
+        checks::skips(upto)?;
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        self.poison.check()?;
+        let mut batch = self.halves.log_db.batch();
+        let mut ends = Vec::new();
+        for &(origin, upto) in upto {
+            // Durably gone before the log may go on elsewhere: S13.
+            self.prune(&ring, origin, upto)?;
+            if ring.ends.get(&origin).copied().unwrap_or(0) < upto {
+                batch.insert(&self.halves.floors.keyspace, origin.as_bytes(), upto.to_be_bytes());
+                ends.push((origin, upto));
             }
         }
-        // What was dropped must not come back from the ring, nor be missed by it.
-        if ring.ends.get(&origin).is_some_and(|end| *end <= upto) {
-            ring.ends.remove(&origin);
+        if !batch.is_empty() {
+            self.commit(batch, PersistMode::SyncAll)?;
         }
+        ring.ends.extend(ends);
         ring.start_over().map_err(|error| self.poison.shut(error))
     }
 
@@ -270,12 +292,17 @@ impl Store for FjallStore {
             &[&self.halves.meta, &self.halves.entries, &self.halves.ops],
         )?;
         let mut batch = OwnedWriteBatch::with_capacity(self.halves.state_db.clone(), rows.len());
+        let mut bytes = 0;
         for (key, value) in rows {
-            let keyspace = self.keyspace(key);
+            bytes += (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
+            let keyspace = self.kinds.keyspace(key);
             match value {
                 Some(value) => batch.insert(keyspace, key.as_slice(), value.as_slice()),
                 None => batch.remove(keyspace, key.as_slice()),
             }
+        }
+        for view in self.views.live() {
+            view.charge(bytes);
         }
         let _in_progress = self.moments.begin(&self.halves.state_db);
         self.commit(batch, PersistMode::Buffer)
@@ -291,7 +318,7 @@ impl Store for FjallStore {
         if key.is_empty() {
             return Ok(None);
         }
-        let value = self.keyspace(key).get(key).map_err(|error| self.reading(error))?;
+        let value = self.kinds.keyspace(key).get(key).map_err(|error| self.reading(error))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -302,23 +329,18 @@ impl Store for FjallStore {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         self.poison.check()?;
-        let mut rows = Vec::new();
         let snapshot = self.moments.snapshot(&self.halves.state_db);
-        // The kinds lie in keyspaces of their own; a prefix shorter than the kind crosses them.
-        let Halves { meta, entries, ops, .. } = &self.halves;
-        let segments = [
-            (meta, Bound::Unbounded, Bound::Excluded(vec![ENTRIES])),
-            (entries, Bound::Included(vec![ENTRIES]), Bound::Excluded(vec![ENTRIES + 1])),
-            (ops, Bound::Included(vec![OPS]), Bound::Excluded(vec![OPS + 1])),
-            (meta, Bound::Included(vec![OPS + 1]), Bound::Unbounded),
-        ];
-        let wanted = range::of_prefix(prefix, after);
-        for (tree, first, last) in segments {
-            if let Some(range) = range::intersect(&wanted, first, last) {
-                self.read_rows(&snapshot, &tree.keyspace, range, limit, &mut rows)?;
-            }
-        }
-        Ok(rows)
+        let rows = self.kinds.scan(&snapshot, prefix, after, Page::of_rows(limit));
+        rows.map_err(|error| self.reading(error))
+    }
+
+    fn view(&self) -> Result<Box<dyn StateView>, StoreError> {
+        self.poison.check()?;
+        let held = self.views.open(|| Moment {
+            snapshot: self.moments.snapshot(&self.halves.state_db),
+            kinds: self.kinds.clone(),
+        })?;
+        Ok(Box::new(FjallView { held, poison: self.poison.clone() }))
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
@@ -338,16 +360,26 @@ fn batch_of(halves: &Halves, records: &[LogRecord]) -> OwnedWriteBatch {
     batch
 }
 
+fn bad_floor() -> fjall::Error {
+    fjall::Error::Io(std::io::Error::other("a floor of the log is malformed"))
+}
+
 /// What the engine's log holds, ascending by origin.
 fn extents(halves: &Halves) -> Result<Vec<LogExtent>, fjall::Error> {
     let bad = |_| fjall::Error::Io(std::io::Error::other("a key of the log is malformed"));
     let snapshot = halves.log_db.snapshot();
-    let mut extents = Vec::new();
+    let mut extents = BTreeMap::new();
+    for floor in snapshot.iter(&halves.floors.keyspace) {
+        let (origin, last) = floor.into_inner()?;
+        let origin = Origin::from_bytes((*origin).try_into().map_err(|_| bad_floor())?);
+        let last = u64::from_be_bytes((*last).try_into().map_err(|_| bad_floor())?);
+        extents.insert(origin, LogExtent { origin, first: last.saturating_add(1), last });
+    }
     let mut after = Bound::Unbounded;
     loop {
         // One look for the next origin and one for its end, however long its log is.
         let mut rest = snapshot.range(&halves.log.keyspace, (after, Bound::<Vec<u8>>::Unbounded));
-        let Some(first) = rest.next() else { return Ok(extents) };
+        let Some(first) = rest.next() else { return Ok(extents.into_values().collect()) };
         let (origin, first) = parse_log_key(&first.key()?).map_err(bad)?;
         let end = log_key(origin, u64::MAX).to_vec();
         let own = log_key(origin, first).to_vec()..=end.clone();
@@ -355,7 +387,7 @@ fn extents(halves: &Halves) -> Result<Vec<LogExtent>, fjall::Error> {
             None => first,
             Some(last) => parse_log_key(&last.key()?).map_err(bad)?.1,
         };
-        extents.push(LogExtent { origin, first, last });
+        extents.insert(origin, LogExtent { origin, first, last });
         after = Bound::Excluded(end);
     }
 }

@@ -19,12 +19,15 @@
 //!
 //! Costs: a call costs what it touches, a crash what was in doubt; a large disk is not copied.
 
+mod view;
+
 use super::checks::{self, Poison};
-use super::{LogExtent, LogRecord, Row, StateBatch, Store, StoreError};
+use super::{LogExtent, LogRecord, Row, StateBatch, StateView, Store, StoreError};
 use orset::Origin;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use view::Views;
 
 /// The platter: survives the stores that are opened on it. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +38,7 @@ pub struct MemoryDisk(Arc<Mutex<Platter>>);
 pub struct MemoryStore {
     disk: MemoryDisk,
     opening: u64,
-    poison: Poison,
+    poison: Arc<Poison>,
 }
 
 /// Calls in doubt (see the top of this file): how many there are, or how many a crash keeps.
@@ -68,6 +71,8 @@ pub enum Fault {
     StateWrite,
     /// The next sync of the state fails: its writes stay in doubt, the next crash decides.
     StateSync,
+    /// The next read of a view fails, as from a bad sector; what comes after it does not.
+    ViewRead,
 }
 
 /// How bit rot shows.
@@ -87,6 +92,8 @@ struct Platter {
     full: bool,
     faults: BTreeSet<Fault>,
     log: BTreeMap<(Origin, u64), Arc<[u8]>>,
+    /// Where the log of an origin goes on when nothing of it is left: after this seq.
+    floors: BTreeMap<Origin, u64>,
     state: BTreeMap<Vec<u8>, Vec<u8>>,
     unreadable: BTreeSet<Vec<u8>>,
     /// Number of the last append that was synced; the first one is number 1.
@@ -97,6 +104,7 @@ struct Platter {
     /// What each unsynced state write replaced, and which rows of it were unreadable.
     writes: VecDeque<(StateBatch, Vec<Vec<u8>>)>,
     bytes: u64,
+    views: Views,
 }
 
 impl MemoryDisk {
@@ -111,12 +119,13 @@ impl MemoryDisk {
         if platter.open {
             return Err(StoreError::InUse("in memory".into()));
         }
+        platter.views.end();
         platter.settle(InDoubt::EVERYTHING);
         platter.open = true;
         platter.opening += 1;
         let opening = platter.opening;
         drop(platter);
-        Ok(MemoryStore { disk: self.clone(), opening, poison: Poison::default() })
+        Ok(MemoryStore { disk: self.clone(), opening, poison: Arc::default() })
     }
 
     /// What a crash now would put in question.
@@ -133,6 +142,7 @@ impl MemoryDisk {
     /// than there are means all.
     pub fn crash(&self, keep: InDoubt) {
         let mut platter = self.platter();
+        platter.views.end();
         platter.settle(keep);
         platter.open = false;
         platter.opening += 1;
@@ -146,6 +156,11 @@ impl MemoryDisk {
     /// From now on every write fails for want of space, or no longer.
     pub fn set_full(&self, full: bool) {
         self.platter().full = full;
+    }
+
+    /// How many bytes may be written behind a view from now on before it is over; 64 MiB if unsaid.
+    pub fn set_view_bytes(&self, bytes: u64) {
+        self.platter().views.allowance = bytes;
     }
 
     /// Flips one bit in the value of a row, `bit` counted from the first and taken modulo the
@@ -178,7 +193,7 @@ impl MemoryStore {
     pub fn fork(&self) -> Self {
         let copy = self.disk.platter().clone();
         let disk = MemoryDisk(Arc::new(Mutex::new(copy)));
-        Self { disk, opening: self.opening, poison: self.poison.clone() }
+        Self { disk, opening: self.opening, poison: Arc::new(Poison::clone(&self.poison)) }
     }
 
     /// The disk below.
@@ -224,6 +239,7 @@ impl MemoryStore {
 
     fn stage_on(&self, platter: &mut Platter, records: &[LogRecord]) -> Result<u64, StoreError> {
         checks::records(records)?;
+        checks::no_gap(records, |origin| platter.end(origin))?;
         self.strike(platter, Fault::LogWrite)?;
         platter.staged.push_back(records.to_vec());
         Ok(platter.last_staged())
@@ -240,6 +256,7 @@ impl Drop for MemoryStore {
     fn drop(&mut self) {
         let mut platter = self.disk.platter();
         if platter.opening == self.opening {
+            platter.views.end();
             platter.open = false;
         }
     }
@@ -248,6 +265,36 @@ impl Drop for MemoryStore {
 impl Platter {
     fn last_staged(&self) -> u64 {
         self.synced + self.staged.len() as u64
+    }
+
+    /// Where the log of an origin ends, what is staged included; 0 when it never began.
+    fn end(&self, origin: Origin) -> u64 {
+        let staged = self.staged.iter().rev().flat_map(|records| records.iter().rev());
+        let mut staged = staged.filter(|record| record.origin == origin);
+        staged.next().map_or_else(|| self.synced_end(origin), |record| record.seq)
+    }
+
+    fn synced_end(&self, origin: Origin) -> u64 {
+        let last = self.log.range((origin, 0)..=(origin, u64::MAX)).next_back();
+        last.map_or_else(|| self.floors.get(&origin).copied().unwrap_or(0), |(dot, _)| dot.1)
+    }
+
+    /// Drops records; in doubt until something is synced. The floor stays if a crash brings them
+    /// back: it says nothing while there are records.
+    fn prune(&mut self, origin: Origin, upto: u64) {
+        let seqs: Vec<u64> =
+            self.log.range((origin, 0)..=(origin, upto)).map(|(dot, _)| dot.1).collect();
+        let mut taken = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            if let Some(bytes) = self.log.remove(&(origin, seq)) {
+                self.bytes -= 24 + bytes.len() as u64;
+                taken.push(LogRecord { origin, seq, bytes });
+                self.floors.insert(origin, seq);
+            }
+        }
+        if !taken.is_empty() {
+            self.prunings.push_back((self.last_staged(), taken));
+        }
     }
 
     fn sync_log(&mut self, number: u64) {
@@ -345,35 +392,46 @@ impl Store for MemoryStore {
 
     fn log_extents(&self) -> Result<Vec<LogExtent>, StoreError> {
         let platter = self.live()?;
-        let mut extents = Vec::new();
+        let empty = |(&origin, &last)| (origin, LogExtent { origin, first: last + 1, last });
+        let mut extents: BTreeMap<Origin, LogExtent> = platter.floors.iter().map(empty).collect();
         let mut after = Bound::Unbounded;
         while let Some((&(origin, first), _)) = platter.log.range((after, Bound::Unbounded)).next()
         {
             let end = (origin, u64::MAX);
             let last = platter.log.range(..=end).next_back().map_or(first, |(dot, _)| dot.1);
-            extents.push(LogExtent { origin, first, last });
+            extents.insert(origin, LogExtent { origin, first, last });
             after = Bound::Excluded(end);
         }
-        Ok(extents)
+        Ok(extents.into_values().collect())
     }
 
     fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError> {
         let mut platter = self.live()?;
-        let seqs: Vec<u64> =
-            platter.log.range((origin, 0)..=(origin, upto)).map(|(dot, _)| dot.1).collect();
-        if seqs.is_empty() {
+        if platter.log.range((origin, 0)..=(origin, upto)).next().is_none() {
             return Ok(());
         }
         self.strike(&mut platter, Fault::LogWrite)?;
-        let mut taken = Vec::with_capacity(seqs.len());
-        for seq in seqs {
-            if let Some(bytes) = platter.log.remove(&(origin, seq)) {
-                platter.bytes -= 24 + bytes.len() as u64;
-                taken.push(LogRecord { origin, seq, bytes });
+        platter.prune(origin, upto);
+        Ok(())
+    }
+
+    fn skip_log(&self, upto: &[(Origin, u64)]) -> Result<(), StoreError> {
+        let mut platter = self.live()?;
+        checks::skips(upto)?;
+        self.strike(&mut platter, Fault::LogWrite)?;
+        // One journal, in order: what was staged before is durable with it.
+        platter.sync_log(u64::MAX);
+        for (origin, upto) in upto {
+            platter.prune(*origin, *upto);
+        }
+        // A failed sync leaves prunings in doubt, and no skip: the crash decides.
+        self.strike(&mut platter, Fault::LogSync)?;
+        platter.prunings.clear();
+        for (origin, upto) in upto {
+            if platter.synced_end(*origin) < *upto {
+                platter.floors.insert(*origin, *upto);
             }
         }
-        let before = platter.last_staged();
-        platter.prunings.push_back((before, taken));
         Ok(())
     }
 
@@ -384,6 +442,7 @@ impl Store for MemoryStore {
             return Ok(());
         }
         self.strike(&mut platter, Fault::StateWrite)?;
+        platter.keep_for_views(batch);
         let undo = platter.put(batch.clone());
         platter.writes.push_back(undo);
         Ok(())
@@ -424,6 +483,10 @@ impl Store for MemoryStore {
             rows.push((key.clone(), value.clone()));
         }
         Ok(rows)
+    }
+
+    fn view(&self) -> Result<Box<dyn StateView>, StoreError> {
+        self.open_view()
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {

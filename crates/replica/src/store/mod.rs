@@ -19,11 +19,27 @@
 //!     have dropped the dirty pages, so a retry that succeeds proves nothing).
 //! S7  a directory is opened by one process at a time.
 //! S8  `prune_log` need not be durable when it returns; a crash may bring back what it dropped,
-//!     whole or a tail of it, so what is left of an origin never has a hole.
+//!     whole or a tail of it, so what is left of an origin never has a hole. Where the log of an
+//!     origin goes on is remembered, also when nothing of it is left.
 //! S9  a call that breaks the bounds below is refused and changes nothing; it does not poison.
+//! S10 `view` gives the state as it is after every `write_state` that has finished when it is
+//!     called, and possibly one that is in progress then, whole or not at all; nothing that is
+//!     called later, `prune_log` and `sync_state` included, changes what the view answers.
+//! S11 a view that is held makes no call of the store fail, and no writer wait for longer than a
+//!     page of it takes to read. What the store keeps for its sake is bounded: when more than an
+//!     allowance of bytes has been written behind it, it is over, and every later read of it
+//!     answers `StoreError::ViewTooOld`. Until then it answers.
+//! S12 a view ends with its opening: when the store is shut or dropped its reads answer
+//!     `Poisoned`, and a view that is still held does not keep the directory in use.
+//! S13 a log has no gap that nobody asked for: `append` takes for each origin the seq after its
+//!     last one (1, when it has none), and refuses any other. `skip_log` is the only jump; it is
+//!     durable when it returns. After a crash within it each log named goes on where it did, or
+//!     where it was to skip to, and holds what a pruning cut there may leave: old records without
+//!     a hole, and none at all if it has skipped. So records from before and from after a skip are
+//!     never in the log together.
 //!
 //! Bounds: a key has 1 to `MAX_KEY_BYTES` bytes, a value at most `MAX_VALUE_BYTES`, an encoded
-//! delta at most `MAX_RECORD_BYTES`. The first byte of a key says what kind of row it is
+//! delta at most `MAX_RECORD_BYTES`; at most `VIEWS_MAX` views are open at once. The first byte of a key says what kind of row it is
 //! (`ENTRIES`, `OPS`, or anything else); an engine may lay the kinds out apart.
 //!
 //! Calls block; they run on the writer, log and checkpoint threads, never on an async worker.
@@ -34,13 +50,16 @@ pub mod directory;
 mod engine;
 pub mod fjall;
 pub mod memory;
+mod overlay;
 mod range;
 #[cfg(feature = "sled")]
 pub mod sled;
+mod views;
 
 pub(crate) use engine::open;
 pub use engine::{EngineKind, SledSettings, UnknownEngine};
 use orset::Origin;
+pub use views::VIEWS_MAX;
 
 /// First key byte of the rows that come in random order and are read by prefix.
 pub const ENTRIES: u8 = 0x01;
@@ -74,14 +93,15 @@ pub type StateBatch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 /// A row as it is read back: key and value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
-/// First and last position of one origin's deltas in the log.
+/// First and last position of one origin's deltas in the log. When nothing is left of them, `first`
+/// is where the log goes on, and `last` is the seq before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogExtent {
     /// Whose deltas.
     pub origin: Origin,
-    /// Lowest seq kept.
+    /// Lowest seq kept, or the next one when none is.
     pub first: u64,
-    /// Highest seq kept.
+    /// Highest seq kept, or the last one that was dropped when none is.
     pub last: u64,
 }
 
@@ -100,6 +120,16 @@ pub enum StoreError {
     /// The call breaks the bounds of the contract. Nothing changed; this is a bug of the caller.
     #[error("refused: {0}")]
     Refused(String),
+    /// More was written behind this view of the state than is kept for it. Nothing else is wrong.
+    /// Take a new view and begin again.
+    #[error(
+        "the view of the state was let go: more than {allowance} bytes were written behind it. \
+         Take a new one and begin again; read faster, or allow more (`view_bytes`)"
+    )]
+    ViewTooOld {
+        /// Bytes that may be written behind a view.
+        allowance: u64,
+    },
     /// Another process (or another handle in this one) has the directory. Nothing changed.
     #[error("directory {0} is in use by another process")]
     InUse(String),
@@ -151,8 +181,8 @@ pub enum StoreError {
 
 /// Log and state of one replica. See the contract at the top of this file.
 pub trait Store: Send + Sync + 'static {
-    /// Appends all records as one unit and syncs. Records of one origin come in ascending order
-    /// of seq, from 1, and a position is written once.
+    /// Appends all records as one unit and syncs. Records of one origin come in order of seq, from
+    /// 1, without a gap, and a position is written once (S13).
     fn append(&self, records: &[LogRecord]) -> Result<(), StoreError>;
 
     /// Deltas of `origin` with `from <= seq <= to`, in order, stopping after the record that
@@ -165,11 +195,21 @@ pub trait Store: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Result<Vec<LogRecord>, StoreError>;
 
-    /// What the log holds, one line per origin, in ascending order of origin.
+    /// What the log holds, one line per origin that ever had a record or was skipped, in ascending
+    /// order of origin.
     fn log_extents(&self) -> Result<Vec<LogExtent>, StoreError>;
 
-    /// Drops the deltas of `origin` with `seq <= upto`. See S8 for what a crash may undo.
+    /// Drops the deltas of `origin` with `seq <= upto`. See S8 for what a crash may undo. The log
+    /// goes on where it would have, also when nothing is left of it.
     fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError>;
+
+    /// As `prune_log` for each origin, and the log of one that ends before its `upto` goes on right
+    /// after it, leaving a gap (S13): for a state that holds more than the log, as after a
+    /// snapshot was installed. An origin whose log ends at `upto` or later is pruned only.
+    ///
+    /// The state must be durable first, and say that a skip is due: a crash between the two leaves
+    /// a log that ends before the state, which is damage unless it is said.
+    fn skip_log(&self, upto: &[(Origin, u64)]) -> Result<(), StoreError>;
 
     /// Applies one checkpoint batch, atomically.
     fn write_state(&self, batch: &StateBatch) -> Result<(), StoreError>;
@@ -189,8 +229,29 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError>;
 
+    /// The state as it is now, to be read while writes go on. See S10 to S12.
+    fn view(&self) -> Result<Box<dyn StateView>, StoreError>;
+
     /// Bytes on disk (or in memory, for the simulated one), log and state together.
     fn disk_bytes(&self) -> Result<u64, StoreError>;
+}
+
+/// The state at one moment, for as long as it is held. See S10 to S12 at the top of this file.
+pub trait StateView: Send + Sync {
+    /// The value of one row.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Rows whose key starts with `prefix` (all rows, when it is empty) and is greater than `after`
+    /// (if given), ascending, at most `limit`, stopping after the row that reaches `max_bytes` of
+    /// keys and values (so at least one, when there is one and `limit` is not 0). The page after
+    /// this one begins after its last key; an empty page is the end.
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Row>, StoreError>;
 }
 
 /// What the protocol may see of a store: it reads, and never writes.

@@ -32,12 +32,13 @@ mod pieces;
 mod redo;
 mod shown;
 mod state;
+mod view;
 
 pub use super::engine::SledSettings;
 pub use database::{Fdatasync, FileSync};
 
 use super::checks::{self, Poison};
-use super::{LogExtent, LogRecord, Row, StateBatch, Store, StoreError};
+use super::{LogExtent, LogRecord, Row, StateBatch, StateView, Store, StoreError};
 use database::{Failure, caught};
 use hand::Hand;
 use log::Log;
@@ -45,6 +46,7 @@ use orset::Origin;
 use state::State;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use view::SledView;
 
 /// Log and state on disk, in two sled databases. Dropping it waits until their files are let go.
 pub struct SledStore {
@@ -53,7 +55,7 @@ pub struct SledStore {
     log_hand: Hand,
     state: Arc<State>,
     state_hand: Hand,
-    poison: Poison,
+    poison: Arc<Poison>,
     /// Last: it is dropped when the databases have been.
     release: Release,
 }
@@ -93,27 +95,33 @@ impl SledStore {
             log_hand,
             state: Arc::new(state),
             state_hand,
-            poison: Poison::default(),
+            poison: Arc::default(),
             release: Release(Some(path.to_owned())),
         })
     }
 
     fn read<T>(&self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, StoreError> {
         self.poison.check()?;
-        caught(work).map_err(|failure| match failure {
-            Failure::Engine(sled::Error::Io(source)) => {
-                StoreError::Io { path: self.path.display().to_string(), source }
-            }
-            Failure::Engine(sled::Error::Corruption { .. }) | Failure::Damaged(_) => {
-                StoreError::Corrupted(format!("{}: {failure}", self.path.display()))
-            }
-            failure => self.poison.shut(failure),
-        })
+        caught(work).map_err(|failure| reading(&self.path, &self.poison, failure))
+    }
+}
+
+/// What a failure means to one who reads.
+fn reading(path: &Path, poison: &Poison, failure: Failure) -> StoreError {
+    match failure {
+        Failure::Engine(sled::Error::Io(source)) => {
+            StoreError::Io { path: path.display().to_string(), source }
+        }
+        Failure::Engine(sled::Error::Corruption { .. }) | Failure::Damaged(_) => {
+            StoreError::Corrupted(format!("{}: {failure}", path.display()))
+        }
+        failure => poison.shut(failure),
     }
 }
 
 impl Drop for SledStore {
     fn drop(&mut self) {
+        self.state.close_views();
         // sled flushes when it is dropped, and waits for that without a limit. If it answers now,
         // with whatever, it will then.
         let (log, state) = (self.log.clone(), self.state.clone());
@@ -156,7 +164,7 @@ impl Store for SledStore {
             return Ok(());
         }
         let (log, records) = (self.log.clone(), records.to_vec());
-        self.log_hand.write(&self.poison, move || log.append(&records))
+        self.log_hand.write(&self.poison, move || log.append(&records))?
     }
 
     fn log(
@@ -176,6 +184,13 @@ impl Store for SledStore {
     fn prune_log(&self, origin: Origin, upto: u64) -> Result<(), StoreError> {
         let log = self.log.clone();
         self.log_hand.write(&self.poison, move || log.prune(origin, upto))
+    }
+
+    fn skip_log(&self, upto: &[(Origin, u64)]) -> Result<(), StoreError> {
+        self.poison.check()?;
+        checks::skips(upto)?;
+        let (log, upto) = (self.log.clone(), upto.to_vec());
+        self.log_hand.write(&self.poison, move || log.skip(&upto))
     }
 
     fn write_state(&self, rows: &StateBatch) -> Result<(), StoreError> {
@@ -204,6 +219,13 @@ impl Store for SledStore {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         self.read(|| self.state.scan(prefix, after, limit))
+    }
+
+    fn view(&self) -> Result<Box<dyn StateView>, StoreError> {
+        // By the hand that writes: between two checkpoints, not within one.
+        let state = self.state.clone();
+        let held = self.state_hand.write(&self.poison, move || Ok(state.view()))??;
+        Ok(Box::new(SledView { held, poison: self.poison.clone(), path: self.path.clone() }))
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {

@@ -112,6 +112,15 @@ impl Model {
         }
     }
 
+    pub(super) fn skip(&mut self, origin: Origin, upto: u64) {
+        self.prune(origin, upto);
+        // Durable: nothing of it comes back.
+        self.pruned.retain(|((of, _), _)| *of != origin);
+        if self.last_seq(origin) < upto {
+            self.next_seq.insert(origin, upto + 1);
+        }
+    }
+
     pub(super) fn write(&mut self, batch: &StateBatch) {
         self.before.push(self.state.clone());
         for (key, value) in batch {
@@ -140,6 +149,42 @@ impl Model {
             .collect()
     }
 
+    /// The same with a limit of bytes, as a view reads.
+    pub(super) fn page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Vec<Row> {
+        let mut rows = self.rows(prefix, after, limit);
+        let mut sum = 0;
+        let reaches = |(key, value): &Row| {
+            sum += key.len() + value.len();
+            sum >= max_bytes
+        };
+        let last = rows.iter().position(reaches);
+        rows.truncate(last.map_or(rows.len(), |last| last + 1));
+        rows
+    }
+
+    /// The state as it is now, and no log.
+    pub(super) fn state_now(&self) -> Self {
+        Self { state: self.state.clone(), ..Self::default() }
+    }
+
+    pub(super) fn same_state(&self, other: &Self) -> bool {
+        self.state == other.state
+    }
+
+    pub(super) fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.state.get(key).cloned()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.state.keys().map(Vec::as_slice)
+    }
+
     fn records_of(&self, origin: Origin, from: u64, to: u64, max_bytes: usize) -> Vec<LogRecord> {
         let mut sum = 0;
         let mut records = Vec::new();
@@ -156,11 +201,13 @@ impl Model {
     }
 
     fn extents(&self) -> Vec<LogExtent> {
-        let mut extents: BTreeMap<Origin, LogExtent> = BTreeMap::new();
-        for &(origin, seq) in self.log.keys() {
-            extents.entry(origin).or_insert(LogExtent { origin, first: seq, last: seq }).last = seq;
-        }
-        extents.into_values().collect()
+        let extent = |(&origin, &next): (&Origin, &u64)| {
+            // What is left of a log ends where it goes on.
+            let mut own = self.log.range((origin, 0)..=(origin, u64::MAX));
+            let first = own.next().map_or(next, |(dot, _)| dot.1);
+            LogExtent { origin, first, last: next - 1 }
+        };
+        self.next_seq.iter().map(extent).collect()
     }
 
     pub(super) fn check_log(

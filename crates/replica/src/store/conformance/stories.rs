@@ -5,7 +5,7 @@
 //! opening of an open directory, a batch that a reader must not see half of.
 
 use super::model::{Generator, Model};
-use super::{Bench, Break, Coverage, Violation, ensure};
+use super::{Bench, Break, Coverage, Violation, ensure, gaps};
 use crate::store::{
     LogRecord, MAX_KEY_BYTES, MAX_RECORD_BYTES, MAX_VALUE_BYTES, StateBatch, Store, StoreError,
 };
@@ -18,6 +18,7 @@ pub(super) fn run<B: Bench>(bench: &mut B, coverage: &mut Coverage) -> Result<()
     scans_keep_to_prefix_after_and_limit(bench)?;
     deletes_delete(bench)?;
     what_is_too_large_is_refused(bench)?;
+    gaps::run(bench, coverage)?;
     large_values_come_back_after_reopening(bench, coverage)?;
     pruning_drops_the_oldest(bench, coverage)?;
     one_opening_at_a_time(bench)?;
@@ -32,7 +33,7 @@ fn origin(byte: u8) -> Origin {
     Origin::from_bytes([byte; 16])
 }
 
-fn start<B: Bench>(bench: &mut B) -> Result<(B::Store, Model), Violation> {
+pub(super) fn start<B: Bench>(bench: &mut B) -> Result<(B::Store, Model), Violation> {
     bench.fresh()?;
     Ok((bench.open()?, Model::default()))
 }
@@ -196,7 +197,7 @@ fn large_values_come_back_after_reopening<B: Bench>(
     Ok(())
 }
 
-fn bench_reopened<B: Bench>(
+pub(super) fn bench_reopened<B: Bench>(
     bench: &mut B,
     model: &Model,
     coverage: &mut Coverage,
@@ -315,6 +316,7 @@ fn a_failure_shuts_the_store<B: Bench>(
     if !bench.break_next(what) {
         return Ok(());
     }
+    let view = store.view()?;
     let more = model.records(&mut generator, origin(1), 1, 50);
     let answer = match what {
         Break::Append => store.append(&more),
@@ -329,15 +331,20 @@ fn a_failure_shuts_the_store<B: Bench>(
         ("write_state", store.write_state(&vec![(vec![1], Some(vec![1]))])),
         ("sync_state", store.sync_state()),
         ("prune_log", store.prune_log(origin(1), 1)),
+        ("skip_log", store.skip_log(&[(origin(1), 9)])),
         ("get", store.get(&[1]).map(drop)),
         ("scan", store.scan(&[], None, 1).map(drop)),
         ("log", store.log(origin(1), 1, 1, 1).map(drop)),
         ("log_extents", store.log_extents().map(drop)),
         ("disk_bytes", store.disk_bytes().map(drop)),
+        ("view", store.view().map(drop)),
+        ("get of a view", view.get(&[1]).map(drop)),
+        ("scan of a view", view.scan(&[], None, 1, 1).map(drop)),
     ];
     for (call, answer) in answers {
         ensure!(shut(&answer), "S6", "{call} answered {answer:?} after a failed {what:?}");
     }
+    drop(view);
     drop(store);
     coverage.poisonings += 1;
     // What failed may have been kept or not; what was acknowledged before is there.

@@ -4,11 +4,13 @@
 //! that needs many unsynced writes hides from a walk that syncs every tenth call.
 
 use super::model::{Generator, Model};
+use super::views::HeldView;
 use super::{Bench, Coverage, Violation};
 use crate::store::Store;
 use orset::Origin;
 
 const ORIGINS: u64 = 4;
+const VIEWS: usize = 3;
 
 /// How often each kind of call comes, per walk.
 struct Mix {
@@ -17,6 +19,8 @@ struct Mix {
     read: u64,
     sync: u64,
     prune: u64,
+    skip: u64,
+    view: u64,
     reopen: u64,
     crash: u64,
 }
@@ -30,13 +34,16 @@ impl Mix {
             read: 10,
             sync: some(5),
             prune: some(5),
+            skip: some(2),
+            view: 3 * some(8),
             reopen: some(2),
             crash: some(2),
         }
     }
 
     fn sum(&self) -> u64 {
-        self.append + self.write + self.read + self.sync + self.prune + self.reopen + self.crash
+        let changes = self.append + self.write + self.sync + self.prune + self.skip;
+        changes + self.read + self.view + self.reopen + self.crash
     }
 }
 
@@ -51,6 +58,7 @@ pub(super) fn run<B: Bench>(
     bench.fresh()?;
     let mut store = bench.open()?;
     let mut model = Model::default();
+    let mut views: Vec<HeldView> = Vec::new();
     for _ in 0..steps {
         coverage.steps += 1;
         let mut choice = generator.below(mix.sum());
@@ -80,20 +88,42 @@ pub(super) fn run<B: Bench>(
             let upto = generator.below(model.last_seq(origin) + 2);
             store.prune_log(origin, upto)?;
             model.prune(origin, upto);
+        } else if is(mix.skip) {
+            let upto = model.last_seq(origin).saturating_sub(3) + generator.below(9);
+            store.skip_log(&[(origin, upto)])?;
+            model.skip(origin, upto);
+        } else if is(mix.view) {
+            let which = generator.below(VIEWS as u64) as usize;
+            match generator.below(8) {
+                0 => drop((which < views.len()).then(|| views.swap_remove(which))),
+                1 | 2 if views.len() < VIEWS => views.push(HeldView::open(&store, &model)?),
+                _ => {
+                    for view in &mut views {
+                        view.read_on(&mut generator, &model, coverage)?;
+                    }
+                }
+            }
         } else if is(mix.reopen) {
             // A clean close keeps everything, so the model stays as it is.
             drop(store);
             store = bench.open()?;
             coverage.reopenings += 1;
+            end(&mut views)?;
             model.check_all(&store)?;
         } else if bench.crash(generator.number()) {
             drop(store);
             store = bench.open()?;
+            end(&mut views)?;
             model.adopt(&store, coverage)?;
             model.check_all(&store)?;
         }
     }
     model.check_all(&store)
+}
+
+/// S12, of all that were held.
+fn end(views: &mut Vec<HeldView>) -> Result<(), Violation> {
+    views.drain(..).try_for_each(|view| view.check_closed())
 }
 
 fn read(

@@ -36,6 +36,8 @@ const SEPARATE_BYTES: u32 = 4 << 10;
 /// Of the cache, one part in this many is the log's: what is read from it is mostly recent and
 /// comes from the memtables.
 const LOG_CACHE_SHARE: u64 = 16;
+/// The floors' memtable: some tens of bytes for every start of a member.
+const FLOORS_BYTES: u64 = 1 << 20;
 
 /// What may be tuned. The defaults suit a replica with 1 GiB of memory to spare.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,10 @@ pub struct FjallSettings {
     /// often, and a larger append goes the short way. Smaller: less disk, a faster creation and
     /// opening.
     pub ring_bytes: u64,
+    /// Bytes of rows that may be written behind one view of the state before it is let go; up to
+    /// that many stay in memory while it is held. Larger: a snapshot for another replica survives
+    /// more writes while it is sent. Smaller: less memory meanwhile.
+    pub view_bytes: u64,
     /// Threads of each database that write and merge tables, at least 1. One keeps up with 200,000
     /// rows a second. With more, the first only writes tables and spins while the others merge,
     /// which costs a core that the writer needs.
@@ -79,6 +85,7 @@ impl Default for FjallSettings {
             ops_memtable_bytes: 64 << 20,
             journal_bytes: 64 << 20,
             ring_bytes: 16 << 20,
+            view_bytes: 256 << 20,
             workers: 1,
         }
     }
@@ -94,6 +101,7 @@ impl FjallSettings {
             ops_memtable_bytes: 64 << 10,
             journal_bytes: 64 << 20,
             ring_bytes: 256 << 10,
+            view_bytes: 2 << 20,
             workers: 1,
         }
     }
@@ -103,6 +111,8 @@ impl FjallSettings {
 pub(super) struct Halves {
     pub(super) log_db: Database,
     pub(super) log: Tree,
+    /// Where the log of an origin goes on when nothing of it is left, by origin.
+    pub(super) floors: Tree,
     pub(super) state_db: Database,
     pub(super) meta: Tree,
     pub(super) entries: Tree,
@@ -198,6 +208,7 @@ fn open_both(path: &Path, settings: &FjallSettings) -> fjall::Result<Halves> {
                     .compression(CompressionType::Lz4),
             ))
     })?;
+    let floors = Tree::open(&log_db, "floors", FLOORS_BYTES, |options| options)?;
     let state_db = open_database(&path.join(STATE), settings.cache_bytes - log_cache, settings)?;
     let ops_bytes = settings.ops_memtable_bytes;
     let meta = Tree::open(&state_db, "meta", ops_bytes, |options| options)?;
@@ -208,7 +219,22 @@ fn open_both(path: &Path, settings: &FjallSettings) -> fjall::Result<Halves> {
         // Nearly every look-up is for an id that is not there, and must not reach a block.
         options.filter_policy(bloom(12.0)).expect_point_read_hits(false)
     })?;
-    Ok(Halves { log_db, log, state_db, meta, entries, ops })
+    begin_numbers(&log_db, &log)?;
+    begin_numbers(&state_db, &meta)?;
+    Ok(Halves { log_db, log, floors, state_db, meta, entries, ops })
+}
+
+/// Sees to it that no snapshot is taken at sequence number 0, where a database begins.
+///
+/// The engine finds the lowest snapshot that is held with 0 as its word for "none yet". While one
+/// at number 0 is held, it takes a later one for the lowest, lets go of the versions that the
+/// others read, and panics when they do (seen with a view of an empty store and four later ones).
+fn begin_numbers(db: &Database, tree: &Tree) -> fjall::Result<()> {
+    if db.visible_seqno() == 0 {
+        // Nothing was ever written, so there is nothing to remove; it takes a number all the same.
+        tree.keyspace.remove([0])?;
+    }
+    Ok(())
 }
 
 /// The same bits for a key on every level: the lowest one holds nine rows in ten, and a filter
@@ -244,5 +270,23 @@ pub(super) fn classify(path: &str, error: fjall::Error) -> StoreError {
             problem: format!("the engine's format is {version:?}, which this build cannot read"),
         },
         error => StoreError::Corrupted(format!("{path}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The conformance suite sees what follows else, once in some fifteen runs: a view of an empty
+    /// store makes the engine let go of what later views read, and panic.
+    #[test]
+    fn no_snapshot_is_taken_at_number_zero() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let halves = halves(dir.path(), &FjallSettings::tiny_for_tests()).unwrap();
+            assert!(halves.log_db.visible_seqno() > 0 && halves.state_db.visible_seqno() > 0);
+            assert!(halves.meta.keyspace.is_empty().unwrap());
+            assert!(halves.log.keyspace.is_empty().unwrap());
+        }
     }
 }

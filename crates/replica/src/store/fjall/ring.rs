@@ -63,7 +63,7 @@ pub(super) struct Ring {
     offset: u64,
     number: u64,
     floor: u64,
-    /// Where the log of each origin ends; one whose log is empty is not named.
+    /// Where the log of each origin ends, what was pruned or skipped included.
     pub ends: Ends,
     /// The engine's journal folder, and its sync since the other half was left.
     journals: PathBuf,
@@ -156,12 +156,12 @@ impl Ring {
         let mut lacking = Vec::new();
         let records = halves.into_iter().flatten().filter(|frame| frame.number >= floor);
         for record in records.flat_map(|frame| frame.records) {
-            match self.ends.get(&record.origin).copied() {
-                Some(end) if record.seq <= end => continue,
-                Some(end) if record.seq > end + 1 => {
-                    return Err(lost("records are missing between the engine's log and the ring"));
-                }
-                _ => {}
+            let end = self.end(record.origin);
+            if record.seq <= end {
+                continue;
+            }
+            if record.seq > end + 1 {
+                return Err(lost("records are missing between the engine's log and the ring"));
             }
             self.ends.insert(record.origin, record.seq);
             lacking.push(record);

@@ -11,14 +11,14 @@ use super::database::{Database, Failure};
 use super::marks::{self, Kind, Span};
 use super::pieces::Table;
 use crate::store::range::{log_key, parse_log_key};
-use crate::store::{LogExtent, LogRecord};
+use crate::store::{LogExtent, LogRecord, StoreError, checks};
 use orset::Origin;
 use sled::Tree;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// First and last seq of each origin.
+/// First and last seq of each origin; the next one and the last one when nothing is left.
 type Extents = BTreeMap<Origin, (u64, u64)>;
 
 /// The log, open.
@@ -26,6 +26,7 @@ pub(super) struct Log {
     database: Database,
     records: Table,
     marks: Tree,
+    floors: Tree,
     extents: RwLock<Extents>,
 }
 
@@ -35,6 +36,7 @@ impl Log {
         let log = Self {
             records: Table::open(&database.db, "records")?,
             marks: database.db.open_tree("marks")?,
+            floors: database.db.open_tree("floors")?,
             database,
             extents: RwLock::default(),
         };
@@ -59,6 +61,13 @@ impl Log {
     /// One look for the next origin and one for its end, however long its log is.
     fn find_extents(&self) -> Result<Extents, Failure> {
         let mut extents = Extents::new();
+        for floor in &self.floors {
+            let (origin, last) = floor?;
+            let damaged = |_| Failure::Damaged("a floor of the log".into());
+            let origin = Origin::from_bytes((*origin).try_into().map_err(damaged)?);
+            let last = u64::from_be_bytes((*last).try_into().map_err(damaged)?);
+            extents.insert(origin, (last.saturating_add(1), last));
+        }
         let mut after = Bound::Unbounded;
         loop {
             let mut rest = self.records.keys((after, Bound::Unbounded));
@@ -75,8 +84,15 @@ impl Log {
         }
     }
 
-    /// Appends all or nothing, durably.
-    pub(super) fn append(&self, records: &[LogRecord]) -> Result<(), Failure> {
+    /// Appends all or nothing, durably, or refuses a gap.
+    pub(super) fn append(&self, records: &[LogRecord]) -> Result<Result<(), StoreError>, Failure> {
+        {
+            let extents = self.extents.read().unwrap_or_else(PoisonError::into_inner);
+            let end = |origin| extents.get(&origin).map_or(0, |(_, last)| *last);
+            if let Err(refused) = checks::no_gap(records, end) {
+                return Ok(Err(refused));
+            }
+        }
         let mut run = self.database.run();
         // Also for one record: it may be in pieces.
         marks::set(&mut run, &self.marks, Kind::Appending, &marks::spans(records))?;
@@ -89,7 +105,7 @@ impl Log {
         for record in records {
             extents.entry(record.origin).or_insert((record.seq, record.seq)).1 = record.seq;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     pub(super) fn read(
@@ -135,19 +151,37 @@ impl Log {
             return Ok(());
         }
         // Out of sight first: from here on nobody reads what is being taken away.
-        if upto < last {
-            extents.insert(origin, (upto + 1, last));
-        } else {
-            extents.remove(&origin);
-        }
+        extents.insert(origin, (upto.min(last).saturating_add(1), last));
         drop(extents);
         let span = Span { origin, first, last: upto.min(last) };
         let mut run = self.database.run();
+        // Before the mark: a pruning that was cut is finished, and finds it done. It says nothing
+        // while there are records.
+        run.insert(&self.floors, origin.as_bytes(), &span.last.to_be_bytes())?;
         marks::set(&mut run, &self.marks, Kind::Pruning, &[span])?;
         let (low, high) = (log_key(origin, span.first), log_key(origin, span.last));
         self.records.remove_range(&mut run, &low, &high)?;
         marks::clear(&mut run, &self.marks)?;
         run.finish()
+    }
+
+    /// Drops the records up to those seqs, and lets logs that end before them go on after them.
+    pub(super) fn skip(&self, upto: &[(Origin, u64)]) -> Result<(), Failure> {
+        for &(origin, upto) in upto {
+            self.prune(origin, upto)?;
+        }
+        // Everything before is durable: no record of before is left when a floor is raised.
+        let mut extents = self.extents.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut run = self.database.run();
+        for &(origin, upto) in upto {
+            if extents.get(&origin).map_or(0, |(_, last)| *last) < upto {
+                run.insert(&self.floors, origin.as_bytes(), &upto.to_be_bytes())?;
+                extents.insert(origin, (upto.saturating_add(1), upto));
+            }
+        }
+        run.finish()?;
+        *self.extents.write().unwrap_or_else(PoisonError::into_inner) = extents;
+        Ok(())
     }
 
     pub(super) fn flush(&self) -> Result<(), Failure> {

@@ -67,7 +67,7 @@ pub(super) fn halves(
     sync_all(&sled, sync)?;
     let redo = Redo::open(redo.clone(), sync.clone()).map_err(|source| io_error(&redo, source))?;
     let shown = sled.display().to_string();
-    let both = caught(|| Ok((Log::open(log)?, State::open(state, redo)?)));
+    let both = caught(|| Ok((Log::open(log)?, State::open(state, redo, settings.view_bytes)?)));
     both.map_err(|failure| on_open(&shown, failure))
 }
 

@@ -121,9 +121,22 @@ impl Table {
         &self,
         range: Range,
     ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), Failure>> + '_ {
+        self.stored(range).map(|row| {
+            let (key, row) = row?;
+            let value = self.value(&key, &row)?;
+            Ok((key, value))
+        })
+    }
+
+    /// The keys of `range`, ascending, with what `value` makes their values of: for who skips some
+    /// that are being written, and whose pieces are not to be looked at.
+    pub(super) fn stored(
+        &self,
+        range: Range,
+    ) -> impl Iterator<Item = Result<(Vec<u8>, IVec), Failure>> + '_ {
         self.rows.range::<Vec<u8>, _>(range).map(|row| {
             let (key, row) = row?;
-            Ok((key.to_vec(), self.value(&key, &row)?))
+            Ok((key.to_vec(), row))
         })
     }
 
@@ -135,7 +148,8 @@ impl Table {
         self.rows.range::<Vec<u8>, _>(range).keys().map(|key| Ok(key?))
     }
 
-    fn value(&self, key: &[u8], row: &[u8]) -> Result<Vec<u8>, Failure> {
+    /// The value of a key, given what is stored under it.
+    pub(super) fn value(&self, key: &[u8], row: &[u8]) -> Result<Vec<u8>, Failure> {
         let damaged = |what: &str| Failure::Damaged(format!("row {key:02x?}: {what}"));
         match row.split_first() {
             Some((&WHOLE, value)) => Ok(value.to_vec()),

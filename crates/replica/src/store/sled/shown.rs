@@ -11,7 +11,7 @@
 //! V2  A batch begins when the reads under way have ended; reads wait for that moment and for
 //!     nothing else. A scan is bounded by its limit, and so is the wait.
 
-use crate::store::{Row, StateBatch};
+use crate::store::StateBatch;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// The batch in progress, if there is one.
@@ -41,8 +41,8 @@ pub(super) fn find<'a>(batch: &'a StateBatch, key: &[u8]) -> Option<&'a Option<V
     Some(&batch[at].1)
 }
 
-/// Rows of the batch that start with `prefix` and are greater than `after`.
-fn within<'a>(
+/// Rows of the batch, ascending, that start with `prefix` and are greater than `after`.
+pub(super) fn within<'a>(
     batch: &'a StateBatch,
     prefix: &[u8],
     after: Option<&[u8]>,
@@ -55,45 +55,12 @@ fn within<'a>(
     &rest[..rest.partition_point(|(key, _)| key.starts_with(prefix))]
 }
 
-/// `rows` of the database, ascending and of that prefix, with the batch laid over them.
-pub(super) fn over<E>(
-    batch: &StateBatch,
-    prefix: &[u8],
-    after: Option<&[u8]>,
-    rows: impl Iterator<Item = Result<Row, E>>,
-    limit: usize,
-) -> Result<Vec<Row>, E> {
-    let mut shown = Vec::new();
-    let mut rows = rows.peekable();
-    let mut laid = within(batch, prefix, after).iter().peekable();
-    while shown.len() < limit {
-        let below = match (rows.peek(), laid.peek()) {
-            (None, None) => break,
-            (Some(Err(_)), _) | (Some(_), None) => true,
-            (None, Some(_)) => false,
-            (Some(Ok((key, _))), Some((over, _))) => {
-                if key == over {
-                    // What lies below is hidden.
-                    rows.next();
-                    continue;
-                }
-                key < over
-            }
-        };
-        if below {
-            shown.extend(rows.next().transpose()?);
-        } else if let Some((key, Some(value))) = laid.next() {
-            shown.push((key.clone(), value.clone()));
-        }
-    }
-    Ok(shown)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::conformance::Generator;
-    use crate::store::range;
+    use crate::store::overlay::{Page, over};
+    use crate::store::{Row, range};
     use std::collections::BTreeMap;
     use std::convert::Infallible;
     use std::ops::RangeBounds;
@@ -142,7 +109,9 @@ mod tests {
                     };
                     for limit in [0, 1, 3, usize::MAX] {
                         let rows = of(&below).into_iter().map(Ok::<_, Infallible>);
-                        let Ok(seen) = over(&batch, prefix, after, rows, limit);
+                        let laid = within(&batch, prefix, after).iter();
+                        let laid = laid.map(|(key, value)| (key.as_slice(), Ok(value.as_deref())));
+                        let Ok(seen) = over(rows, laid, Page::of_rows(limit), |_, row| Ok(row));
                         let mut wanted = of(&after_it);
                         wanted.truncate(limit);
                         assert_eq!(seen, wanted, "{prefix:?} {after:?} {limit}");

@@ -1,14 +1,17 @@
 //! The state's database: checkpoints that are whole or not there.
 //!
 //! How a checkpoint survives a crash is said in `redo.rs`, what readers see meanwhile in
-//! `shown.rs`; here they meet. Every checkpoint is durable when `write` returns: writes that
+//! `shown.rs`, what views see afterwards in `view.rs`; here they meet. Every checkpoint is durable when `write` returns: writes that
 //! are not synced are what sled's file does not survive (`database.rs`), so there are none.
 
 use super::database::{Database, Failure};
 use super::pieces::Table;
 use super::redo::Redo;
 use super::shown::{self, Shown};
-use crate::store::{Row, StateBatch, range};
+use super::view::{self, Images};
+use crate::store::overlay::{self, Page};
+use crate::store::views::{Held, Views};
+use crate::store::{Row, StateBatch, StoreError, range};
 use sled::Tree;
 use std::sync::Arc;
 
@@ -22,17 +25,19 @@ pub(super) struct State {
     marks: Tree,
     redo: Redo,
     shown: Shown,
+    views: Views<Images>,
 }
 
 impl State {
     /// Opens it and does the last checkpoint again, if a crash may have cut it (O1).
-    pub(super) fn open(database: Database, redo: Redo) -> Result<Self, Failure> {
+    pub(super) fn open(database: Database, redo: Redo, view_bytes: u64) -> Result<Self, Failure> {
         let state = Self {
             rows: Table::open(&database.db, "rows")?,
             marks: database.db.open_tree("marks")?,
             database,
             redo,
             shown: Shown::default(),
+            views: Views::new(view_bytes),
         };
         match state.redo.read()? {
             Some(batch) => {
@@ -51,6 +56,7 @@ impl State {
     /// Writes one checkpoint, durably.
     pub(super) fn write(&self, batch: &Arc<StateBatch>) -> Result<(), Failure> {
         self.redo.write(batch)?;
+        view::keep(&self.views.live(), batch, |key| self.rows.get(key));
         self.shown.begin(batch.clone());
         self.apply(batch, false)?;
         self.shown.end();
@@ -91,11 +97,36 @@ impl State {
         limit: usize,
     ) -> Result<Vec<Row>, Failure> {
         let shown = self.shown.read();
-        let rows = self.rows.range(range::of_prefix(prefix, after));
+        let rows = range::of_prefix(prefix, after);
         match shown.as_deref() {
-            None => rows.take(limit).collect(),
-            Some(batch) => shown::over(batch, prefix, after, rows, limit),
+            None => self.rows.range(rows).take(limit).collect(),
+            Some(batch) => {
+                let laid = shown::within(batch, prefix, after).iter();
+                let laid = laid.map(|(key, value)| (key.as_slice(), Ok(value.as_deref())));
+                let (rows, page) = (self.rows.stored(rows), Page::of_rows(limit));
+                overlay::over(rows, laid, page, |key, row| self.rows.value(key, &row))
+            }
         }
+    }
+
+    /// A view of the state as it is now. To be called where `write` is, so that no batch is in
+    /// progress.
+    pub(super) fn view(self: &Arc<Self>) -> Result<Arc<Held<Images>>, StoreError> {
+        self.views.open(|| Images::new(self.clone()))
+    }
+
+    pub(super) fn close_views(&self) {
+        self.views.close();
+    }
+
+    /// What is in the database under that key, whatever is being written.
+    pub(super) fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+        self.rows.get(key)
+    }
+
+    /// What is in the database, whatever is being written.
+    pub(super) fn rows(&self) -> &Table {
+        &self.rows
     }
 
     pub(super) fn flush(&self) -> Result<(), Failure> {

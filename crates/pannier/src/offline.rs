@@ -1,0 +1,47 @@
+//! What an operator does to a data directory while nothing has it open.
+//!
+//! These verbs take a directory and no address. They lock it as a replica does, so that one that is
+//! open is refused and not changed under its process.
+
+use crate::fail::Fail;
+use crate::out::Form;
+use pannier_replica::store::directory::Directory;
+use serde::Serialize;
+use std::fmt;
+use std::path::PathBuf;
+
+/// What to do with a directory.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum AdminVerb {
+    /// Mark a directory that was put back from a backup: it takes nothing in before it has caught
+    /// up with a peer
+    MarkRestored {
+        /// The data directory, closed
+        dir: PathBuf,
+    },
+}
+
+/// The mark is set.
+#[derive(Serialize)]
+struct Marked {
+    directory: String,
+    member: String,
+    restored: bool,
+}
+
+impl fmt::Display for Marked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of member {} is marked as restored", self.directory, self.member)
+    }
+}
+
+/// Does it.
+pub fn run(form: Form, verb: &AdminVerb) -> Result<bool, Fail> {
+    match verb {
+        AdminVerb::MarkRestored { dir } => {
+            let member = Directory::mark_restored(dir)?.to_string();
+            let directory = dir.display().to_string();
+            form.print(&Marked { directory, member, restored: true }).map(|()| true)
+        }
+    }
+}
