@@ -32,7 +32,7 @@ const BUDGET: [(Canary, u64); 25] = [
     (Canary::Protocol(Planted::StatusStorm), 2),
     (Canary::Protocol(Planted::BoundsUnchecked), 20),
     (Canary::Protocol(Planted::PeersMerelySent), 10),
-    (Canary::Protocol(Planted::RetryRestsOnNobody), 10),
+    (Canary::Protocol(Planted::RetryRestsOnNobody), 100),
     (Canary::Protocol(Planted::FrontierBeforeSync), 2),
     (Canary::StrangeTokenTaken, 10),
     (Canary::RetryForgetsSession, 20),
