@@ -34,7 +34,7 @@ const BUDGET: [(Canary, u64); 31] = [
     (Canary::Protocol(Planted::ClosedWhereItStands), 50),
     (Canary::Protocol(Planted::ClosedForgotten), 50),
     (Canary::Protocol(Planted::PeersMerelySent), 10),
-    (Canary::Protocol(Planted::RetryRestsOnNobody), 10),
+    (Canary::Protocol(Planted::RetryRestsOnNobody), 100),
     (Canary::Protocol(Planted::FrontierBeforeSync), 2),
     (Canary::Protocol(Planted::ForgottenWhenStable), 4),
     (Canary::Protocol(Planted::CountForgottenWhenStable), 4),

@@ -14,7 +14,7 @@ use story::*;
 fn short(dot: orset::Dot) -> Failure {
     let written = v1::Written { dot: Some(convert::dot(dot)), ..Default::default() };
     let failure = Failure::new(Reason::NotReplicated, "x").with("peers", 2).with("reached", 1);
-    Failure { written: Some(written), ..failure }
+    Failure { written: Some(Box::new(written)), ..failure }
 }
 
 #[test]

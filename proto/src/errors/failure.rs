@@ -38,7 +38,7 @@ pub struct Failure {
     /// it again unchanged.
     pub retry: Option<Duration>,
     /// Of NOT_REPLICATED: what the change did.
-    pub written: Option<v1::Written>,
+    pub written: Option<Box<v1::Written>>,
 }
 
 impl Failure {
@@ -110,7 +110,7 @@ impl Failure {
             failure = failure.with(&key, value);
         }
         let written = status.metadata().get_bin(WRITTEN).and_then(|it| it.to_bytes().ok());
-        failure.written = written.and_then(|bytes| v1::Written::decode(bytes).ok());
+        failure.written = written.and_then(|bytes| v1::Written::decode(bytes).ok()).map(Box::new);
         failure.retry = None;
         Some(match retry {
             Some(delay) => failure.retry_after(delay),
@@ -126,7 +126,7 @@ impl Failure {
             reason: self.reason.as_str().into(),
             metadata: self.metadata.clone(),
             retry_ms: self.retry.map_or(0, millis),
-            written: self.written.clone(),
+            written: self.written.as_deref().cloned(),
         }
     }
 
@@ -136,7 +136,7 @@ impl Failure {
         for (key, value) in &wire.metadata {
             failure = failure.with(key, value);
         }
-        failure.written.clone_from(&wire.written);
+        failure.written = wire.written.clone().map(Box::new);
         failure.retry = (wire.retry_ms > 0).then(|| Duration::from_millis(wire.retry_ms.into()));
         Some(failure)
     }

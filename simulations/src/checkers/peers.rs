@@ -32,7 +32,7 @@ impl Checks {
             }
             Reply::Shown(_) | Reply::Listed(_) => return Ok(()),
         };
-        let on = self.others_with(place, vector);
+        let on = self.others_with(place, &self.whole(vector));
         if on < said {
             let about = vec![format!("@{ticket} "), format!("r{place}")];
             let what =

@@ -125,7 +125,7 @@ pub fn body_of(answer: &Answer, object: &ObjectKey, asked: Option<(&Request, boo
             let done = Reply::Written(it.written.clone());
             let answer = Answer { said: Ok(done), ..answer.clone() };
             let written = match body_of(&answer, object, asked) {
-                Body::Written(written) => Some(written),
+                Body::Written(written) => Some(Box::new(written)),
                 _ => None,
             };
             let failure = Failure::new(Reason::NotReplicated, "not on as many peers as asked");

@@ -36,13 +36,13 @@ impl<D> Core<D> {
         session.under_way -= 1;
         self.streams[stream].under_way -= 1;
         match answer.body {
-            Some(Said::Failure(failure)) => match short_of_peers(failure) {
+            Some(Said::Failure(mut failure)) => match short_of_peers(&mut failure) {
                 // It was done: its session knows it like any other write of its own.
-                Ok((written, short)) => {
+                Some((written, short)) => {
                     let said = Some(Said::Written(written));
                     self.answered(at, stream, said, Some(short), &answer.token, &sent, now_us);
                 }
-                Err(failure) => {
+                None => {
                     self.refused(at, stream, &failure, &answer.token, &sent, now_us);
                 }
             },
@@ -52,6 +52,7 @@ impl<D> Core<D> {
         self.free_if_over(number);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "an answer and its call have this many parts")]
     fn answered(
         &mut self,
         at: u32,
@@ -262,16 +263,16 @@ struct Short {
     reached: u32,
 }
 
-/// What was done, and how far it got; of another failure, that.
-fn short_of_peers(mut failure: v1::Failure) -> Result<(v1::Written, Short), v1::Failure> {
+/// What was done, and how far it got; of another failure, nothing.
+fn short_of_peers(failure: &mut v1::Failure) -> Option<(v1::Written, Short)> {
     if failure.reason != Reason::NotReplicated.as_str() {
-        return Err(failure);
+        return None;
     }
-    let Some(written) = failure.written.take() else { return Err(failure) };
+    let written = failure.written.take()?;
     let number = |key: &str| failure.metadata.get(key).and_then(|it| it.parse().ok());
     let (peers, reached) = (number("peers"), number("reached"));
     let short = Short { peers: peers.unwrap_or_default(), reached: reached.unwrap_or_default() };
-    Ok((written, short))
+    Some((written, short))
 }
 
 fn is_stale(said: &Said) -> bool {

@@ -48,7 +48,7 @@ pub(super) fn unreplicated(short: &Unreplicated, written: v1::Written) -> Failur
     let Unreplicated { on, asked, .. } = short;
     let message = format!("the change stands here, and on {on} of {asked} peers in time");
     let failure = Failure::new(Reason::NotReplicated, message);
-    Failure { written: Some(written), ..failure.with("peers", asked).with("reached", on) }
+    Failure { written: Some(Box::new(written)), ..failure.with("peers", asked).with("reached", on) }
 }
 
 /// It was queued and has no reply.
