@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_page_ends_where_it_is_full_and_never_looks_at_what_is_hidden() {
-        let all = vec![
+        let all = [
             (vec![1], vec![1]),
             (vec![3], vec![30, 30]),
             (vec![4], vec![]),
