@@ -7,7 +7,7 @@ use pannier_proto::v1::{
     DecrementInCart, Deltas, Dot, Entry, ExecuteRequest, ExecuteResponse, Failure, Frontier,
     GetCart, GetCounter, GetFrontierRequest, GetSet, GetStateHashRequest, GetStatusRequest, Hello,
     Kind, Line, ListMembersRequest, ListRequest, ListResponse, MemberInfo, MemberList, MergeCarts,
-    MergeSets, ObjectRef, PeerMessage, Pull, RemoveFromCart, RemoveFromSet, ReplicaStatus,
+    MergeSets, ObjectRef, PeerMessage, Pruned, Pull, RemoveFromCart, RemoveFromSet, ReplicaStatus,
     SeqRange, Set, SetInCart, StateHash, Status, VectorEntry, WatchEvent, WatchRequest, Written,
     answer, command::Body, peer_message, watch_event,
 };
