@@ -14,8 +14,8 @@
 //! C4  receivers apply every well-formed delta, and look neither at a clock nor at an age.
 //!
 //! What is applied of an origin includes its cuts: they belong to the state at a vector, and are
-//! written with it. They are no rows of any object, so they are not in the sums. A bad clock refuses
-//! (ahead) or delays (behind) and counts nothing twice.
+//! written with it. They are no rows of any object, so they are not in the sums. A bad clock
+//! refuses (ahead) or delays (behind) and counts nothing twice.
 //!
 //! A namespace may have a window of its own; then cuts name it. What is not named has the cut of
 //! "everything else", so that two sets of cuts can be compared whatever each names.
