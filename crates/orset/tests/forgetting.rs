@@ -5,6 +5,8 @@
 //! whole state. Whatever two states are joined, the value is that of the naive counter over both
 //! their logs.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
+
 mod common;
 
 use common::{Dice, seed};

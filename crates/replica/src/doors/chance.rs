@@ -43,7 +43,7 @@ pub fn op_ids() -> Result<OpIdSession, StoreError> {
 /// a replica takes in none that it takes for older than its window.
 const IDS_FOR_MS: u64 = 600_000;
 
-/// The next op id: of this session of ids, or of a fresh one when it has grown old or has none left.
+/// The next op id: of this session of ids, or of a fresh one when it is old or has none left.
 pub fn next_op_id(ids: &mut OpIdSession) -> Result<Option<OpId>, StoreError> {
     let age_ms = super::clock::wall_ms().saturating_sub(ids.born_ms());
     if age_ms < IDS_FOR_MS

@@ -14,8 +14,8 @@
 //! C4  receivers apply every well-formed delta, and look neither at a clock nor at an age.
 //!
 //! What is applied of an origin includes its cuts: they belong to the state at a vector, and are
-//! written with it. They are no rows of any object, so they are not in the sums. A bad clock refuses
-//! (ahead) or delays (behind) and counts nothing twice.
+//! written with it. They are no rows of any object, so they are not in the sums. A bad clock
+//! refuses (ahead) or delays (behind) and counts nothing twice.
 //!
 //! A namespace may have a window of its own; then cuts name it. What is not named has the cut of
 //! "everything else", so that two sets of cuts can be compared whatever each names.
@@ -249,9 +249,18 @@ impl<B: Base> Protocol<B> {
         self.cuts.own.raise(&forgotten);
     }
 
+    /// This start is told the time for the first time: from now on it refuses by its clock, before
+    /// it has told anybody. Its disk may be new, or one of long ago, and others have forgotten by
+    /// cuts of this member that it knows nothing of.
+    pub(super) fn refuse_by_clock(&mut self, now: Now) {
+        if self.cuts.began_ms.is_none() {
+            self.cuts.began_ms = Some(now.wall_ms);
+            self.cuts.own.raise(&by_clock(&self.settings, now.wall_ms));
+        }
+    }
+
     /// Time passes: a member that writes nothing holds up everybody's forgetting.
     pub(super) fn tick_cut(&mut self, now: Now) {
-        self.cuts.began_ms.get_or_insert(now.wall_ms);
         if self.open.ops == 0 && self.has_risen(IDLE_STEP, now.wall_ms) {
             self.open.cut = true;
         }

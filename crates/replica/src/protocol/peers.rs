@@ -358,7 +358,10 @@ impl<B: Base> Protocol<B> {
         if vector.get(own) > peer.acked.get(own) {
             peer.progress_us = now.mono_us;
         }
-        peer.acked.join(vector);
+        // One who does not know of the closing yet still names what is closed.
+        let record = self.membership.record();
+        let open = vector.iter().filter(|dot| record.final_of(dot.origin).is_none());
+        open.for_each(|dot| peer.acked.raise(dot.origin, dot.seq));
         if peer.paused {
             peer.paused = false;
             peer.pushed = peer.acked.get(own);

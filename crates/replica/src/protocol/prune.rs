@@ -18,6 +18,7 @@
 
 use super::apply::corrupted;
 use super::rows::Base;
+use super::settings::LOG_WHOLE;
 use super::{Alarm, Canary, Effect, Now, Protocol};
 use crate::store::{LogExtent, StoreError};
 use orset::{DecodeError, Member, Origin, VersionVector};
@@ -87,7 +88,8 @@ impl<B: Base> Protocol<B> {
     /// Now and then.
     pub(super) fn tick_prune(&mut self, now: Now) {
         // Whoever writes the checkpoint does this, too, and must not be waited for.
-        if now.mono_us < self.pruning.next_us || self.rows.is_frozen() {
+        let keeps_all = self.settings.log_tail == LOG_WHOLE;
+        if keeps_all || now.mono_us < self.pruning.next_us || self.rows.is_frozen() {
             return;
         }
         self.pruning.next_us = now.mono_us + PAUSE * self.settings.gossip_us;

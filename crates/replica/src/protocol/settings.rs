@@ -52,8 +52,14 @@ pub struct ProtocolSettings {
     pub windows: Vec<(Box<[u8]>, u64)>,
     /// Deltas of each origin that stay in the log though every member has them. Smaller keeps
     /// less; larger spares a restored member a snapshot.
+    ///
+    /// The default is `LOG_WHOLE`: as long as members send each other no snapshots, the log is how
+    /// one comes back that has lost its disk.
     pub log_tail: u64,
 }
+
+/// Of `log_tail`: nothing is dropped from the log.
+pub const LOG_WHOLE: u64 = u64::MAX;
 
 /// Namespaces that may have a window of their own.
 pub const WINDOWS_MAX: usize = 64;
@@ -83,7 +89,7 @@ impl ProtocolSettings {
             durable_max: 16_384,
             window_ms: 7 * 86_400_000,
             windows: Vec::new(),
-            log_tail: 4_096,
+            log_tail: LOG_WHOLE,
         }
     }
 
