@@ -128,7 +128,7 @@ impl Rig {
 }
 
 fn id(n: u64) -> OpId {
-    OpIdSession::new(1_000, n).next_id().unwrap()
+    OpIdSession::new(1_700_000_000, n).next_id().unwrap()
 }
 
 #[test]

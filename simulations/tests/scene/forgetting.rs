@@ -2,6 +2,7 @@
 //!
 //! Chance meets most of this in the profile `forget`; here are the stories that made the rules,
 //! played by hand on two or three replicas with a window of a second.
+#![allow(clippy::unwrap_used, reason = "what a scene cannot set up has failed the test")]
 
 use crate::scene::{Scene, add, counted, object, op, product, quantity};
 use orset::{Kind, ObjectKey, Request};

@@ -23,8 +23,8 @@ pub fn keys() -> Vec<Key<Settings>> {
         key("messages_max", 1, COUNT_MAX, |s, v| s.messages_max = v as usize),
         key("watchers_max", 0, COUNT_MAX, |s, v| s.watchers_max = v as usize),
         key("catch_up_ms", 0, DAY_MS, |s, v| s.catch_up = Duration::from_millis(v)),
-        key("peers", 0, 255, |s, v| s.peers = v as u32),
-        key("peers_wait_ms", 0, DAY_MS, |s, v| s.peers_wait = Duration::from_millis(v)),
+        key("durable_peers", 0, 255, |s, v| s.peers = v as u32),
+        key("durable_wait_ms", 0, DAY_MS, |s, v| s.peers_wait = Duration::from_millis(v)),
         key("tick_ms", 1, DAY_MS, |s, v| s.tick = Duration::from_millis(v)),
         key("protocol.gossip_us", 1, DAY_MS * 1_000, |s, v| s.protocol.gossip_us = v),
         key("protocol.change_us", 1, DAY_MS * 1_000, |s, v| s.protocol.change_us = v),
@@ -138,7 +138,7 @@ mod tests {
             workers: _,
         } = fjall;
         let SledSettings { cache_bytes: _, segment_bytes: _, view_bytes: _ } = sled;
-        assert_eq!(keys().len(), 8 + 17 + 8 + 3);
+        assert_eq!(keys().len(), 8 + 18 + 8 + 3);
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! What members say to each other.
 //!
-//! Four messages are enough for deltas. *Status* is gossip and acknowledgement in one: "this is my synced
-//! vector". *Pull* names ranges that are missing. *Deltas* carries encoded deltas, pushed or
-//! pulled; the receiver cannot and need not tell which. *Pruned* answers a pull of
-//! what is gone.
+//! Four messages are enough for deltas. *Status* is gossip and acknowledgement in one: "this is my
+//! synced vector". *Pull* names ranges that are missing. *Deltas* carries encoded deltas, pushed or
+//! pulled; the receiver cannot and need not tell which. *Pruned* answers a pull of what is gone.
 
 use super::membership::Talk;
 use super::time::Number;

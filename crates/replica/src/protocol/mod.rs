@@ -35,6 +35,7 @@ pub mod membership;
 mod message;
 mod peers;
 mod prune;
+mod pull;
 mod read;
 mod receive;
 mod recover;

@@ -17,8 +17,8 @@ use super::rows::Base;
 use super::time::{Now, Number};
 use super::{Effect, Protocol};
 use crate::store::StoreError;
-use orset::{Dot, Lattice, Member, Origin, VersionVector};
-use std::collections::{BTreeMap, BTreeSet};
+use orset::{Dot, Member, Origin, VersionVector};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is known of one peer.
@@ -43,24 +43,24 @@ struct Peer {
 
 /// Something missing here that somebody has.
 #[derive(Clone, Copy, Hash)]
-struct Lack {
+pub(super) struct Lack {
     /// Highest seq known to exist.
-    to: u64,
+    pub to: u64,
     /// Who said so last.
-    at: Member,
+    pub at: Member,
     /// Highest seq known for long enough that a push of it should have come.
-    due: u64,
+    pub due: u64,
     /// When to pull up to `due`.
-    pull_us: u64,
+    pub pull_us: u64,
     /// What was applied when it was asked for last.
-    asked: Option<u64>,
+    pub asked: Option<u64>,
     /// It was asked for and nothing came: whoever has it may be asked next.
-    unanswered: bool,
+    pub unanswered: bool,
 }
 
 impl Lack {
     /// `due` has arrived: the rest has been known for a shorter time.
-    fn roll(&mut self, pull_us: u64) {
+    pub fn roll(&mut self, pull_us: u64) {
         self.due = self.to;
         self.pull_us = pull_us;
         self.asked = None;
@@ -72,7 +72,7 @@ impl Lack {
 const PULL_ON_US: u64 = 2_000;
 
 /// Ranges in one pull at most.
-const PULL_RANGES: usize = 64;
+pub(super) const PULL_RANGES: usize = 64;
 
 /// For `fork.rs`. When it was heard decides only whether origins are closed, and no world that is
 /// exhausted closes any: it would be told from another by the time of day.
@@ -99,10 +99,10 @@ pub(super) struct Heard<'a> {
 #[derive(Clone, Default, Hash)]
 pub(super) struct Peers {
     peers: BTreeMap<Member, Peer>,
-    lacks: BTreeMap<Origin, Lack>,
-    gossip_us: u64,
+    pub lacks: BTreeMap<Origin, Lack>,
+    pub gossip_us: u64,
     /// Which origin's ranges came first in the last pull sent to a peer.
-    came_first: BTreeMap<Member, Origin>,
+    pub came_first: BTreeMap<Member, Origin>,
 }
 
 impl Peers {
@@ -446,82 +446,5 @@ impl<B: Base> Protocol<B> {
             self.effect(Effect::Send(from, Message::Deltas { deltas }));
         }
         Ok(())
-    }
-
-    /// A session waits: what is missing is pulled without the usual delay.
-    pub(super) fn pull_now(&mut self, now: Now) {
-        for lack in self.peers.lacks.values_mut().filter(|lack| lack.asked.is_none()) {
-            lack.due = lack.to;
-            lack.pull_us = now.mono_us;
-        }
-        if self.peers.lacks.is_empty()
-            && now.mono_us + self.settings.gossip_us > self.peers.gossip_us
-        {
-            // Nobody has told us of it yet: ask all, once per gossip interval.
-            self.peers.gossip_us = now.mono_us + 2 * self.settings.gossip_us;
-            let peers: Vec<Member> = self.peers.peers.keys().copied().collect();
-            for peer in peers {
-                let status = self.status(true);
-                self.effect(Effect::Send(peer, status));
-            }
-        }
-        self.pull_due(now);
-    }
-
-    pub(super) fn pull_now_if_waiting(&mut self, now: Now) {
-        if !self.waiting.is_empty() {
-            self.pull_now(now);
-        }
-    }
-
-    fn pull_due(&mut self, now: Now) {
-        if self.canary == Canary::PullForgotten {
-            return;
-        }
-        let applied = &self.applied;
-        self.peers.lacks.retain(|origin, lack| applied.get(*origin) < lack.to);
-        let mut pulls: BTreeMap<Member, Vec<Range>> = BTreeMap::new();
-        for (origin, lack) in &mut self.peers.lacks {
-            if lack.pull_us > now.mono_us {
-                continue;
-            }
-            let have = applied.get(*origin);
-            if have >= lack.due {
-                lack.roll(now.mono_us + self.settings.pull_delay_us);
-                continue;
-            }
-            if self.pruning.lacks(lack.at, *origin, have + 1) {
-                // Until another says that it has it.
-                continue;
-            }
-            lack.pull_us = now.mono_us + self.settings.pull_timeout_us;
-            lack.unanswered = lack.asked == Some(have);
-            lack.asked = Some(have);
-            let gaps = self.inbox.gaps(*origin, have + 1, lack.due);
-            let ranges = gaps.into_iter().map(|(from, to)| Range { origin: *origin, from, to });
-            pulls.entry(lack.at).or_default().extend(ranges);
-        }
-        let wanted = if pulls.is_empty() {
-            BTreeSet::new()
-        } else {
-            self.inbox.wanted(applied, self.membership.record())
-        };
-        for (peer, mut ranges) in pulls {
-            // An answer may be too short for all of them, and the first ones of no use before the
-            // last (the buffer is full, their causes are not here): so what the buffer waits for
-            // comes first, and beyond that each origin in turn. (Counting turns instead fell into
-            // step with the number of peers asked.)
-            let last = self.peers.came_first.get(&peer);
-            let next = ranges.iter().position(|range| last.is_none_or(|last| range.origin > *last));
-            ranges.rotate_left(next.unwrap_or(0));
-            if let Some(range) = ranges.first() {
-                self.peers.came_first.insert(peer, range.origin);
-            }
-            ranges.sort_by_key(|range| !wanted.contains(&range.origin));
-            ranges.truncate(PULL_RANGES);
-            if !ranges.is_empty() {
-                self.effect(Effect::Send(peer, Message::Pull { ranges }));
-            }
-        }
     }
 }

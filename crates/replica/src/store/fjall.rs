@@ -153,7 +153,7 @@ impl FjallStore {
         batch.durability(Some(mode)).commit().map_err(|error| self.poison.shut(error))
     }
 
-    /// Drops records, durably. A crash leaves all, a tail or none, and the log goes on where it did.
+    /// Drops records, durably. A crash leaves all, a tail or none; the log goes on where it did.
     fn prune(&self, ring: &Ring, origin: Origin, upto: u64) -> Result<(), StoreError> {
         let Some(&end) = ring.ends.get(&origin) else { return Ok(()) };
         let upto = upto.min(end);

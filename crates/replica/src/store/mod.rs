@@ -39,8 +39,9 @@
 //!     never in the log together.
 //!
 //! Bounds: a key has 1 to `MAX_KEY_BYTES` bytes, a value at most `MAX_VALUE_BYTES`, an encoded
-//! delta at most `MAX_RECORD_BYTES`; at most `VIEWS_MAX` views are open at once. The first byte of a key says what kind of row it is
-//! (`ENTRIES`, `OPS`, or anything else); an engine may lay the kinds out apart.
+//! delta at most `MAX_RECORD_BYTES`; at most `VIEWS_MAX` views are open at once. The first byte of
+//! a key says what kind of row it is (`ENTRIES`, `OPS`, or anything else); an engine may lay the
+//! kinds out apart.
 //!
 //! Calls block; they run on the writer, log and checkpoint threads, never on an async worker.
 

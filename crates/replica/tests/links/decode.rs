@@ -183,13 +183,13 @@ fn millions_of_empty_entries_are_refused_before_they_are_made() {
 #[test]
 fn what_a_later_version_adds_is_passed_over() {
     // A message of a kind that is not known, bytes that are no message, a number.
-    for later in [&b"\x2a\x02\x08\x01"[..], b"\x32\x03\xff\xff\xff", b"\x38\x05"] {
+    for later in [&b"\x3a\x02\x08\x01"[..], b"\x42\x03\xff\xff\xff", b"\x48\x05"] {
         assert_eq!(read(Bytes::from_static(later)), Ok(Said::Unknown));
     }
     assert_eq!(read(Bytes::new()), Ok(Said::Unknown));
     let message = Message::Pull { ranges: Vec::new() };
     let mut with_more = to_wire(message.clone()).encode_to_vec();
-    with_more.extend_from_slice(b"\x32\x01\xff");
+    with_more.extend_from_slice(b"\x42\x01\xff");
     assert_eq!(read(with_more.into()), Ok(Said::Message(message)));
 }
 

@@ -1,8 +1,9 @@
 //! The state's database: checkpoints that are whole or not there.
 //!
 //! How a checkpoint survives a crash is said in `redo.rs`, what readers see meanwhile in
-//! `shown.rs`, what views see afterwards in `view.rs`; here they meet. Every checkpoint is durable when `write` returns: writes that
-//! are not synced are what sled's file does not survive (`database.rs`), so there are none.
+//! `shown.rs`, what views see afterwards in `view.rs`; here they meet. Every checkpoint is durable
+//! when `write` returns: writes that are not synced are what sled's file does not survive
+//! (`database.rs`), so there are none.
 
 use super::database::{Database, Failure};
 use super::pieces::Table;
