@@ -31,7 +31,7 @@ const BUDGET: [(Canary, u64); 31] = [
     (Canary::Protocol(Planted::PullForgotten), 10),
     (Canary::Protocol(Planted::StatusStorm), 2),
     (Canary::Protocol(Planted::BoundsUnchecked), 20),
-    (Canary::Protocol(Planted::ClosedWhereItStands), 50),
+    (Canary::Protocol(Planted::ClosedWhereItStands), 200),
     (Canary::Protocol(Planted::ClosedForgotten), 50),
     (Canary::Protocol(Planted::PeersMerelySent), 10),
     (Canary::Protocol(Planted::RetryRestsOnNobody), 100),

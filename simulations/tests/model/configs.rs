@@ -86,6 +86,6 @@ pub const AS_SEEN: Config = Config {
     sessions: &[&[Add(2)], &[Read, Remove]],
     crashes: 1,
     claims: &[WAITED, SESSION, LOST_ROUND, ENDED],
-    steps: 55_000,
+    steps: 75_000,
     ..Config::CALM
 };
