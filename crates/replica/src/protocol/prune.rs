@@ -7,8 +7,8 @@
 //! N2  The last `log_tail` deltas of each origin stay: what is left of a log still says where it
 //!     ends, so that recovery can tell a log that was pruned from one that lost its end.
 //! N3  What is gone is not read: neither to push nor to answer. Who asks for it (a member whose
-//!     disk went back, one that is new) is told from where on there is something, and asks others; when
-//!     nobody has it, only a state can help (`NeedsSnapshot`), and its operator is told once.
+//!     disk went back, one that is new) is told from where on there is something, and asks others;
+//!     when nobody has it, only a state can help (`NeedsSnapshot`), and its operator is told once.
 //! N4  Which start came before stands in first deltas, which are the first to go: so it is written
 //!     with each checkpoint.
 //! N5  Of a closed origin all may go once every member has that membership in force.
