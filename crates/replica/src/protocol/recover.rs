@@ -252,7 +252,8 @@ impl<B: Base> Protocol<B> {
         if dep.origin != Origin::MEMBERSHIP {
             return self.applied.contains(dep);
         }
-        let finals = self.membership().finals.iter();
+        // One that was decided may have been in force already, and its page not written anew.
+        let finals = self.membership.known().finals.iter();
         let mut closed = finals.filter(|(_, last)| last.number <= dep.seq);
         closed.all(|(origin, last)| self.applied.get(*origin) >= last.seq)
     }

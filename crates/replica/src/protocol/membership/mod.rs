@@ -154,6 +154,11 @@ impl Membership {
         &self.record
     }
 
+    /// The latest membership known: in force, or decided and about to be.
+    pub fn known(&self) -> &Record {
+        self.decided.as_ref().map_or(&self.record, |decided| &decided.record)
+    }
+
     /// Whether the open round must hold a page.
     pub fn is_dirty(&self) -> bool {
         self.dirty
