@@ -101,6 +101,10 @@ impl fmt::Debug for OpId {
     }
 }
 
+/// A session gives ids for so long. All of them say that they were born when it began, and a
+/// replica takes in none that it takes for older than its window.
+pub const IDS_FOR_MS: u64 = 600_000;
+
 /// Makes the op ids of one client session: version 8, counting up.
 ///
 /// Pure: the second and the chance are handed in by whoever may touch clock and dice.
@@ -129,6 +133,22 @@ impl OpIdSession {
     /// When it began, in milliseconds since 1970: what all its ids say of their birth.
     pub fn born_ms(&self) -> u64 {
         OpId::join(self.prefix, 0).map_or(0, |first| first.born_ms())
+    }
+
+    /// The next id: of this session, or of a fresh one with bits from `chance` when this one is
+    /// old (`IDS_FOR_MS`) or has none left.
+    pub fn next_or_anew<E>(
+        &mut self,
+        now_ms: u64,
+        chance: impl FnOnce() -> Result<u64, E>,
+    ) -> Result<Option<OpId>, E> {
+        if now_ms.saturating_sub(self.born_ms()) < IDS_FOR_MS
+            && let Some(op) = self.next_id()
+        {
+            return Ok(Some(op));
+        }
+        *self = Self::new(now_ms / 1_000, chance()?);
+        Ok(self.next_id())
     }
 
     /// The next id, or `None` after 2^32 of them: begin another session.
@@ -182,6 +202,21 @@ mod tests {
     fn a_version_7_id_tells_its_millisecond() {
         let id: Uuid = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
         assert_eq!(OpId::try_from(id).unwrap().born_ms(), 0x0189_0a5d_ac96);
+    }
+
+    #[test]
+    fn an_old_session_is_followed_by_a_fresh_one() {
+        let mut session = OpIdSession::new(1_000, 1);
+        let chance = || Ok::<u64, ()>(2);
+        let young = session.next_or_anew(1_000_000 + IDS_FOR_MS - 1, chance).unwrap().unwrap();
+        assert_eq!((young.born_ms(), young.split().1), (1_000_000, 0));
+        let fresh = session.next_or_anew(1_000_000 + IDS_FOR_MS, chance).unwrap().unwrap();
+        assert_eq!((fresh.born_ms(), fresh.split().1), (1_000_000 + IDS_FOR_MS, 0));
+        session.next = None;
+        let spent = session.next_or_anew(fresh.born_ms() + 1, chance).unwrap().unwrap();
+        assert_eq!(spent.split().1, 0);
+        let mut old = OpIdSession::new(1, 1);
+        assert_eq!(old.next_or_anew(1 << 40, || Err(())), Err(()), "nothing is made of no chance");
     }
 
     #[test]

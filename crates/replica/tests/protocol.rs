@@ -5,131 +5,19 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
+mod rig;
+
 use orset::cart::{CartEffect, Content};
 use orset::{
-    Dot, Effect as OpEffect, HybridTime, Kind, Member, ObjectKey, Op, OpId, OpIdSession, Origin,
-    Product, Request, VersionVector,
+    Dot, Effect as OpEffect, HybridTime, Member, Op, OpIdSession, Origin, Product, Request,
+    VersionVector,
 };
 use pannier_replica::protocol::delta::{Birth, Delta};
 use pannier_replica::protocol::{
-    Alarm, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings,
-    Range, Read, Refusal, Reply, Start, Value, Write,
+    Alarm, Event, Message, Protocol, ProtocolSettings, Range, Refusal, Reply, Start, Value,
 };
-use pannier_replica::store::memory::{MemoryDisk, MemoryStore};
 use pannier_replica::store::{MAX_RECORD_BYTES, Store};
-use std::sync::Arc;
-
-const ME: Member = Member::from_bytes([1; 16]);
-const PEER: Member = Member::from_bytes([2; 16]);
-const MINE: Origin = Origin::of(ME, 1);
-const THEIRS: Origin = Origin::of(PEER, 1);
-
-struct Rig {
-    protocol: Protocol<Arc<MemoryStore>>,
-    store: Arc<MemoryStore>,
-    now: Now,
-    alarms: Vec<Alarm>,
-    replies: Vec<Result<Reply, Refusal>>,
-    sent: Vec<Message>,
-}
-
-impl Rig {
-    fn new() -> Self {
-        Self::with(|_| ())
-    }
-
-    fn with(change: impl FnOnce(&mut ProtocolSettings)) -> Self {
-        let store = Arc::new(MemoryDisk::new().open().unwrap());
-        let mut settings = ProtocolSettings::new(vec![ME, PEER]);
-        change(&mut settings);
-        let start = Start { member: ME, origin: MINE, previous: None, extents: Vec::new() };
-        let protocol = Protocol::new(start, settings, store.clone(), |_| Ok(())).unwrap();
-        let now = Now { mono_us: 1, wall_ms: 1_700_000_000_000 };
-        let (alarms, replies, sent) = Default::default();
-        Self { protocol, store, now, alarms, replies, sent }
-    }
-
-    /// One event, and everything it leads to.
-    fn does(&mut self, event: Event) {
-        let mut events = vec![event, Event::Commit];
-        while !events.is_empty() {
-            for event in std::mem::take(&mut events) {
-                self.protocol.handle(event, self.now).unwrap();
-            }
-            while let Some(effect) = self.protocol.poll() {
-                match effect {
-                    Effect::Persist { round, records } => {
-                        self.store.append(&records).unwrap();
-                        events.push(Event::Synced(round));
-                    }
-                    Effect::Checkpoint(batch) => {
-                        self.store.write_state(&batch).unwrap();
-                        events.push(Event::Checkpointed { durable: true });
-                    }
-                    Effect::Alarm(alarm) => self.alarms.push(alarm),
-                    Effect::Reply(_, reply) => self.replies.push(reply),
-                    Effect::Send(_, message) => self.sent.push(message),
-                    Effect::Prune(list) => {
-                        let dropped = |(origin, upto)| self.store.prune_log(origin, upto).unwrap();
-                        list.into_iter().for_each(dropped);
-                    }
-                    Effect::Changed(_) | Effect::Membership(_) => {}
-                }
-            }
-        }
-    }
-
-    fn hears(&mut self, bytes: Vec<u8>) {
-        let message = Message::Deltas { deltas: vec![bytes.into()] };
-        self.does(Event::Message { from: PEER, message });
-    }
-
-    fn asks(&mut self, command: Command) -> Option<Result<Reply, Refusal>> {
-        self.replies.clear();
-        self.does(Event::Command(1, command));
-        self.replies.pop()
-    }
-
-    fn write(&mut self, op: OpId, request: Request) -> Option<Result<Reply, Refusal>> {
-        let (after, deadline_us) = (Arc::default(), u64::MAX);
-        let (object, seen, lane, durability) = (cart(), None, NO_LANE, Durability::Local);
-        let write = Write { op, object, request, seen, after, deadline_us, lane, durability };
-        self.asks(Command::Write(write))
-    }
-
-    fn read_after(&mut self, after: VersionVector) -> Option<Result<Reply, Refusal>> {
-        let (after, deadline_us) = (Arc::new(after), self.now.mono_us + 1_000);
-        self.asks(Command::Read(Read::new(cart(), after, deadline_us)))
-    }
-
-    fn lamps(&mut self) -> u64 {
-        let Some(Ok(Reply::Shown(shown))) = self.read_after(VersionVector::new()) else { panic!() };
-        let Value::Cart(lines, _) = shown.value else { panic!() };
-        lines.iter().map(|line| line.quantity).sum()
-    }
-}
-
-fn cart() -> ObjectKey {
-    ObjectKey::new(Kind::Cart, b"shop", b"ada").unwrap()
-}
-
-fn lamp(quantity: u32) -> Content {
-    Content::added(Product::new(b"lamp").unwrap(), quantity, &[])
-}
-
-fn id(n: u64) -> OpId {
-    OpIdSession::new(1_700_000_000, n).next_id().unwrap()
-}
-
-/// The peer's `seq`-th delta: one lamp, under the op id `n`.
-fn delta(seq: u64, n: u64, quantity: u32) -> Delta {
-    let (request, effect) = (Request::Add(lamp(quantity)), CartEffect::Add(lamp(quantity)));
-    let op = Op { id: id(n), object: cart(), request, effect: OpEffect::Cart(effect) };
-    let birth = (seq == 1).then_some(Birth { member: PEER, previous: None });
-    let time = HybridTime::from_bits(seq);
-    let cuts = Vec::new();
-    Delta { dot: Dot::new(THEIRS, seq), deps: Vec::new(), time, birth, cuts, ops: vec![op] }
-}
+use rig::*;
 
 /// Bytes that are whole (their checksum is right) and say nothing sensible.
 fn malformed(seq: u64) -> Vec<u8> {

@@ -4,10 +4,11 @@ use super::table::{NextMove, Reason, StateChange};
 use crate::metadata::{WRITTEN, WRITTEN_MAX};
 use crate::token::TokenError;
 use crate::v1;
-use orset::{BoundsError, NotAnOpId};
+use orset::{BoundsError, NotAnOpId, VersionVector};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::metadata::BinaryMetadataValue;
 use tonic::{Code, Status};
@@ -39,6 +40,9 @@ pub struct Failure {
     pub retry: Option<Duration>,
     /// Of NOT_REPLICATED: what the change did.
     pub written: Option<Box<v1::Written>>,
+    /// What its session goes on with, where that is not what it came with. The server makes it the
+    /// token that is told with the failure; it is in neither form here.
+    pub session: Option<Arc<VersionVector>>,
 }
 
 impl Failure {
@@ -46,7 +50,8 @@ impl Failure {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         let retry = reason.row().retry;
         let message = clip(message.into(), MESSAGE_MAX);
-        Self { reason, message, metadata: BTreeMap::new(), retry, written: None }
+        let metadata = BTreeMap::new();
+        Self { reason, message, metadata, retry, written: None, session: None }
     }
 
     /// Adds one entry of metadata. Long values are clipped, and entries beyond the bound left out.

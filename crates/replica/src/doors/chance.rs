@@ -39,20 +39,9 @@ pub fn op_ids() -> Result<OpIdSession, StoreError> {
     Ok(OpIdSession::new(super::clock::wall_ms() / 1_000, bits()?))
 }
 
-/// A session of ids gives ids for so long. All of them say that they were born when it began, and
-/// a replica takes in none that it takes for older than its window.
-const IDS_FOR_MS: u64 = 600_000;
-
-/// The next op id: of this session of ids, or of a fresh one when it is old or has none left.
+/// The next op id: of this session of ids, or of a fresh one.
 pub fn next_op_id(ids: &mut OpIdSession) -> Result<Option<OpId>, StoreError> {
-    let age_ms = super::clock::wall_ms().saturating_sub(ids.born_ms());
-    if age_ms < IDS_FOR_MS
-        && let Some(op) = ids.next_id()
-    {
-        return Ok(Some(op));
-    }
-    *ids = op_ids()?;
-    Ok(ids.next_id())
+    ids.next_or_anew(super::clock::wall_ms(), bits)
 }
 
 /// A cheap stream of bits for choices that no promise rests on (gossip partners): xorshift, seeded

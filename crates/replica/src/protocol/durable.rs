@@ -176,10 +176,9 @@ impl<B: Base> Protocol<B> {
 
     /// Who has reported a synced vector that covers this one.
     fn reported_by(&self, vector: &VersionVector) -> BTreeSet<Member> {
-        let frontiers = self.peers.frontiers();
         let canary = self.canary == Canary::PeersMerelySent;
-        let covering = frontiers.filter(|(_, frontier)| canary || frontier.covers(vector));
-        covering.map(|(member, _)| member).collect()
+        let covering = self.peers.heard().filter(|it| canary || it.vector.covers(vector));
+        covering.map(|heard| heard.member).collect()
     }
 
     /// A member has reported more than before.

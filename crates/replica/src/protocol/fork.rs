@@ -37,6 +37,7 @@ impl<B: Base> Protocol<B> {
             freeze_after: self.freeze_after.clone(),
             inbox: self.inbox.clone(),
             peers: self.peers.clone(),
+            pulls: self.pulls.clone(),
             membership: self.membership.clone(),
             waiting: self.waiting.clone(),
             durable: self.durable.clone(),
@@ -74,6 +75,7 @@ impl<B: Base> Protocol<B> {
             freeze_after,
             inbox,
             peers,
+            pulls,
             membership,
             waiting,
             durable,
@@ -88,7 +90,8 @@ impl<B: Base> Protocol<B> {
         } = self;
         (member, origin, previous, hybrid.last(), applied, synced, synced_total).hash(into);
         rows.digest(into);
-        (depended, inbox, peers, membership, watched, skew_alarmed, effects.len()).hash(into);
+        (depended, inbox, peers, pulls, membership, watched, skew_alarmed, effects.len())
+            .hash(into);
         (cuts, eras, sweep, pruning).hash(into);
         freeze_after.as_ref().map(|(round, batch)| (last_round - round, batch)).hash(into);
         digest_open(open, into);

@@ -70,6 +70,7 @@ use membership::{Membership, Record};
 use orset::{HybridClock, Member, ObjectKey, Origin, VersionVector};
 use peers::Peers;
 use prune::Pruning;
+use pull::Pulls;
 use receive::Inbox;
 use round::{Open, Unsynced};
 use rows::Rows;
@@ -228,6 +229,7 @@ pub struct Protocol<B> {
     freeze_after: Option<(u64, Arc<StateBatch>)>,
     inbox: Inbox,
     peers: Peers,
+    pulls: Pulls,
     membership: Membership,
     waiting: Waiting,
     durable: Durable,

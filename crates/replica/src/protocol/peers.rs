@@ -13,6 +13,7 @@ use super::canary::Canary;
 use super::command::Alarm;
 use super::membership::Record;
 use super::message::{Message, Range};
+use super::pull::PULL_RANGES;
 use super::rows::Base;
 use super::time::{Now, Number};
 use super::{Effect, Protocol};
@@ -41,39 +42,6 @@ struct Peer {
     diverged: Option<(u128, u128)>,
 }
 
-/// Something missing here that somebody has.
-#[derive(Clone, Copy, Hash)]
-pub(super) struct Lack {
-    /// Highest seq known to exist.
-    pub to: u64,
-    /// Who said so last.
-    pub at: Member,
-    /// Highest seq known for long enough that a push of it should have come.
-    pub due: u64,
-    /// When to pull up to `due`.
-    pub pull_us: u64,
-    /// What was applied when it was asked for last.
-    pub asked: Option<u64>,
-    /// It was asked for and nothing came: whoever has it may be asked next.
-    pub unanswered: bool,
-}
-
-impl Lack {
-    /// `due` has arrived: the rest has been known for a shorter time.
-    pub fn roll(&mut self, pull_us: u64) {
-        self.due = self.to;
-        self.pull_us = pull_us;
-        self.asked = None;
-        self.unanswered = false;
-    }
-}
-
-/// Pause before the rest of an answer that its byte budget cut short is asked for.
-const PULL_ON_US: u64 = 2_000;
-
-/// Ranges in one pull at most.
-pub(super) const PULL_RANGES: usize = 64;
-
 /// For `fork.rs`. When it was heard decides only whether origins are closed, and no world that is
 /// exhausted closes any: it would be told from another by the time of day.
 impl std::hash::Hash for Peer {
@@ -95,14 +63,11 @@ pub(super) struct Heard<'a> {
     pub at_us: u64,
 }
 
-/// All peers, and what is missing here.
+/// All peers.
 #[derive(Clone, Default, Hash)]
 pub(super) struct Peers {
     peers: BTreeMap<Member, Peer>,
-    pub lacks: BTreeMap<Origin, Lack>,
     pub gossip_us: u64,
-    /// Which origin's ranges came first in the last pull sent to a peer.
-    pub came_first: BTreeMap<Member, Origin>,
 }
 
 impl Peers {
@@ -123,42 +88,9 @@ impl Peers {
         })
     }
 
-    /// What is missing up to `dot` is to be had from `from`; it is pulled at `pull_us`.
-    pub fn want(&mut self, dot: Dot, from: Member, pull_us: u64) {
-        let (to, due) = (dot.seq, dot.seq);
-        let new = Lack { to, at: from, due, pull_us, asked: None, unanswered: false };
-        let lack = self.lacks.entry(dot.origin).or_insert(new);
-        lack.to = lack.to.max(dot.seq);
-        // Whoever does not answer may be gone for good: any part of it that another has will do.
-        if lack.unanswered || (lack.asked.is_none() && dot.seq >= lack.due) {
-            lack.at = from;
-        }
-    }
-
-    /// As `want`, of somebody who no longer has what comes next: others are asked first.
-    pub fn want_anywhere(&mut self, dot: Dot, from: Member, pull_us: u64) {
-        let (to, due) = (dot.seq, dot.seq);
-        let new = Lack { to, at: from, due, pull_us, asked: None, unanswered: false };
-        let lack = self.lacks.entry(dot.origin).or_insert(new);
-        lack.to = lack.to.max(dot.seq);
-    }
-
-    /// Who is asked for what is missing of an origin.
-    pub fn wanted_at(&self, origin: Origin) -> Option<Member> {
-        self.lacks.get(&origin).map(|lack| lack.at)
-    }
-
-    /// Another is asked.
-    pub fn ask_instead(&mut self, origin: Origin, at: Member) {
-        if let Some(lack) = self.lacks.get_mut(&origin) {
-            lack.at = at;
-        }
-    }
-
     /// Forgets what a membership closes.
     pub fn forget(&mut self, record: &Record) {
         for origin in record.finals.keys() {
-            self.lacks.remove(origin);
             self.peers.values_mut().for_each(|peer| peer.acked.forget(*origin));
         }
     }
@@ -168,43 +100,9 @@ impl Peers {
         self.peers.keys().copied()
     }
 
-    /// Every other member, and its synced vector as last heard from its current start.
-    pub fn frontiers(&self) -> impl Iterator<Item = (Member, &VersionVector)> + '_ {
-        self.peers.iter().map(|(member, peer)| (*member, &peer.acked))
-    }
-
-    /// As `frontiers`, of one.
+    /// What a member has synced, as last heard from its current start.
     pub fn frontier(&self, member: Member) -> Option<&VersionVector> {
         self.peers.get(&member).map(|peer| &peer.acked)
-    }
-
-    /// Forgets what has arrived. `new` are the dots that were wanted: where one of them was asked
-    /// for, the message is an answer, and the rest of what was asked with it is asked for soon.
-    pub fn note_arrival(
-        &mut self,
-        from: Member,
-        new: &[Dot],
-        applied: &VersionVector,
-        now: Now,
-        delay_us: u64,
-    ) {
-        let answers = new.iter().any(|dot| {
-            let lack = self.lacks.get(&dot.origin).filter(|lack| lack.at == from);
-            lack.is_some_and(|lack| {
-                dot.seq <= lack.due && lack.asked.is_some_and(|asked| dot.seq > asked)
-            })
-        });
-        self.lacks.retain(|origin, lack| {
-            let have = applied.get(*origin);
-            if have >= lack.due {
-                lack.roll(now.mono_us + delay_us);
-            } else if answers && lack.at == from && lack.asked.is_some() {
-                lack.pull_us = lack.pull_us.min(now.mono_us + PULL_ON_US);
-                lack.asked = Some(have);
-                lack.unanswered = false;
-            }
-            have < lack.to
-        });
     }
 }
 
@@ -322,16 +220,7 @@ impl<B: Base> Protocol<B> {
                 && !self.membership.is_beyond_end(next);
             if missing {
                 let pull_us = now.mono_us + self.settings.pull_delay_us;
-                if self.pruning.lacks(from, dot.origin, next.seq) {
-                    self.peers.want_anywhere(dot, from, pull_us);
-                    continue;
-                }
-                self.peers.want(dot, from, pull_us);
-                if let Some(at) = self.peers.wanted_at(dot.origin)
-                    && self.pruning.lacks(at, dot.origin, next.seq)
-                {
-                    self.peers.ask_instead(dot.origin, from);
-                }
+                self.want(dot, from, pull_us);
             }
         }
         self.pull_now_if_waiting(now);

@@ -133,7 +133,7 @@ impl<B: Base> Protocol<B> {
             let all = self.peers.heard().all(|heard| heard.number >= last.number);
             return if all { last.seq } else { 0 };
         }
-        let theirs = self.peers.frontiers().map(|(_, frontier)| frontier.get(origin));
+        let theirs = self.peers.heard().map(|heard| heard.vector.get(origin));
         theirs.min().unwrap_or(u64::MAX).min(self.synced.get(origin))
     }
 

@@ -175,7 +175,7 @@ impl<B: Base> Protocol<B> {
             self.settle_waiting(now)?;
         }
         let delay_us = self.settings.pull_delay_us;
-        self.peers.note_arrival(from, &new, &self.applied, now, delay_us);
+        self.pulls.note_arrival(from, &new, &self.applied, now, delay_us);
         self.pull_now_if_waiting(now);
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::durable::Durable;
 use super::membership::{Membership, Record, book::Page};
 use super::peers::Peers;
 use super::prune::{Pruning, decode_last_start};
+use super::pull::Pulls;
 use super::receive::Inbox;
 use super::round::Open;
 use super::rows::{Base, Rows, decode_vector, meta_key};
@@ -24,7 +25,7 @@ use super::settings::ProtocolSettings;
 use super::stable::Eras;
 use super::sweep::Sweep;
 use super::waiting::Waiting;
-use super::{Protocol, Stats};
+use super::{Effect, Protocol, Stats};
 use crate::store::{LogExtent, StateBatch, StoreError};
 use orset::{Dot, HybridClock, HybridTime, Member, Origin, VersionVector};
 use std::collections::{BTreeMap, VecDeque};
@@ -107,6 +108,7 @@ impl<B: Base> Protocol<B> {
             freeze_after: None,
             inbox: Inbox::default(),
             peers,
+            pulls: Pulls::default(),
             membership,
             waiting: Waiting::default(),
             durable: Durable::default(),
@@ -129,11 +131,16 @@ impl<B: Base> Protocol<B> {
         protocol.check_log(&extents)?;
         protocol.find_previous(&extents, last)?;
         protocol.replay_log(&extents, &mut checkpoint)?;
+        protocol.membership.recover(&protocol.applied);
         protocol.check_finals()?;
         protocol.begin_cuts();
         protocol.synced = Arc::new(protocol.applied.clone());
         protocol.synced_total = protocol.rows.total();
         protocol.strip();
+        if protocol.number() > 0 {
+            let record = protocol.membership().clone();
+            protocol.effect(Effect::Membership(record));
+        }
         Ok(protocol)
     }
 
@@ -143,10 +150,6 @@ impl<B: Base> Protocol<B> {
         let lost = |what: &str| Err(StoreError::Corrupted(format!("the log {what}")));
         for dot in self.applied.iter() {
             let extent = extents.iter().find(|extent| extent.origin == dot.origin);
-            // Of a closed origin nothing needs to be left.
-            if self.membership().covers(dot) {
-                continue;
-            }
             if extent.is_none_or(|extent| extent.last < dot.seq) {
                 return lost("ends before the checkpoint");
             }

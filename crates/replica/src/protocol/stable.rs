@@ -131,7 +131,7 @@ impl Eras {
 impl<B: Base> Protocol<B> {
     /// A step of the eras; called on each tick as long as there may be something to forget.
     pub(super) fn tick_eras(&mut self) {
-        let mut frontiers: Vec<_> = self.peers.frontiers().map(|(_, frontier)| frontier).collect();
+        let mut frontiers: Vec<_> = self.peers.heard().map(|heard| heard.vector).collect();
         frontiers.push(&self.synced);
         self.eras.look(&frontiers, &self.applied);
         if self.eras.candidate.is_none() {

@@ -211,7 +211,7 @@ impl<B: Base> Protocol<B> {
                     && self.is_settled(era)
             }
             MemoryState::Counted(change) => {
-                let stable = || self.peers.frontiers().all(|it| it.1.contains(change.dot));
+                let stable = || self.peers.heard().all(|it| it.vector.contains(change.dot));
                 match self.canary {
                     Canary::ForgottenWhenStable => false,
                     Canary::CountForgottenWhenStable => stable(),

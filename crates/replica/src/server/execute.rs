@@ -23,9 +23,8 @@ use super::counts::Place;
 use super::shared::{Shared, Stage};
 use super::status;
 use super::tokens::{TokenReader, TokenWriter};
-use crate::driver::{Answer, Asked as Queued, NoReply, NotTaken, Outcome, Sink, Slot};
-use crate::protocol::{Refusal, Reply};
-use bytes::Bytes;
+use crate::driver::{Answer, Asked as Queued, NotTaken, Outcome, Sink, Slot};
+use crate::protocol::Reply;
 use pannier_proto::convert::Asked;
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::limits::COMMANDS_MAX;
@@ -181,19 +180,14 @@ impl Execution {
                     self.told_bytes += token.len() + ask::size_of(&body);
                     self.told.push(v1::Answer { request_id, token, body: Some(body) });
                 }
-                Err(why) => {
-                    let token = match &why {
-                        // The session goes on from what is left of it.
-                        NoReply::Refused(Refusal::Lost { left, .. }) => self.writer.write(left).0,
-                        _ => Bytes::new(),
-                    };
-                    self.tell_failure(request_id, token, status::no_reply(&why));
-                }
+                Err(why) => self.tell_failure(request_id, status::no_reply(&why)),
             }
         }
     }
 
-    fn tell_failure(&mut self, request_id: u64, token: Bytes, failure: Failure) {
+    fn tell_failure(&mut self, request_id: u64, failure: Failure) {
+        let token = failure.session.as_ref().map(|vector| self.writer.write(vector).0);
+        let token = token.unwrap_or_default();
         let body = Body::Failure(self.shared.counts.told(failure).to_wire());
         self.told_bytes += token.len() + ask::size_of(&body);
         self.told.push(v1::Answer { request_id, token, body: Some(body) });
@@ -265,7 +259,7 @@ impl Execution {
         let asked = self.reader.read(&token).and_then(|after| Ok((Asked::from_body(body)?, after)));
         let (asked, after) = match asked {
             Ok(asked) => asked,
-            Err(failure) => return self.tell_failure(request_id, Bytes::new(), failure),
+            Err(failure) => return self.tell_failure(request_id, failure),
         };
         let deadline_us = self.shared.catch_up_by(now_us, timeout_ms.into());
         let page_bytes = self.shared.settings.stream_page_bytes;

@@ -63,6 +63,8 @@ pub(super) async fn text(shared: &Shared) -> String {
         ("reads_after_sync_total", "Reads that waited for a sync.", stats.reads_after_sync),
         ("pulls_served_total", "Pulls of peers answered.", stats.pulls_served),
         ("pushes_paused_total", "Times pushing to a peer paused.", stats.pushes_paused),
+        ("memberships_total", "Memberships that came into force.", stats.changes),
+        ("changes_abandoned_total", "Changes proposed here and given up.", stats.changes_abandoned),
         ("peers_waits_total", "Writes that waited for peers.", stats.waited_for_peers),
         ("peers_short_total", "Of them, not on all peers in time.", stats.unreplicated),
         ("op_ids_forgotten_total", "Op ids forgotten.", stats.op_ids_forgotten),

@@ -6,12 +6,13 @@ use super::tokens::TokenWriter;
 use super::{ask, status};
 use crate::driver::{Answer, Asked as Queued, NoReply, Outcome};
 use crate::embed::Replica;
-use crate::protocol::{Command, Durability, NO_LANE, Refusal};
+use crate::protocol::{Command, Durability, NO_LANE};
 use crate::transport::grpc::Links;
 use bytes::Bytes;
 use orset::VersionVector;
 use pannier_proto::convert::Asked;
 use pannier_proto::errors::{Failure, Reason};
+use pannier_proto::metadata::TOKEN;
 use pannier_proto::v1::answer::Body;
 use pannier_proto::{convert, fingerprint};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -110,7 +111,12 @@ impl Shared {
 
     /// A failure that is about to be told to a client.
     pub fn told(&self, failure: impl Into<Failure>) -> tonic::Status {
-        self.counts.told(failure.into()).to_status()
+        let failure = self.counts.told(failure.into());
+        let mut status = failure.to_status();
+        if let Some(vector) = &failure.session {
+            status.metadata_mut().insert_bin(TOKEN, self.token(vector));
+        }
+        status
     }
 
     // === Commands ===
@@ -178,10 +184,6 @@ impl Shared {
             .map_err(|_| Failure::new(Reason::Deadline, "the deadline passed before the answer"))?;
         let ended = || NoReply::Failed("the replica ended before it answered".into());
         let reply = outcome.unwrap_or_else(|_| Err(ended()));
-        if let Err(NoReply::Refused(refusal @ Refusal::Lost { left, .. })) = &reply {
-            // The session goes on from what is left of it.
-            return Ok((Body::Failure(status::refused(refusal).to_wire()), left.clone()));
-        }
         let reply = reply.map_err(|why| status::no_reply(&why))?;
         Ok((ask::answer(question, &reply, &self.origin), reply.vector().clone()))
     }

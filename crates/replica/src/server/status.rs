@@ -32,8 +32,9 @@ pub(super) fn refused(refusal: &Refusal) -> Failure {
         Refusal::TooMany { entries, max } => {
             failure(Reason::TooMany).with("entries", entries).with("max", max)
         }
-        Refusal::Lost { origin, last, need, .. } => {
-            failure(Reason::Lost).with("origin", origin).with("count", need - last)
+        Refusal::Lost { origin, last, need, left } => {
+            let lost = failure(Reason::Lost).with("origin", origin).with("count", need - last);
+            Failure { session: Some(left.clone()), ..lost }
         }
         Refusal::Over => failure(Reason::Closed),
         Refusal::TooFewPeers { asked, others } => {

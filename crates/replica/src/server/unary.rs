@@ -115,10 +115,8 @@ impl Unary {
 
     /// The failure of a change that stands, with the session's token.
     fn done_but(&self, failure: &v1::Failure, vector: &Arc<VersionVector>) -> Status {
-        let Some(failure) = Failure::from_wire(failure) else { return self.0.told(other_kind()) };
-        let mut status = self.0.told(failure);
-        status.metadata_mut().insert_bin(TOKEN, self.0.token(vector));
-        status
+        let failure = Failure::from_wire(failure).unwrap_or_else(other_kind);
+        self.0.told(Failure { session: Some(vector.clone()), ..failure })
     }
 
     fn response<T>(

@@ -52,7 +52,7 @@ fn begin(shared: &Arc<Shared>, ask: &v1::WatchRequest) -> Result<Events, Failure
         None => Failure::new(Reason::Overloaded, "too many watches are open already"),
     })?;
     let (sender, events) = mpsc::channel(1);
-    let end = Arc::<Mutex<Option<Failure>>>::default();
+    let end = Arc::<Mutex<Option<Status>>>::default();
     let watching = Watching {
         writer: TokenWriter::new(shared.cluster, shared.replica.member()),
         shared: shared.clone(),
@@ -64,8 +64,8 @@ fn begin(shared: &Arc<Shared>, ask: &v1::WatchRequest) -> Result<Events, Failure
     let (told, shared, sender) = (end.clone(), shared.clone(), watching.sender.clone());
     tokio::spawn(async move {
         if let Err(failure) = watching.run().await {
-            let failure = shared.counts.told(failure);
-            *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+            let status = shared.told(failure);
+            *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
         }
         // The channel ends only now, so that its reader finds why.
         drop(sender);
@@ -153,7 +153,7 @@ fn value_of(body: Body) -> Option<Value> {
 /// The events of one watch, and how it ended.
 pub(super) struct Events {
     events: mpsc::Receiver<v1::WatchEvent>,
-    end: Arc<Mutex<Option<Failure>>>,
+    end: Arc<Mutex<Option<Status>>>,
     /// Held as long as the stream is, so that what waits for a stuck reader is counted.
     _place: Place,
 }
@@ -167,7 +167,7 @@ impl Stream for Events {
             Poll::Ready(Some(event)) => Poll::Ready(Some(Ok(event))),
             Poll::Ready(None) => {
                 let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
-                Poll::Ready(end.map(|failure| Err(failure.to_status())))
+                Poll::Ready(end.map(Err))
             }
         }
     }

@@ -8,6 +8,7 @@ mod calls;
 mod drain;
 mod durable;
 mod inner;
+mod lost;
 mod refusals;
 mod served;
 mod streams;

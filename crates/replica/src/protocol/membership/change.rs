@@ -184,7 +184,7 @@ impl<B: Base> Protocol<B> {
 
     /// Takes a record in. It is in force once it is on disk, and all that it closes is here.
     fn learn(&mut self, record: Arc<Record>, is_own: bool) {
-        let known = self.membership.decided.as_ref().map_or(self.number(), |it| it.record.number);
+        let known = self.membership.known().number;
         let promised = self.membership.promise.as_ref().map(|it| &it.proposal);
         let promised_other =
             promised.is_some_and(|it| it.number == record.number && it.change != record.change);
@@ -218,15 +218,15 @@ impl<B: Base> Protocol<B> {
         let ends = ends.map(|(origin, last)| Dot::new(*origin, last.seq));
         let missing: Vec<Dot> = ends.filter(|last| last.seq > 0 && !self.has(*last)).collect();
         for last in missing {
-            self.peers.want(last, from, now.mono_us);
+            self.want(last, from, now.mono_us);
         }
     }
 
     /// A page has come to disk, or a delta that was waited for.
     pub(in crate::protocol) fn membership_settled(&mut self, now: Now) -> Result<(), StoreError> {
         let synced_page = self.membership.synced_page;
-        let fresh = self.membership.promise.as_ref().is_some_and(|it| it.page == synced_page);
-        if fresh {
+        let is_news = std::mem::take(&mut self.membership.is_news);
+        if is_news && self.membership.promise.as_ref().is_some_and(|it| it.page == synced_page) {
             self.accept();
             self.conclude(now);
         }
@@ -247,11 +247,7 @@ impl<B: Base> Protocol<B> {
 
     /// A record is in force: what it closes leaves every vector.
     fn enforce(&mut self, record: Arc<Record>, is_own: bool) {
-        self.membership.record = record.clone();
-        self.membership.proposing = None;
-        if self.membership.promise.as_ref().is_some_and(|it| it.proposal.number <= record.number) {
-            self.membership.promise = None;
-        }
+        self.membership.put_in_force(record.clone());
         self.strip();
         self.stats.changes += 1;
         self.effect(Effect::Membership(record.clone()));
@@ -273,6 +269,7 @@ impl<B: Base> Protocol<B> {
         }
         record.finals.keys().for_each(|origin| self.inbox.drop_above(*origin, 0));
         self.peers.forget(&record);
+        self.pulls.forget(&record);
         self.durable.strip(&record);
         self.eras.strip(&record);
     }
@@ -287,7 +284,7 @@ impl<B: Base> Protocol<B> {
             return Ok(());
         }
         let is_first = self.membership.next_us == 0;
-        self.membership.next_us = now.mono_us + self.settings.change_us;
+        self.membership.next_us = now.mono_us.saturating_add(self.settings.change_us);
         if is_first {
             // First hear who is there.
             return Ok(());
@@ -305,8 +302,7 @@ impl<B: Base> Protocol<B> {
             return Ok(());
         }
         if self.membership.decided.is_some() {
-            // Of an earlier start's book.
-            return self.membership_settled(now);
+            return Ok(());
         }
         match &self.membership.promise {
             Some(promise) if promise.page > self.membership.synced_page => {}
@@ -343,7 +339,8 @@ impl<B: Base> Protocol<B> {
         for peer in self.other_members() {
             self.talk(peer, Talk::Propose(proposal.clone()));
         }
-        let until_us = now.mono_us + 10 * self.settings.change_us;
+        let patience_us = self.settings.change_us.saturating_mul(10);
+        let until_us = now.mono_us.saturating_add(patience_us);
         let accepted = BTreeSet::new();
         self.promise(proposal.clone());
         self.membership.proposing = Some(Proposing { proposal, accepted, until_us });
@@ -351,11 +348,11 @@ impl<B: Base> Protocol<B> {
 
     /// Origins of earlier starts that all members have alike, when all have been heard of lately.
     fn closable(&self, now: Now) -> BTreeMap<Origin, u64> {
-        let lately_us = 4 * self.settings.change_us;
+        let lately_us = self.settings.change_us.saturating_mul(4);
         let is_present = |heard: &Heard<'_>| {
             heard.number == self.number()
                 && heard.origin.is_some()
-                && now.mono_us <= heard.at_us + lately_us
+                && now.mono_us <= heard.at_us.saturating_add(lately_us)
         };
         if !self.peers.heard().all(|heard| is_present(&heard)) {
             return BTreeMap::new();

@@ -101,6 +101,8 @@ pub(super) struct Membership {
     /// The last page of the book that was written, and the last that is synced.
     page: u64,
     synced_page: u64,
+    /// A page has come to disk, and what follows from it has not been done yet.
+    is_news: bool,
     /// The open round must hold a page.
     dirty: bool,
     /// This replica has more than others say there is: why, and under which number they said so.
@@ -113,8 +115,9 @@ pub(super) struct Membership {
 impl std::hash::Hash for Membership {
     fn hash<H: std::hash::Hasher>(&self, into: &mut H) {
         let Self { record, decided, promise, proposing, page, synced_page, .. } = self;
-        let Self { dirty, over, next_us: _, .. } = self;
-        (record, decided, promise, proposing, page, synced_page, dirty, over).hash(into);
+        let Self { is_news, dirty, over, next_us: _, .. } = self;
+        (record, decided, promise, proposing, page, synced_page).hash(into);
+        (is_news, dirty, over).hash(into);
     }
 }
 
@@ -127,6 +130,7 @@ impl Membership {
             proposing: None,
             page: 0,
             synced_page: 0,
+            is_news: false,
             dirty: false,
             over: None,
             next_us: 0,
@@ -191,6 +195,25 @@ impl Membership {
     /// Pages up to this one are on disk.
     pub fn page_synced(&mut self, page: u64) {
         self.synced_page = page;
+        self.is_news = true;
+    }
+
+    /// At a start: what was decided may have been in force, and its page not written anew. It is
+    /// when everything that it closes is here; and then nothing else must be said or applied first.
+    pub fn recover(&mut self, applied: &VersionVector) {
+        let is_whole = |it: &mut Decided| {
+            let mut finals = it.record.finals.iter();
+            finals.all(|(origin, last)| applied.get(*origin) >= last.seq)
+        };
+        if let Some(decided) = self.decided.take_if(is_whole) {
+            self.put_in_force(decided.record);
+        }
+    }
+
+    fn put_in_force(&mut self, record: Arc<Record>) {
+        self.proposing = None;
+        self.promise.take_if(|it| it.proposal.number <= record.number);
+        self.record = record;
     }
 
     /// Whether a delta stands behind the end of its origin: closed, about to be, or promised to be.

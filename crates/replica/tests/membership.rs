@@ -1,0 +1,179 @@
+//! Origins are closed: what a member promises, what it takes in, and what it says who has more.
+//!
+//! The simulator plays the whole of it among honest members; here are the single steps, and what a
+//! member says whose disk knows better, or less, than it should.
+#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
+
+mod rig;
+
+use orset::cart::{CartEffect, Take};
+use orset::{Dot, Effect, Origin, Product, Request, VersionVector};
+use pannier_replica::protocol::delta::{Birth, Delta};
+use pannier_replica::protocol::membership::{Final, Proposal, Record, Talk};
+use pannier_replica::protocol::{Alarm, Event, Message, Refusal, Reply};
+use rig::*;
+use std::sync::Arc;
+
+/// The peer's next start. Its id is below that of `OLD`, so a log names it first.
+const NEXT: Origin = Origin::of(PEER, 0);
+const OLD: Origin = THEIRS;
+
+fn says(rig: &mut Rig, talk: Talk) -> Vec<Talk> {
+    rig.sent.clear();
+    rig.does(Event::Message { from: PEER, message: Message::Membership(talk) });
+    let sent = rig.sent.drain(..).filter_map(|message| match message {
+        Message::Membership(talk) => Some(talk),
+        _ => None,
+    });
+    sent.collect()
+}
+
+/// The peer has started anew, and stands at a number.
+fn started_anew(rig: &mut Rig, origin: Origin, number: u64) {
+    let (vector, total) = (VersionVector::new(), 0);
+    let message = Message::Status { origin, number, vector, total, reply: false };
+    rig.does(Event::Message { from: PEER, message });
+}
+
+fn closes(change: u64, last: u64) -> Talk {
+    let close = [(OLD, last)].into_iter().collect();
+    Talk::Propose(Proposal { number: 1, change, by: PEER, start: NEXT, close })
+}
+
+fn closed(change: u64, last: u64) -> Talk {
+    let finals = [(OLD, Final { seq: last, number: 1 })].into_iter().collect();
+    let members = [ME, PEER].into_iter().collect();
+    Talk::Record(Arc::new(Record { number: 1, change, members, finals }))
+}
+
+fn seen(seq: u64) -> VersionVector {
+    [Dot::new(OLD, seq)].into_iter().collect()
+}
+
+/// With the first two deltas of the origin that is to be closed.
+fn with_two() -> Rig {
+    let mut rig = Rig::new();
+    rig.hears(delta(1, 1, 1).encode());
+    rig.hears(delta(2, 2, 1).encode());
+    started_anew(&mut rig, NEXT, 0);
+    rig
+}
+
+#[test]
+fn an_end_is_promised_only_where_it_is_and_nothing_behind_it_is_taken() {
+    let mut rig = with_two();
+    assert_eq!(says(&mut rig, closes(7, 1)), [Talk::Refuse { change: 7 }]);
+    assert_eq!(says(&mut rig, closes(8, 3)), [Talk::Refuse { change: 8 }]);
+    assert_eq!(says(&mut rig, closes(9, 2)), [Talk::Accept { change: 9, start: MINE }]);
+    assert_eq!(says(&mut rig, closes(10, 2)), [Talk::Refuse { change: 10 }], "one at a time");
+    rig.hears(delta(3, 3, 1).encode());
+    assert_eq!(rig.lamps(), 2, "what comes late is not taken");
+    rig.restart();
+    rig.hears(delta(3, 3, 1).encode());
+    assert_eq!(rig.lamps(), 2, "nor after a restart");
+    says(&mut rig, Talk::Abandon { change: 9 });
+    rig.hears(delta(3, 3, 1).encode());
+    assert_eq!(rig.lamps(), 3, "until the change is given up");
+}
+
+#[test]
+fn what_a_member_still_writes_under_is_not_closed() {
+    let mut rig = Rig::new();
+    rig.hears(delta(1, 1, 1).encode());
+    started_anew(&mut rig, OLD, 0);
+    assert_eq!(says(&mut rig, closes(7, 1)), [Talk::Refuse { change: 7 }]);
+    let close = [(MINE, 0)].into_iter().collect();
+    let mine = Proposal { number: 1, change: 8, by: PEER, start: NEXT, close };
+    assert_eq!(says(&mut rig, Talk::Propose(mine)), [Talk::Refuse { change: 8 }]);
+}
+
+#[test]
+fn a_promise_ends_with_the_start_that_it_was_given_to() {
+    let mut rig = with_two();
+    says(&mut rig, closes(7, 2));
+    started_anew(&mut rig, Origin::of(PEER, 77), 0);
+    rig.hears(delta(3, 3, 1).encode());
+    assert_eq!(rig.lamps(), 3, "that start had decided nothing");
+}
+
+#[test]
+fn under_one_number_only_the_promised_record_is_taken() {
+    let mut rig = with_two();
+    says(&mut rig, closes(7, 2));
+    says(&mut rig, closed(8, 2));
+    assert_eq!(rig.protocol.number(), 0);
+    says(&mut rig, closed(7, 2));
+    assert_eq!(rig.protocol.number(), 1);
+    assert_eq!(says(&mut rig, closes(9, 2)), [closed(7, 2)], "who is behind is told");
+}
+
+#[test]
+fn a_membership_is_in_force_with_all_that_it_closes_and_not_before() {
+    let mut rig = Rig::new();
+    rig.hears(delta(1, 1, 1).encode());
+    says(&mut rig, closed(7, 2));
+    assert_eq!(rig.protocol.number(), 0);
+    rig.now.mono_us += 1_000_000;
+    rig.does(Event::Tick { chance: 0 });
+    let pulls =
+        |message: &Message| matches!(message, Message::Pull { ranges } if ranges[0].origin == OLD);
+    assert!(rig.sent.iter().any(pulls), "what is missing is asked for");
+    rig.hears(delta(2, 2, 1).encode());
+    for _ in 0..2 {
+        assert_eq!(rig.protocol.number(), 1);
+        assert_eq!(rig.protocol.synced().get(OLD), 0, "it is left out");
+        rig.hears(delta(2, 2, 1).encode());
+        assert_eq!(rig.lamps(), 2, "and its late deltas are duplicates");
+        assert!(rig.read_after(seen(2)).unwrap().is_ok(), "a session that has seen it is served");
+        rig.restart();
+    }
+}
+
+#[test]
+fn a_session_that_has_seen_what_is_gone_is_told_and_given_what_is_left() {
+    let mut rig = with_two();
+    says(&mut rig, closed(7, 2));
+    let mut after = seen(5);
+    after.raise(NEXT, 9);
+    let Some(Err(Refusal::Lost { origin, last, need, left })) = rig.read_after(after) else {
+        panic!("{:?}", rig.replies);
+    };
+    assert_eq!((origin, last, need), (OLD, 2, 5));
+    assert_eq!((left.get(OLD), left.get(NEXT)), (2, 9));
+}
+
+#[test]
+fn who_has_more_than_the_agreed_end_says_so_once_and_answers_nothing() {
+    let mut rig = with_two();
+    says(&mut rig, closed(7, 1));
+    says(&mut rig, closed(7, 1));
+    assert_eq!(rig.alarms, [Alarm::BeyondFinal { last: Dot::new(OLD, 1) }]);
+    assert_eq!(rig.read_after(VersionVector::new()), Some(Err(Refusal::Over)));
+    assert_eq!(rig.protocol.number(), 0);
+}
+
+/// Found by CI's fresh seeds, 981504280027 (`simulations/corpus/replayed-before-what-was-closed.toml`):
+/// a membership was in force, and the last page of the book still called it decided. The next start
+/// went by the membership before, and replayed a decrement before the add that it takes of.
+#[test]
+fn what_was_made_under_a_membership_is_replayed_after_what_it_closed() {
+    let mut rig = Rig::new();
+    rig.hears(delta(1, 1, 5).encode());
+    says(&mut rig, closed(7, 1));
+    assert_eq!(rig.protocol.number(), 1);
+    let take = CartEffect::Take(vec![(id(1), Take { here: 2, total: 2 })]);
+    let request = Request::Decrement(Product::new(b"lamp").unwrap(), 2);
+    let mut taking = delta(1, 2, 1);
+    taking.ops[0] = orset::Op { request, effect: Effect::Cart(take), ..taking.ops[0].clone() };
+    let deps = vec![Dot::new(Origin::MEMBERSHIP, 1)];
+    let birth = Some(Birth { member: PEER, previous: Some(OLD) });
+    let taking = Delta { dot: Dot::new(NEXT, 1), deps, birth, ..taking };
+    rig.hears(taking.encode());
+    let (total, shown) = (rig.protocol.synced_total(), rig.lamps());
+    assert_eq!(shown, 3);
+    rig.restart();
+    assert_eq!((rig.protocol.synced_total(), rig.lamps()), (total, shown));
+    assert_eq!(rig.protocol.number(), 1, "and nothing is said under the number before");
+    let Some(Ok(Reply::Shown(shown))) = rig.read_after(VersionVector::new()) else { panic!() };
+    assert_eq!(shown.vector.get(Origin::MEMBERSHIP), 1);
+}

@@ -1,0 +1,150 @@
+//! One replica by hand, on a memory disk, and a peer that is whatever a test says.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use orset::cart::{CartEffect, Content};
+use orset::{
+    Dot, Effect as OpEffect, HybridTime, Kind, Member, ObjectKey, Op, OpId, OpIdSession, Origin,
+    Product, Request, VersionVector,
+};
+use pannier_replica::protocol::delta::{Birth, Delta};
+use pannier_replica::protocol::{
+    Alarm, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings,
+    Read, Refusal, Reply, Start, Value, Write,
+};
+use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
+use pannier_replica::store::{StateBatch, Store};
+use std::sync::Arc;
+
+pub const ME: Member = Member::from_bytes([1; 16]);
+pub const PEER: Member = Member::from_bytes([2; 16]);
+pub const MINE: Origin = Origin::of(ME, 1);
+pub const THEIRS: Origin = Origin::of(PEER, 1);
+
+pub struct Rig {
+    pub protocol: Protocol<Arc<MemoryStore>>,
+    pub store: Arc<MemoryStore>,
+    disk: MemoryDisk,
+    settings: ProtocolSettings,
+    starts: u64,
+    pub now: Now,
+    pub alarms: Vec<Alarm>,
+    pub replies: Vec<Result<Reply, Refusal>>,
+    pub sent: Vec<Message>,
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    pub fn with(change: impl FnOnce(&mut ProtocolSettings)) -> Self {
+        let disk = MemoryDisk::new();
+        let mut settings = ProtocolSettings::new(vec![ME, PEER]);
+        change(&mut settings);
+        let (store, protocol) = started(&disk, &settings, 1);
+        let now = Now { mono_us: 1, wall_ms: 1_700_000_000_000 };
+        let (alarms, replies, sent) = Default::default();
+        Self { protocol, store, disk, settings, starts: 1, now, alarms, replies, sent }
+    }
+
+    /// The process ends, and starts again from what is on disk: all that was synced.
+    pub fn restart(&mut self) {
+        self.disk.crash(InDoubt::NOTHING);
+        self.starts += 1;
+        (self.store, self.protocol) = started(&self.disk, &self.settings, self.starts);
+    }
+
+    /// One event, and everything it leads to.
+    pub fn does(&mut self, event: Event) {
+        let mut events = vec![event, Event::Commit];
+        while !events.is_empty() {
+            for event in std::mem::take(&mut events) {
+                self.protocol.handle(event, self.now).unwrap();
+            }
+            while let Some(effect) = self.protocol.poll() {
+                match effect {
+                    Effect::Persist { round, records } => {
+                        self.store.append(&records).unwrap();
+                        events.push(Event::Synced(round));
+                    }
+                    Effect::Checkpoint(batch) => {
+                        self.store.write_state(&batch).unwrap();
+                        events.push(Event::Checkpointed { durable: true });
+                    }
+                    Effect::Alarm(alarm) => self.alarms.push(alarm),
+                    Effect::Reply(_, reply) => self.replies.push(reply),
+                    Effect::Send(_, message) => self.sent.push(message),
+                    Effect::Prune(list) => {
+                        let dropped = |(origin, upto)| self.store.prune_log(origin, upto).unwrap();
+                        list.into_iter().for_each(dropped);
+                    }
+                    Effect::Changed(_) | Effect::Membership(_) => {}
+                }
+            }
+        }
+    }
+
+    pub fn hears(&mut self, bytes: Vec<u8>) {
+        let message = Message::Deltas { deltas: vec![bytes.into()] };
+        self.does(Event::Message { from: PEER, message });
+    }
+
+    pub fn asks(&mut self, command: Command) -> Option<Result<Reply, Refusal>> {
+        self.replies.clear();
+        self.does(Event::Command(1, command));
+        self.replies.pop()
+    }
+
+    pub fn write(&mut self, op: OpId, request: Request) -> Option<Result<Reply, Refusal>> {
+        let (after, deadline_us) = (Arc::default(), u64::MAX);
+        let (object, seen, lane, durability) = (cart(), None, NO_LANE, Durability::Local);
+        let write = Write { op, object, request, seen, after, deadline_us, lane, durability };
+        self.asks(Command::Write(write))
+    }
+
+    pub fn read_after(&mut self, after: VersionVector) -> Option<Result<Reply, Refusal>> {
+        let (after, deadline_us) = (Arc::new(after), self.now.mono_us + 1_000);
+        self.asks(Command::Read(Read::new(cart(), after, deadline_us)))
+    }
+
+    pub fn lamps(&mut self) -> u64 {
+        let Some(Ok(Reply::Shown(shown))) = self.read_after(VersionVector::new()) else { panic!() };
+        let Value::Cart(lines, _) = shown.value else { panic!() };
+        lines.iter().map(|line| line.quantity).sum()
+    }
+}
+
+fn started(
+    disk: &MemoryDisk,
+    settings: &ProtocolSettings,
+    start: u64,
+) -> (Arc<MemoryStore>, Protocol<Arc<MemoryStore>>) {
+    let store = Arc::new(disk.open().unwrap());
+    let extents = store.log_extents().unwrap();
+    let begin = Start { member: ME, origin: Origin::of(ME, start), previous: None, extents };
+    let write = |batch: &StateBatch| store.write_state(batch);
+    let protocol = Protocol::new(begin, settings.clone(), store.clone(), write).unwrap();
+    (store, protocol)
+}
+
+pub fn cart() -> ObjectKey {
+    ObjectKey::new(Kind::Cart, b"shop", b"ada").unwrap()
+}
+
+pub fn lamp(quantity: u32) -> Content {
+    Content::added(Product::new(b"lamp").unwrap(), quantity, &[])
+}
+
+pub fn id(n: u64) -> OpId {
+    OpIdSession::new(1_700_000_000, n).next_id().unwrap()
+}
+
+/// The peer's `seq`-th delta: one lamp, under the op id `n`.
+pub fn delta(seq: u64, n: u64, quantity: u32) -> Delta {
+    let (request, effect) = (Request::Add(lamp(quantity)), CartEffect::Add(lamp(quantity)));
+    let op = Op { id: id(n), object: cart(), request, effect: OpEffect::Cart(effect) };
+    let birth = (seq == 1).then_some(Birth { member: PEER, previous: None });
+    let time = HybridTime::from_bits(seq);
+    let cuts = Vec::new();
+    Delta { dot: Dot::new(THEIRS, seq), deps: Vec::new(), time, birth, cuts, ops: vec![op] }
+}
