@@ -125,13 +125,21 @@ impl Checks {
         extents: &[LogExtent],
         protocol: &Protocol<Arc<MemoryStore>>,
         store: &MemoryStore,
+        names: &Names,
         coverage: &mut Coverage,
     ) -> Verdict {
         let of_others = extents.iter().filter(|extent| extent.origin != Origin::BOOK);
         let logged: VersionVector =
             of_others.map(|extent| Dot::new(extent.origin, extent.last)).collect();
-        let mut logged = logged;
-        self.closed.fill(&mut logged, protocol.number());
+        let taken_in = logged.iter().flat_map(|last| {
+            let dots = (1..=last.seq).map(move |seq| Dot::new(last.origin, seq));
+            dots.filter_map(|dot| Some(&self.ledger.get(dot)?.delta.ops)).flatten()
+        });
+        let taken_in = taken_in.map(|op| op.id).collect();
+        let (durable, applied) = (logged.clone(), logged.clone());
+        self.shadows[place] = Shadow { durable, applied, taken_in, ..Shadow::default() };
+        // It may be the first in which that one is in force.
+        self.in_force(place, protocol.membership(), names)?;
         let about = vec![format!("r{place}")];
         if *self.whole(protocol.applied()) != logged {
             let what = format!("r{place} recovered something else than its log");
@@ -145,13 +153,6 @@ impl Checks {
             }
         }
         self.origins.insert(protocol.origin(), place);
-        let taken_in = logged.iter().flat_map(|last| {
-            let dots = (1..=last.seq).map(move |seq| Dot::new(last.origin, seq));
-            dots.filter_map(|dot| Some(&self.ledger.get(dot)?.delta.ops)).flatten()
-        });
-        let taken_in = taken_in.map(|op| op.id).collect();
-        self.shadows[place] =
-            Shadow { durable: logged.clone(), applied: logged, taken_in, ..Shadow::default() };
         self.totals.recompute(place, protocol)?;
         let applied = self.closed.whole(protocol.applied());
         self.totals.compare(place, &applied, protocol.total())

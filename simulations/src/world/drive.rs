@@ -50,7 +50,8 @@ impl World<'_> {
         let first_us = ticks.between(options.tick_us);
         self.queue.put(self.now_us + first_us, What::Tick { place, start });
         self.nodes[place].previous = Some(origin);
-        let recovered = self.checks.started(place, &extents, &protocol, &store, &mut self.coverage);
+        let (names, coverage) = (&self.names, &mut self.coverage);
+        let recovered = self.checks.started(place, &extents, &protocol, &store, names, coverage);
         self.nodes[place].up = Some(Up {
             protocol,
             store,
