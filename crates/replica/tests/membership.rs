@@ -152,9 +152,10 @@ fn who_has_more_than_the_agreed_end_says_so_once_and_answers_nothing() {
     assert_eq!(rig.protocol.number(), 0);
 }
 
-/// Found by CI's fresh seeds, 981504280027 (`simulations/corpus/replayed-before-what-was-closed.toml`):
-/// a membership was in force, and the last page of the book still called it decided. The next start
-/// went by the membership before, and replayed a decrement before the add that it takes of.
+/// Found by CI's fresh seeds, 981504280027
+/// (`simulations/corpus/replayed-before-what-was-closed.toml`): a membership was in force, and the
+/// last page of the book still called it decided. The next start went by the membership before,
+/// and replayed a decrement before the add that it takes of.
 #[test]
 fn what_was_made_under_a_membership_is_replayed_after_what_it_closed() {
     let mut rig = Rig::new();
