@@ -65,6 +65,11 @@ impl Canary {
                 | protocol::Canary::CountForgottenWhenStable
                 | protocol::Canary::ForgottenBeforeSettled,
             ) => Profile::Forget,
+            Self::Protocol(
+                protocol::Canary::SnapshotReplaces
+                | protocol::Canary::SnapshotWithoutMemory
+                | protocol::Canary::SnapshotShown,
+            ) => Profile::Away,
             _ => Profile::Mixed,
         }
     }

@@ -67,6 +67,9 @@ marks! {
     OpIdReused = "op id refused as naming another request",
     TooOld = "op id refused as too old to know",
     LogPruned = "log dropped that every member has",
+    SnapshotJoined = "snapshot joined",
+    SnapshotGivenUp = "snapshot given up, and begun anew",
+    SnapshotCrash = "crash while a snapshot was joined",
     OpIdForgotten = "op id forgotten",
     CountForgotten = "change of a counter forgotten",
     SessionMoved = "session moved to another replica",
@@ -213,6 +216,7 @@ impl Mark {
                 Self::ReplicaDrained,
                 Self::ListsDiffer,
             ],
+            Profile::Away => &[Self::SnapshotJoined, Self::SnapshotGivenUp, Self::SnapshotCrash],
             Profile::Forget => &[Self::TooOld, Self::OpIdForgotten, Self::CountForgotten],
             Profile::Swarm => &[
                 Self::Crash,

@@ -10,6 +10,7 @@
 //! `Checkpointed` were fed.
 
 use crate::canary::Canary;
+use orset::Origin;
 use pannier_replica::driver::Tap;
 use pannier_replica::protocol::{Effect, Event, Now, Protocol, ProtocolSettings, Start};
 use pannier_replica::store::memory::{InDoubt, MemoryDisk};
@@ -125,6 +126,8 @@ struct Player {
     disk: MemoryDisk,
     up: Option<(Arc<dyn Store>, Core)>,
     rounds: VecDeque<(u64, Vec<LogRecord>)>,
+    /// Behind which logs are to go on.
+    skip: Vec<(Origin, u64)>,
     checkpoint: Option<Arc<StateBatch>>,
     held: Held,
 }
@@ -132,7 +135,15 @@ struct Player {
 impl Player {
     fn new(canary: Canary) -> Self {
         let (rounds, held) = (VecDeque::new(), Held::default());
-        Self { canary, disk: MemoryDisk::new(), up: None, rounds, checkpoint: None, held }
+        Self {
+            canary,
+            disk: MemoryDisk::new(),
+            up: None,
+            rounds,
+            checkpoint: None,
+            skip: Vec::new(),
+            held,
+        }
     }
 
     fn line(&mut self, line: &Line) -> Result<(), String> {
@@ -160,6 +171,7 @@ impl Player {
                     Effect::Persist { round, records } => self.rounds.push_back((round, records)),
                     Effect::Checkpoint(batch) => self.checkpoint = Some(batch),
                     // What was dropped is not read, so whether it is there makes no difference.
+                    Effect::Skip(upto) => self.skip = upto,
                     Effect::Prune(_)
                     | Effect::Reply(..)
                     | Effect::Send(..)
@@ -188,6 +200,10 @@ impl Player {
                 Some(batch) => store.write_state(&batch),
                 None => Ok(()),
             },
+            Event::Skipped => {
+                store.sync_state()?;
+                store.skip_log(&std::mem::take(&mut self.skip))
+            }
             Event::Command(..)
             | Event::Commit
             | Event::Message { .. }

@@ -96,6 +96,7 @@ impl Trace {
                 out.extend_from_slice(&chance.to_be_bytes());
             }
             Event::Closing => out.push(9),
+            Event::Skipped => out.push(10),
             Event::Checkpointed { durable } => out.extend_from_slice(&[7, (*durable).into()]),
             Event::Watch(object) | Event::Unwatch(object) => {
                 out.push(8);
@@ -143,6 +144,13 @@ impl Trace {
                 for (origin, upto) in list {
                     out.extend_from_slice(origin.as_bytes());
                     out.extend_from_slice(&upto.to_be_bytes());
+                }
+            }
+            Effect::Skip(upto) => {
+                out.push(8);
+                for (origin, seq) in upto {
+                    out.extend_from_slice(origin.as_bytes());
+                    out.extend_from_slice(&seq.to_be_bytes());
                 }
             }
             Effect::Changed(object) => {
@@ -193,6 +201,10 @@ fn put_message(message: &Message, out: &mut Vec<u8>) {
         Message::Deltas { deltas } => {
             out.push(3);
             deltas.iter().for_each(|delta| out.extend_from_slice(delta));
+        }
+        Message::Snapshot(parcel) => {
+            out.push(5);
+            out.extend_from_slice(&parcel.encode());
         }
         Message::Membership(talk) => {
             out.push(4);
@@ -415,6 +427,10 @@ fn tell_effect(effect: &Effect, names: &Names) -> Option<String> {
         Effect::Prune(list) => {
             let dots = list.iter().map(|(origin, upto)| names.dot(Dot::new(*origin, *upto)));
             format!("drops the log up to {}", dots.collect::<Vec<_>>().join(" "))
+        }
+        Effect::Skip(upto) => {
+            let dots = upto.iter().map(|(origin, seq)| names.dot(Dot::new(*origin, *seq)));
+            format!("snapshot joined, logs go on behind {}", dots.collect::<Vec<_>>().join(" "))
         }
         Effect::Alarm(Alarm::Diverged { totals, .. }) => format!("ALARM diverged {totals:x?}"),
         Effect::Alarm(alarm) => format!("ALARM {alarm:?}"),

@@ -68,6 +68,7 @@ impl Rig {
                 }
                 Effect::Send(..)
                 | Effect::Prune(_)
+                | Effect::Skip(_)
                 | Effect::Changed(_)
                 | Effect::Membership(_)
                 | Effect::Alarm(_) => {}

@@ -52,6 +52,7 @@ use pannier_replica::store::{LogExtent, Store};
 use sessions::Sessions;
 pub use sessions::Snapshot;
 use shadow::Shadow;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use totals::Totals;
@@ -87,6 +88,7 @@ pub struct Checks {
     buffer_deltas: usize,
     waiting_max: usize,
     durable_max: usize,
+    log_most: u64,
     /// Op ids acknowledged as standing on other members, too.
     replicated: BTreeSet<OpId>,
     rounds: u64,
@@ -106,6 +108,7 @@ impl Checks {
             buffer_deltas: options.knobs.buffer_deltas,
             waiting_max: options.knobs.waiting_max,
             durable_max: options.knobs.durable_max,
+            log_most: options.knobs.log_most,
             replicated: BTreeSet::new(),
             rounds: 0,
             origins: BTreeMap::new(),
@@ -129,8 +132,10 @@ impl Checks {
         coverage: &mut Coverage,
     ) -> Verdict {
         let of_others = extents.iter().filter(|extent| extent.origin != Origin::BOOK);
-        let logged: VersionVector =
+        let mut logged: VersionVector =
             of_others.map(|extent| Dot::new(extent.origin, extent.last)).collect();
+        // Joined, and the log not skipped yet.
+        protocol.skips().iter().for_each(|(origin, seq)| logged.raise(*origin, *seq));
         let taken_in = logged.iter().flat_map(|last| {
             let dots = (1..=last.seq).map(move |seq| Dot::new(last.origin, seq));
             dots.filter_map(|dot| Some(&self.ledger.get(dot)?.delta.ops)).flatten()
@@ -154,6 +159,10 @@ impl Checks {
         }
         self.origins.insert(protocol.origin(), place);
         self.totals.recompute(place, protocol)?;
+        if protocol.is_installing() {
+            // Its rows are of no vector.
+            return Ok(());
+        }
         let applied = self.closed.whole(protocol.applied());
         self.totals.compare(place, &applied, protocol.total())
     }
@@ -161,6 +170,27 @@ impl Checks {
     /// Rounds up to this one are on disk.
     pub fn durable(&mut self, place: usize, round: u64) {
         self.shadows[place].sync(round);
+    }
+
+    /// A replica has joined a snapshot, and its logs go on behind these.
+    pub fn skipped(&mut self, place: usize, upto: &[(Origin, u64)], names: &Names) -> Verdict {
+        for (origin, seq) in upto {
+            let dot = Dot::new(*origin, *seq);
+            if !self.shadows.iter().any(|shadow| shadow.durable.contains(dot)) {
+                let dot = names.dot(dot);
+                let what = format!("r{place} joined a snapshot with {dot}, which nobody has");
+                return Err(Breach::new("snapshots", vec![dot], what));
+            }
+            let before = self.shadows[place].applied.get(*origin);
+            let new = (before + 1..=*seq).map(|seq| Dot::new(*origin, seq));
+            let ops = new.filter_map(|dot| Some(&self.ledger.get(dot)?.delta.ops)).flatten();
+            let ids: Vec<_> = ops.map(|op| op.id).collect();
+            let shadow = &mut self.shadows[place];
+            shadow.taken_in.extend(ids);
+            shadow.applied.raise(*origin, *seq);
+            shadow.durable.raise(*origin, *seq);
+        }
+        Ok(())
     }
 
     /// A row on a replica's disk has decayed.
@@ -236,16 +266,33 @@ impl Checks {
             Effect::Prune(list) => {
                 let deltas = list.iter().filter(|(origin, _)| *origin != Origin::BOOK);
                 let dots = deltas.map(|(origin, upto)| Dot::new(*origin, *upto));
-                self.nobody_lacks(place, &dots.collect::<Vec<_>>(), names)
+                let applied = nodes[place].up.as_ref().map(|up| up.protocol.applied());
+                let applied = applied.unwrap_or(&self.shadows[place].applied);
+                self.nobody_lacks(place, applied, &dots.collect::<Vec<_>>(), names)
             }
-            Effect::Reply(_, Err(_)) | Effect::Checkpoint(_) | Effect::Alarm(_) => Ok(()),
+            Effect::Reply(_, Err(_))
+            | Effect::Checkpoint(_)
+            | Effect::Skip(_)
+            | Effect::Alarm(_) => Ok(()),
         }
     }
 
-    /// What is dropped from a log, every member has on its disk, also one that is down.
-    fn nobody_lacks(&self, place: usize, dropped: &[Dot], names: &Names) -> Verdict {
+    /// What is dropped from a log, every member has on its disk, also one that is down; or it lies
+    /// so far back that it is not kept for anybody.
+    fn nobody_lacks(
+        &self,
+        place: usize,
+        here: &VersionVector,
+        dropped: &[Dot],
+        names: &Names,
+    ) -> Verdict {
+        let is_kept = |dot: &&Dot| {
+            let behind = here.get(dot.origin).saturating_sub(dot.seq);
+            behind < self.log_most
+        };
         for (member, shadow) in self.shadows.iter().enumerate() {
-            if let Some(dot) = dropped.iter().find(|dot| !shadow.durable.contains(**dot)) {
+            let lacks = |dot: &&Dot| !shadow.durable.contains(**dot);
+            if let Some(dot) = dropped.iter().filter(is_kept).find(lacks) {
                 let (dot, has) = (names.dot(*dot), names.vector(&shadow.durable));
                 let what = format!("r{place} drops its log up to {dot}, and r{member} has {has}");
                 return Err(Breach::new("pruning", vec![format!("r{place}")], what));
@@ -270,7 +317,12 @@ impl Checks {
             self.totals.compare(place, &whole, protocol.synced_total())?;
         }
         let shadow = &self.shadows[place];
-        let is_whole = || *self.closed.whole(protocol.applied()) == shadow.applied;
+        let mut expected = Cow::Borrowed(&shadow.applied);
+        if let [_, ..] = protocol.skips() {
+            let skips = protocol.skips().iter().map(|(origin, seq)| Dot::new(*origin, *seq));
+            expected.to_mut().join(&skips.collect());
+        }
+        let is_whole = || self.closed.whole(protocol.applied()) == expected;
         if !protocol.has_open_round() && !is_whole() {
             let (has, logged) = (names.vector(protocol.applied()), names.vector(&shadow.applied));
             let what = format!("r{place} says it has {has}, its rounds say {logged}");

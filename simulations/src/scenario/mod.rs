@@ -27,7 +27,7 @@ pub type Span = (u64, u64);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Knobs {
-    /// Between two rounds of gossip; this and the next twelve are of `ProtocolSettings`.
+    /// Between two rounds of gossip; this and what follows, up to `log_most`, are of `ProtocolSettings`.
     pub gossip_us: u64,
     /// How long a push is awaited before a pull.
     pub pull_delay_us: u64,
@@ -55,6 +55,8 @@ pub struct Knobs {
     pub window_ms: u64,
     /// Deltas of each origin that stay in the log.
     pub log_tail: u64,
+    /// And of those that members lack.
+    pub log_most: u64,
     /// Rounds the driver keeps in flight at most.
     pub pipeline: usize,
     /// How long the driver gathers a round.

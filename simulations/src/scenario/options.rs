@@ -80,6 +80,9 @@ impl Default for Options {
     }
 }
 
+/// More deltas than any run makes.
+const LOG_LONG: u64 = 1 << 32;
+
 /// Longer than any run.
 const WEEK_MS: u64 = 7 * 86_400_000;
 
@@ -100,6 +103,7 @@ impl Default for Knobs {
             durable_max: 4_096,
             window_ms: WEEK_MS,
             log_tail: 4,
+            log_most: LOG_LONG,
             pipeline: 1,
             batch_us: (0, 0),
         }
@@ -110,6 +114,11 @@ impl Options {
     /// Whether op ids are forgotten within a run.
     pub const fn forgets(&self) -> bool {
         self.knobs.window_ms < WEEK_MS
+    }
+
+    /// Whether logs are shorter than absences.
+    pub const fn prunes_early(&self) -> bool {
+        self.knobs.log_most < LOG_LONG
     }
 
     /// The options that a seed means under a profile.
@@ -161,6 +170,7 @@ impl Options {
                 options.faults.partitions = dice.chance(500);
             }
             Profile::Forget => options.forget(&mut dice),
+            Profile::Away => options.away(&mut dice),
             Profile::Swarm => options.swarm(&mut dice),
         }
         // In every kind of run: what peers say of themselves is what each fault gets at.
@@ -225,6 +235,29 @@ impl Options {
         self.faults.pauses = dice.chance(200);
         if dice.chance(500) {
             self.skew_ms = dice.between((0, 1_500));
+        }
+    }
+
+    /// Logs so short that hardly any absence is made up from them.
+    fn away(&mut self, dice: &mut Dice) {
+        self.knobs.log_most = dice.between((2, 8));
+        self.knobs.checkpoint_rows = dice.between((2, 30)) as usize;
+        self.knobs.message_bytes = dice.pick(&[400, 2_000, 256 << 10]);
+        self.knobs.pull_timeout_us = dice.between((50_000, 200_000));
+        if dice.chance(500) {
+            self.knobs.window_ms = dice.between((2_500, 5_000));
+            self.late_retries = 300;
+        }
+        self.duration_us = dice.between((12, 20)) * 1_000_000;
+        self.state_us.1 = dice.pick(&[60_000, 200_000]);
+        self.faults.partitions = dice.chance(700);
+        self.faults.crashes = !self.faults.partitions || dice.chance(500);
+        self.faults.one_way = dice.chance(300);
+        if dice.chance(300) {
+            self.loss = dice.between((1, 100)) as u32;
+        }
+        if dice.chance(300) {
+            self.clients(dice);
         }
     }
 

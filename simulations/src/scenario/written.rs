@@ -182,6 +182,7 @@ fn check(options: &Options) -> Result<(), String> {
         ("tick_us", options.tick_us.0, (1, day_us)),
         ("pipeline", options.knobs.pipeline as u64, (1, 64)),
         ("log_tail", options.knobs.log_tail, (1, 1 << 32)),
+        ("log_most", options.knobs.log_most, (1, 1 << 32)),
         ("window_ms", options.knobs.window_ms, (1, WINDOW_MAX_MS)),
         ("round_ops", options.knobs.round_ops as u64, (1, 1 << 20)),
         ("durable_max", options.knobs.durable_max as u64, (1, 1 << 20)),

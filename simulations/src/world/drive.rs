@@ -6,6 +6,7 @@ use crate::canary::Canary;
 use crate::chance::{Dice, Purpose};
 use crate::checkers::Verdict;
 use crate::coverage::Mark;
+use orset::Origin;
 use pannier_replica::protocol::{Alarm, Effect, Event, Protocol, Start};
 use pannier_replica::store::{StateBatch, Store, StoreError};
 use std::collections::VecDeque;
@@ -158,6 +159,12 @@ impl World<'_> {
                     return self.storage_failed(place);
                 }
             }
+            Effect::Skip(upto) => {
+                let options = &self.scenario.options;
+                let after_us = self.nodes[place].disk_us(place, false, self.now_us, options);
+                let at_us = self.now_us + after_us;
+                self.queue.put(at_us, What::Skip { place, start, upto });
+            }
             Effect::Changed(_) => self.coverage.hit(Mark::WatcherTold),
             Effect::Alarm(alarm) => return self.alarm(place, &alarm),
         }
@@ -172,6 +179,7 @@ impl World<'_> {
                 self.coverage.hit(Mark::ClockSkewAlarm);
                 Ok(())
             }
+            Alarm::NeedsSnapshot { .. } if options.prunes_early() => Ok(()),
             // Where one replica has not heard of what the other has taken.
             Alarm::OpIdReused { .. } if self.scenario.reuses_op_ids() => Ok(()),
             alarm => {
@@ -262,6 +270,22 @@ impl World<'_> {
             let Some(event) = up.held.pop_front() else { return Ok(()) };
             self.handle(place, event)?;
         }
+    }
+
+    /// A snapshot is joined and its state made durable: logs go on behind it.
+    pub(crate) fn skip(&mut self, place: usize, upto: &[(Origin, u64)]) -> Verdict {
+        let Some(up) = &mut self.nodes[place].up else { return Ok(()) };
+        match up.store.sync_state().and_then(|()| up.store.skip_log(upto)) {
+            Ok(()) => {}
+            Err(StoreError::Poisoned(_)) => return self.storage_failed(place),
+            Err(error) => {
+                let what = format!("r{place} cannot skip its log: {error}");
+                return self.breach("storage", vec![format!("r{place}")], what);
+            }
+        }
+        self.coverage.hit(Mark::SnapshotJoined);
+        self.checks.skipped(place, upto, &self.names)?;
+        self.handle(place, Event::Skipped)
     }
 
     pub(crate) fn ticked(&mut self, place: usize) -> Verdict {

@@ -27,8 +27,10 @@ impl World<'_> {
         }
         self.note_stats(place);
         let in_doubt = self.nodes[place].disk.in_doubt();
+        let joins = self.nodes[place].up.as_ref().is_some_and(|up| up.protocol.is_installing());
         for (mark, met) in [
             (Mark::Crash, true),
+            (Mark::SnapshotCrash, joins),
             (Mark::CrashLostRounds, in_doubt.appends > keep.appends),
             (Mark::CrashKeptUnsynced, keep.appends.min(in_doubt.appends) > 0),
             (Mark::CrashLostStateWrite, in_doubt.writes > keep.writes),

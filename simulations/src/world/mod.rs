@@ -35,7 +35,7 @@ use gateway::Gateway;
 use lanes::LaneEvent;
 use network::Network;
 pub use node::{Node, Up};
-use orset::{Member, ObjectKey};
+use orset::{Member, ObjectKey, Origin};
 use pannier_replica::protocol::{Event, Message, ProtocolSettings, Value};
 use pannier_replica::store::memory::InDoubt;
 pub(crate) use passing::says_nothing_changed;
@@ -85,6 +85,8 @@ pub(crate) enum What {
     SyncDone { place: usize, start: u64 },
     /// A checkpoint is written.
     StateDone { place: usize, start: u64 },
+    /// A replica's logs are to go on behind these.
+    Skip { place: usize, start: u64, upto: Vec<(Origin, u64)> },
     /// Time passes for a replica.
     Tick { place: usize, start: u64 },
     /// A replica starts.
@@ -215,6 +217,7 @@ impl<'a> World<'a> {
             | What::Commit { place, .. }
             | What::SyncDone { place, .. }
             | What::StateDone { place, .. }
+            | What::Skip { place, .. }
             | What::Tick { place, .. } => *place,
             What::Arrive(arrival) => arrival.place,
             _ => return None,
@@ -265,6 +268,9 @@ impl<'a> World<'a> {
             What::StateDone { place, start } if self.is_start(place, start) => {
                 self.checkpointed(place)
             }
+            What::Skip { place, start, upto } if self.is_start(place, start) => {
+                self.skip(place, &upto)
+            }
             What::Tick { place, start } if self.is_start(place, start) => self.ticked(place),
             What::Restart { place, start } => {
                 let node = &self.nodes[place];
@@ -288,6 +294,7 @@ impl<'a> World<'a> {
             | What::Commit { .. }
             | What::SyncDone { .. }
             | What::StateDone { .. }
+            | What::Skip { .. }
             | What::Tick { .. } => Ok(()),
         }
     }
@@ -329,6 +336,7 @@ impl<'a> World<'a> {
             durable_max: knobs.durable_max,
             window_ms: knobs.window_ms,
             log_tail: knobs.log_tail,
+            log_most: knobs.log_most,
             ..ProtocolSettings::new(members)
         }
     }
@@ -349,6 +357,7 @@ impl<'a> World<'a> {
             (Mark::PeersWaited, stats.waited_for_peers),
             (Mark::OpIdForgotten, stats.op_ids_forgotten),
             (Mark::CountForgotten, stats.counts_forgotten),
+            (Mark::SnapshotGivenUp, stats.snapshots_given_up),
         ] {
             self.coverage.add(mark, times);
         }

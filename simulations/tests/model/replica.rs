@@ -164,7 +164,8 @@ impl Replica {
                 // Never for sure on disk: this world drops no log.
                 events.push_back(Event::Checkpointed { durable: false });
             }
-            Effect::Changed(_) | Effect::Prune(_) | Effect::Membership(_) => {}
+            // This world drops no log, so nobody needs a snapshot.
+            Effect::Changed(_) | Effect::Prune(_) | Effect::Skip(_) | Effect::Membership(_) => {}
             Effect::Alarm(_) => outcome.broken = outcome.broken.or(Some(checks::ALARM)),
         }
     }

@@ -273,6 +273,7 @@ impl State {
             }
             Message::Deltas { deltas } => (2, deltas).hash(&mut into),
             // No world is set to change its membership.
+            Message::Snapshot(parcel) => (4, parcel.encode()).hash(&mut into),
             Message::Membership(talk) => (3, format!("{talk:?}")).hash(&mut into),
         }
         let one = Flying { from, to, message: Arc::new(message), digest: into.finish() };

@@ -195,6 +195,7 @@ impl Scene {
                 Effect::Alarm(alarm) => panic!("r{replica} raised {alarm:?}"),
                 Effect::Checkpoint(_)
                 | Effect::Prune(_)
+                | Effect::Skip(_)
                 | Effect::Changed(_)
                 | Effect::Membership(_) => {}
             }

@@ -28,7 +28,7 @@ mod seen;
 pub use entry::{Content, Entry, EntryKind, Take};
 pub(crate) use entry::{decode_op_id, decode_takes, encode_takes};
 pub use line::{ShownEntry, counted, plan_takes, shown_entries, shown_quantity};
-pub use rows::{CartEffect, CartRows, Moved, Place, apply};
+pub use rows::{CartEffect, CartRows, Moved, Place, apply, end, insert};
 pub use seen::{IDS_MAX, SEEN_MAX, Seen};
 
 use crate::codec::put_u64;

@@ -117,7 +117,8 @@ pub fn apply<R: CartRows>(
     }
 }
 
-fn insert<R: CartRows>(rows: &mut R, op: OpId, new: Entry) -> Result<(), R::Error> {
+/// Joins the entry of `op` into the cart, as another state of it has it.
+pub fn insert<R: CartRows>(rows: &mut R, op: OpId, new: Entry) -> Result<(), R::Error> {
     match rows.place(op)? {
         None => {
             rows.set_place(op, Place::In(new.content.product.clone()))?;
@@ -139,7 +140,8 @@ fn insert<R: CartRows>(rows: &mut R, op: OpId, new: Entry) -> Result<(), R::Erro
     }
 }
 
-fn end<R: CartRows>(rows: &mut R, op: OpId) -> Result<(), R::Error> {
+/// Ends the entry of `op`, and whichever may still come under that id.
+pub fn end<R: CartRows>(rows: &mut R, op: OpId) -> Result<(), R::Error> {
     match rows.place(op)? {
         Some(Place::Gone) => Ok(()),
         None => rows.set_place(op, Place::Gone),

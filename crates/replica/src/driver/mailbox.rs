@@ -42,6 +42,8 @@ pub enum Notice {
         /// It survives a power cut.
         durable: bool,
     },
+    /// Logs go on where a snapshot ends.
+    Skipped,
     /// Log or store failed.
     Failed(StoreError),
     /// Somebody watches.
@@ -198,7 +200,10 @@ impl Mailbox {
         let alive = !queues.closed
             || matches!(
                 notice,
-                Notice::Synced(_) | Notice::Checkpointed { .. } | Notice::Failed(_)
+                Notice::Synced(_)
+                    | Notice::Checkpointed { .. }
+                    | Notice::Skipped
+                    | Notice::Failed(_)
             );
         if alive {
             queues.notices.push_back(notice);

@@ -22,6 +22,8 @@ pub(super) enum Checkpointing {
     Write(Arc<StateBatch>),
     /// Drop of these origins' logs everything up to that seq.
     Prune(Vec<(Origin, u64)>),
+    /// Make what is written durable, and let logs go on behind these.
+    Skip(Vec<(Origin, u64)>),
     /// Drop these: there may be hundreds of thousands, and the writer has clients that wait.
     Release(Arc<StateBatch>),
 }
@@ -70,6 +72,7 @@ impl Checkpoints {
             Checkpointing::Write(batch) => batch,
             Checkpointing::Release(batch) => return drop(batch),
             Checkpointing::Prune(list) => return self.prune(&list),
+            Checkpointing::Skip(upto) => return self.skip(&upto),
         };
         self.unsynced += 1;
         let mut result = self.store.write_state(&batch);
@@ -82,6 +85,12 @@ impl Checkpoints {
             Ok(()) => Notice::Checkpointed { durable },
             Err(error) => Notice::Failed(error),
         });
+    }
+
+    fn skip(&mut self, upto: &[(Origin, u64)]) {
+        self.unsynced = 0;
+        let skipped = self.store.sync_state().and_then(|()| self.store.skip_log(upto));
+        self.mailbox.notice(skipped.map_or_else(Notice::Failed, |()| Notice::Skipped));
     }
 
     fn prune(&self, list: &[(Origin, u64)]) {

@@ -216,11 +216,17 @@ impl<W: Workers> Writer<W> {
             }
             Notice::Checkpointed { durable } => {
                 self.checkpoints_in_flight -= 1;
+                let rows = self.checkpoint.take();
                 parts.feed(Event::Checkpointed { durable }, now)?;
-                match self.checkpoint.take() {
-                    Some(rows) => self.workers.checkpoint(Checkpointing::Release(rows)),
-                    None => Ok(()),
+                if let Some(rows) = rows {
+                    self.workers.checkpoint(Checkpointing::Release(rows))?;
                 }
+                self.effects()
+            }
+            Notice::Skipped => {
+                self.checkpoints_in_flight -= 1;
+                parts.feed(Event::Skipped, now)?;
+                self.effects()
             }
             Notice::Failed(error) => Err(error),
             Notice::Watch(object) => parts.feed(Event::Watch(object), now),
@@ -255,6 +261,10 @@ impl<W: Workers> Writer<W> {
                     self.workers.checkpoint(Checkpointing::Write(batch))?;
                 }
                 Effect::Prune(list) => self.workers.checkpoint(Checkpointing::Prune(list))?,
+                Effect::Skip(upto) => {
+                    self.checkpoints_in_flight += 1;
+                    self.workers.checkpoint(Checkpointing::Skip(upto))?;
+                }
                 Effect::Changed(object) => self.parts.observer.changed(&object),
                 Effect::Membership(record) => self.parts.observer.membership(&record),
                 Effect::Alarm(alarm) => self.parts.observer.alarm(&alarm),

@@ -73,7 +73,7 @@ pub(super) fn apply<B: Base>(
         object: &op.object,
         bucket,
         op: op.id,
-        content,
+        content: Some(content),
         cached,
         fresh: None,
         canary,
@@ -116,13 +116,26 @@ pub(super) fn apply<B: Base>(
     }
 }
 
+/// The rows of `object`, for what is known of the op id `op` there; of which `content` is the hash
+/// of the request, if that is known.
+pub(super) fn on_object<'a, B: Base>(
+    rows: &'a mut Rows<B>,
+    object: &'a ObjectKey,
+    op: OpId,
+    content: Option<u64>,
+) -> ObjectRows<'a, B> {
+    let bucket = object_hash(object) as usize % super::rows::BUCKETS;
+    let (cached, fresh, canary) = (None, None, Canary::None);
+    ObjectRows { rows, object, bucket, op, content, cached, fresh, canary }
+}
+
 /// The rows of one object, while one op is applied to it.
-struct ObjectRows<'a, B> {
+pub(super) struct ObjectRows<'a, B> {
     rows: &'a mut Rows<B>,
     object: &'a ObjectKey,
     bucket: usize,
     op: OpId,
-    content: u64,
+    content: Option<u64>,
     /// The op memory last read: `place`, `set_place` and `entry` ask for one id in turn.
     cached: Option<(OpId, Vec<Memory>)>,
     /// The entry that this op has just made: it has no row yet, so nobody need look.
@@ -148,7 +161,7 @@ impl<B: Base> ObjectRows<'_, B> {
     fn set_state(&mut self, op: OpId, state: MemoryState) -> Result<(), StoreError> {
         let (object, own, content) = (self.object.clone(), self.op, self.content);
         let memories = self.load(op)?;
-        let own_content = (op == own).then_some(content);
+        let own_content = if op == own { content } else { None };
         match memories.binary_search_by(|memory| memory.object.cmp(&object)) {
             Ok(at) => {
                 let memory = &mut memories[at];
@@ -167,6 +180,17 @@ impl<B: Base> ObjectRows<'_, B> {
         self.rows.put_memory(op, bytes);
         self.cached = Some((op, memories));
         Ok(())
+    }
+
+    /// What another knows of the op's request goes into what is known here, if that says nothing.
+    pub fn note_content(&mut self) -> Result<(), StoreError> {
+        let (op, object, content) = (self.op, self.object, self.content);
+        let here = self.load(op)?.iter().find(|memory| memory.object == *object);
+        let state = here.filter(|it| it.content.is_none()).map(|it| it.state.clone());
+        match state {
+            Some(state) if content.is_some() => self.set_state(op, state),
+            _ => Ok(()),
+        }
     }
 
     /// The planted bug "a decrement that ran twice takes twice".

@@ -54,11 +54,17 @@ pub enum Canary {
     ForgottenBeforeSettled,
     /// The log is dropped up to the checkpoint, whoever lacks it.
     PrunedUnheard,
+    /// Whoever takes a snapshot in ends what is not in it, also its own unseen writes.
+    SnapshotReplaces,
+    /// A snapshot is given without the memory of op ids.
+    SnapshotWithoutMemory,
+    /// Whoever joins a snapshot answers reads meanwhile.
+    SnapshotShown,
 }
 
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -81,6 +87,9 @@ impl Canary {
         Self::CountForgottenWhenStable,
         Self::ForgottenBeforeSettled,
         Self::PrunedUnheard,
+        Self::SnapshotReplaces,
+        Self::SnapshotWithoutMemory,
+        Self::SnapshotShown,
     ];
 
     /// Whether it forgets what nobody has promised to refuse.

@@ -82,6 +82,12 @@ impl Cuts {
         self.named.values().copied().max().map_or(self.rest, |most| most.max(self.rest))
     }
 
+    /// Whether in some namespace it is later than `other`.
+    pub fn exceeds(&self, other: &Self) -> bool {
+        let names = self.named.keys().chain(other.named.keys());
+        self.rest > other.rest || names.into_iter().any(|name| self.get(name) > other.get(name))
+    }
+
     /// In each namespace the later. Beyond `CUTS_MAX` names all get the latest: it is the side on
     /// which an error refuses, and counts nothing twice.
     pub fn raise(&mut self, other: &Self) {

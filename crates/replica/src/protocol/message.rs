@@ -1,10 +1,11 @@
 //! What members say to each other.
 //!
-//! Four messages are enough for deltas. *Status* is gossip and acknowledgement in one: "this is my
+//! Four messages are enough for deltas, and two families have their own folders. *Status* is gossip and acknowledgement in one: "this is my
 //! synced vector". *Pull* names ranges that are missing. *Deltas* carries encoded deltas, pushed or
 //! pulled; the receiver cannot and need not tell which. *Pruned* answers a pull of what is gone.
 
 use super::membership::Talk;
+use super::snapshot::Parcel;
 use super::time::Number;
 use orset::{Dot, Origin, VersionVector};
 use std::sync::Arc;
@@ -55,16 +56,19 @@ pub enum Message {
     },
     /// About who belongs and what is over.
     Membership(Talk),
+    /// About a snapshot.
+    Snapshot(Parcel),
 }
 
 impl Message {
-    /// Bytes of deltas that it carries: what the bandwidth promise counts.
+    /// Bytes of deltas, or of rows of a snapshot, that it carries.
     pub fn payload_bytes(&self) -> usize {
         match self {
             Self::Deltas { deltas } => deltas.iter().map(|delta| delta.len()).sum(),
             Self::Status { .. } | Self::Pull { .. } | Self::Pruned { .. } | Self::Membership(_) => {
                 0
             }
+            Self::Snapshot(parcel) => parcel.bytes(),
         }
     }
 
@@ -74,9 +78,11 @@ impl Message {
             Self::Deltas { deltas } => {
                 deltas.iter().filter_map(|delta| super::delta::dot_of(delta).ok()).collect()
             }
-            Self::Status { .. } | Self::Pull { .. } | Self::Pruned { .. } | Self::Membership(_) => {
-                Vec::new()
-            }
+            Self::Status { .. }
+            | Self::Pull { .. }
+            | Self::Pruned { .. }
+            | Self::Membership(_)
+            | Self::Snapshot(_) => Vec::new(),
         }
     }
 }

@@ -43,6 +43,7 @@ mod round;
 mod rows;
 mod sessions;
 mod settings;
+pub mod snapshot;
 mod stable;
 mod sweep;
 mod time;
@@ -74,6 +75,7 @@ use pull::Pulls;
 use receive::Inbox;
 use round::{Open, Unsynced};
 use rows::Rows;
+use snapshot::{Giving, Taking};
 use stable::Eras;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -110,6 +112,8 @@ pub enum Event {
     Watch(ObjectKey),
     /// One watcher less.
     Unwatch(ObjectKey),
+    /// Logs go on where `Effect::Skip` said, on disk.
+    Skipped,
     /// No message comes any more: answer what waits for peers as it stands.
     Closing,
 }
@@ -132,6 +136,9 @@ pub enum Effect {
     Checkpoint(Arc<StateBatch>),
     /// Drop of these origins' logs everything up to that seq. It need not be durable.
     Prune(Vec<(Origin, u64)>),
+    /// Make all checkpoints durable, then let these origins' logs go on behind these seqs, then say
+    /// `Skipped`.
+    Skip(Vec<(Origin, u64)>),
     /// A watched object may show something new.
     Changed(ObjectKey),
     /// Another membership is in force. What is shown from here on is shown under it.
@@ -191,6 +198,18 @@ pub struct Stats {
     pub deltas_pruned: u64,
     /// Times a peer said that it no longer has what it was asked for.
     pub pruned_told: u64,
+    /// Snapshots begun for others.
+    pub snapshots_given: u64,
+    /// Times a snapshot was needed here.
+    pub snapshots_asked: u64,
+    /// Snapshots joined here.
+    pub snapshots_taken: u64,
+    /// Snapshots that were dropped here before they were whole.
+    pub snapshots_given_up: u64,
+    /// Rows of snapshots that came in.
+    pub snapshot_rows: u64,
+    /// Their bytes.
+    pub snapshot_bytes: u64,
 }
 
 /// Checkpoints' worth of changed rows at which the writer waits for the store. At full load a
@@ -239,6 +258,8 @@ pub struct Protocol<B> {
     eras: Eras,
     sweep: Sweep,
     pruning: Pruning,
+    giving: Giving,
+    taking: Option<Taking>,
     skew_alarmed: bool,
     effects: VecDeque<Effect>,
     stats: Stats,
@@ -262,8 +283,9 @@ impl<B: Base> Protocol<B> {
             Event::Checkpointed { durable } => {
                 self.rows.thaw();
                 self.pruning.is_written(durable);
-                Ok(())
+                self.install_on(now)
             }
+            Event::Skipped => self.skipped(now),
             Event::Closing => {
                 self.close();
                 Ok(())

@@ -116,6 +116,9 @@ impl<B: Base> Protocol<B> {
         if !self.peers.peers.contains_key(&from) {
             return Ok(());
         }
+        if self.is_installing() {
+            return self.message_behind_doors(from, message, now);
+        }
         match message {
             Message::Status { origin, number, vector, total, reply } => {
                 self.heard(from, origin, number, &vector, total, now)?;
@@ -132,9 +135,27 @@ impl<B: Base> Protocol<B> {
                 Ok(())
             }
             Message::Pruned { origin, first } => {
-                self.told_pruned(from, origin, first);
+                self.told_pruned(from, origin, first, now);
                 Ok(())
             }
+            Message::Snapshot(parcel) => self.parcelled(from, parcel, now),
+        }
+    }
+
+    /// While a snapshot is joined: whatever would change something is as good as lost on its way.
+    fn message_behind_doors(
+        &mut self,
+        from: Member,
+        message: Message,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        match message {
+            Message::Status { origin, number, vector, total: _, reply: _ } => {
+                self.acknowledged(from, origin, number, &vector, now)
+            }
+            Message::Pull { ranges } => self.serve(from, &ranges),
+            Message::Snapshot(parcel) => self.parcelled(from, parcel, now),
+            Message::Deltas { .. } | Message::Membership(_) | Message::Pruned { .. } => Ok(()),
         }
     }
 
@@ -142,13 +163,19 @@ impl<B: Base> Protocol<B> {
     pub(super) fn tick(&mut self, chance: u64, now: Now) -> Result<(), StoreError> {
         self.settle_waiting(now)?;
         self.settle_durable(now);
-        if now.mono_us >= self.peers.gossip_us && !self.peers.peers.is_empty() {
+        let speaks = !self.peers.peers.is_empty() && !self.is_installing();
+        if speaks && now.mono_us >= self.peers.gossip_us {
             self.peers.gossip_us = now.mono_us + self.settings.gossip_us;
             let at = (chance % self.peers.peers.len() as u64) as usize;
             if let Some(peer) = self.peers.peers.keys().nth(at).copied() {
                 let status = self.status(true);
                 self.effect(Effect::Send(peer, status));
             }
+        }
+        self.tick_giving(now)?;
+        self.tick_taking(now)?;
+        if self.is_installing() {
+            return Ok(());
         }
         self.pull_due(now);
         self.membership_tick(chance, now)?;

@@ -9,19 +9,24 @@
 //! N3  What is gone is not read: neither to push nor to answer. Who asks for it (a member whose
 //!     disk went back, one that is new) is told from where on there is something, and asks others;
 //!     when nobody has it, only a state can help (`NeedsSnapshot`), and its operator is told once.
+//!     Then a snapshot of the one who said so last is fetched (`snapshot/`).
 //! N4  Which start came before stands in first deltas, which are the first to go: so it is written
 //!     with each checkpoint.
-//! N5  Of a closed origin all may go once every member has that membership in force.
+//! N5  Beyond `log_most` deltas an origin's log is not kept for members that lack them, nor beyond
+//!     `SNAPSHOT_TIMES` as many for a snapshot that is being given: a member that is away, or slow,
+//!     never makes a log grow.
+//! N6  Of a closed origin all may go once every member has that membership in force.
 //!
 //! Dropping costs a call of the store for each origin, so it is done now and then, and not for a
 //! few deltas.
 
 use super::apply::corrupted;
+use super::peers::Heard;
 use super::rows::Base;
 use super::settings::LOG_WHOLE;
-use super::{Alarm, Canary, Effect, Now, Protocol};
+use super::{Canary, Effect, Now, Protocol};
 use crate::store::{LogExtent, StoreError};
-use orset::{DecodeError, Member, Origin, VersionVector};
+use orset::{DecodeError, Dot, Member, Origin, VersionVector};
 use std::collections::BTreeMap;
 
 /// Intervals of gossip between two looks.
@@ -32,6 +37,12 @@ const AT_ONCE: u64 = 1 << 16;
 
 /// Pages of the book dropped at once, at least.
 const PAGES: u64 = 4;
+
+/// Intervals of changes after which a member that is not heard is no help.
+const SILENCE: u64 = 4;
+
+/// A snapshot that is being given may hold the log to so many times `log_most`.
+const SNAPSHOT_TIMES: u64 = 3;
 
 /// Origins remembered as pruned elsewhere, at most.
 const TOLD_MAX: usize = 1_024;
@@ -48,6 +59,8 @@ pub(super) struct Pruning {
     next_us: u64,
     /// What members said that they no longer have: of an origin, all before this seq.
     told: BTreeMap<Origin, BTreeMap<Member, u64>>,
+    /// The operator knows that a snapshot is needed.
+    is_alarmed: bool,
 }
 
 impl Pruning {
@@ -72,6 +85,24 @@ impl Pruning {
         }
     }
 
+    /// Logs go on behind these; what the last checkpoint stands for is on disk.
+    pub fn skipped(&mut self, upto: &[(Origin, u64)]) {
+        self.durable.clone_from(&self.written);
+        upto.iter().for_each(|(origin, seq)| self.dropped.raise(*origin, *seq));
+        self.forget_told();
+        self.is_alarmed = false;
+    }
+
+    /// What others were said to lack is asked for again.
+    pub fn forget_told(&mut self) {
+        self.told.clear();
+    }
+
+    /// Whether the operator has not been told yet.
+    pub fn is_first_alarm(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_alarmed, true)
+    }
+
     /// The first seq of an origin that is still in the log.
     pub fn first(&self, origin: Origin) -> u64 {
         self.dropped.get(origin) + 1
@@ -88,7 +119,8 @@ impl<B: Base> Protocol<B> {
     /// Now and then.
     pub(super) fn tick_prune(&mut self, now: Now) {
         // Whoever writes the checkpoint does this, too, and must not be waited for.
-        let keeps_all = self.settings.log_tail == LOG_WHOLE;
+        let (tail, most) = (self.settings.log_tail, self.settings.log_most);
+        let keeps_all = tail == LOG_WHOLE && most == LOG_WHOLE;
         if keeps_all || now.mono_us < self.pruning.next_us || self.rows.is_frozen() {
             return;
         }
@@ -106,10 +138,13 @@ impl<B: Base> Protocol<B> {
         for dot in self.pruning.durable.iter() {
             let stable = self.stable(dot.origin);
             let closed = self.membership().final_of(dot.origin);
-            let last = self.applied.get(dot.origin).saturating_sub(self.settings.log_tail);
+            let applied = self.applied.get(dot.origin);
+            let last = applied.saturating_sub(tail);
             let gone = self.pruning.dropped.get(dot.origin);
-            let upto = dot.seq.min(stable).min(closed.unwrap_or(last)).min(gone + AT_ONCE);
-            let least = if closed.is_some() { 1 } else { self.settings.log_tail.div_ceil(2) };
+            let kept = self.giving.keeps(dot.origin, applied, most.saturating_mul(SNAPSHOT_TIMES));
+            let upto = stable.min(closed.unwrap_or(last)).max(applied.saturating_sub(most));
+            let upto = upto.min(dot.seq).min(kept).min(gone + AT_ONCE);
+            let least = if closed.is_some() { 1 } else { tail.min(most).div_ceil(2) };
             if upto > gone && upto - gone >= least {
                 self.stats.deltas_pruned += upto - gone;
                 list.push((dot.origin, upto));
@@ -138,7 +173,7 @@ impl<B: Base> Protocol<B> {
     }
 
     /// A member no longer has what it was asked for.
-    pub(super) fn told_pruned(&mut self, from: Member, origin: Origin, first: u64) {
+    pub(super) fn told_pruned(&mut self, from: Member, origin: Origin, first: u64, now: Now) {
         self.stats.pruned_told += 1;
         let have = self.applied.get(origin);
         let told = &mut self.pruning.told;
@@ -146,10 +181,15 @@ impl<B: Base> Protocol<B> {
             return;
         }
         let told = told.entry(origin).or_default();
-        let is_news = told.insert(from, first).is_none();
-        let all = self.peers.members().all(|member| told.contains_key(&member));
-        if is_news && all {
-            self.effect(Effect::Alarm(Alarm::NeedsSnapshot { origin, have, first }));
+        told.insert(from, first);
+        let silence_us = SILENCE.saturating_mul(self.settings.change_us);
+        let may_have_it = |it: &Heard<'_>| {
+            let is_heard =
+                it.origin.is_some() && now.mono_us <= it.at_us.saturating_add(silence_us);
+            is_heard && it.vector.get(origin) > have && !told.contains_key(&it.member)
+        };
+        if !self.peers.heard().any(|it| may_have_it(&it)) {
+            self.need_snapshot(from, Dot::new(origin, have), first);
         }
     }
 

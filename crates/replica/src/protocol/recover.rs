@@ -22,6 +22,7 @@ use super::receive::Inbox;
 use super::round::Open;
 use super::rows::{Base, Rows, decode_vector, meta_key};
 use super::settings::ProtocolSettings;
+use super::snapshot::{Giving, ROW as SNAPSHOT, Taking};
 use super::stable::Eras;
 use super::sweep::Sweep;
 use super::waiting::Waiting;
@@ -117,6 +118,8 @@ impl<B: Base> Protocol<B> {
             eras: Eras::default(),
             sweep: Sweep::default(),
             pruning: Pruning::begin(&start.extents),
+            giving: Giving::default(),
+            taking: None,
             skew_alarmed: false,
             effects: VecDeque::new(),
             stats: Stats::default(),
@@ -124,6 +127,7 @@ impl<B: Base> Protocol<B> {
         if let Some(bytes) = protocol.rows.base.get(&meta_key(b"cuts"))? {
             protocol.decode_cuts(&bytes)?;
         }
+        protocol.taking = Taking::recover(protocol.rows.base.get(&meta_key(SNAPSHOT))?)?;
         let last = match protocol.rows.base.get(&meta_key(b"start"))? {
             Some(bytes) => decode_last_start(&bytes)?,
             None => None,
@@ -137,6 +141,10 @@ impl<B: Base> Protocol<B> {
         protocol.synced = Arc::new(protocol.applied.clone());
         protocol.synced_total = protocol.rows.total();
         protocol.strip();
+        if protocol.is_joining() {
+            // Rows are of no vector, or what they are of may not be on disk for sure.
+            (protocol.synced, protocol.synced_total) = (Arc::default(), 0);
+        }
         if protocol.number() > 0 {
             let record = protocol.membership().clone();
             protocol.effect(Effect::Membership(record));
@@ -148,8 +156,13 @@ impl<B: Base> Protocol<B> {
     /// there without a gap; else bytes were lost that no replay can make up for.
     fn check_log(&self, extents: &[LogExtent]) -> Result<(), StoreError> {
         let lost = |what: &str| Err(StoreError::Corrupted(format!("the log {what}")));
+        // A snapshot was joined, and its skip may not have come to disk.
+        let skips = self.skips();
         for dot in self.applied.iter() {
             let extent = extents.iter().find(|extent| extent.origin == dot.origin);
+            if skips.contains(&(dot.origin, dot.seq)) {
+                continue;
+            }
             if extent.is_none_or(|extent| extent.last < dot.seq) {
                 return lost("ends before the checkpoint");
             }

@@ -78,7 +78,7 @@ impl<B: Base> Protocol<B> {
     /// Closes the open round. A round with nothing to persist needs no sync: its replies wait for
     /// the rounds before it, if there are any.
     pub(super) fn commit(&mut self, now: Now) -> Result<(), StoreError> {
-        if !self.has_open_round() {
+        if !self.has_open_round() || self.is_joining() {
             return Ok(());
         }
         let mut open = std::mem::take(&mut self.open);

@@ -5,6 +5,7 @@
 //! 0x01 object, product, op id     -> entry                     hashed
 //! 0x02 op id                      -> op memory, one per object  not hashed: sweep.rs drops it
 //! 0x03 object                     -> counter value, 16 bytes    hashed
+//! 0x04 row                        -> a row of a snapshot that is being taken in    not hashed
 //! ```
 //!
 //! Rows changed since the last checkpoint are held in `live` (op memory apart: it is only ever
@@ -18,7 +19,7 @@
 
 use super::sessions::{Asked, Sessions};
 use super::walk::Walk;
-use crate::store::{Row, StateBatch, StoreError};
+use crate::store::{Row, StateBatch, StateView, StoreError};
 use orset::cart::Entry;
 use orset::codec::{Reader, put_u64};
 use orset::counter::Change;
@@ -48,6 +49,8 @@ pub trait Base {
         to: u64,
         max_bytes: usize,
     ) -> Result<Vec<Arc<[u8]>>, StoreError>;
+    /// The state as the last checkpoints left it, for as long as it is held.
+    fn view(&self) -> Result<Arc<dyn StateView>, StoreError>;
 }
 
 /// Buckets of the state sum; a mismatch is narrowed to one of them.
@@ -57,6 +60,7 @@ pub(super) const META: u8 = 0;
 pub(super) const ENTRY: u8 = 1;
 pub(super) const MEMORY: u8 = 2;
 pub(super) const COUNTER: u8 = 3;
+pub(super) const STAGED: u8 = 4;
 
 /// Where one op id stands in one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -305,6 +309,22 @@ impl<B: Base> Rows<B> {
         Ok(rows)
     }
 
+    /// The first `limit` rows below `prefix` behind `after`, ascending; not for op memory.
+    pub fn behind(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut walk = Walk::new(self, prefix, after, limit);
+        let mut rows = Vec::new();
+        while rows.len() < limit {
+            let Some(row) = walk.next()? else { break };
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
     /// Rows changed since the batch before; of op memory, none.
     pub fn live(&self) -> &BTreeMap<Vec<u8>, Option<Vec<u8>>> {
         &self.live
@@ -368,6 +388,16 @@ impl<B: Base> Rows<B> {
     ) -> impl Iterator<Item = (&OpId, &Option<Vec<u8>>)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.live_memory.range((from, Bound::Unbounded))
+    }
+
+    /// Writes or deletes a row that is in no sum and no op memory.
+    pub fn put_plain(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.live.insert(key, value);
+    }
+
+    /// Forgets what is known of sessions: op ids came in another way than by being asked for.
+    pub fn forget_sessions(&mut self) {
+        self.sessions = Sessions::default();
     }
 
     /// Writes or deletes a hashed row; `old` is its value before.

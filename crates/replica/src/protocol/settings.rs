@@ -56,9 +56,12 @@ pub struct ProtocolSettings {
     /// The default is `LOG_WHOLE`: as long as members send each other no snapshots, the log is how
     /// one comes back that has lost its disk.
     pub log_tail: u64,
+    /// Deltas of each origin that stay in the log for members that lack them. One that lacks more
+    /// fetches a snapshot. Smaller keeps less; larger spares snapshots after long absences.
+    pub log_most: u64,
 }
 
-/// Of `log_tail`: nothing is dropped from the log.
+/// Of `log_tail` and `log_most`: nothing is dropped from the log.
 pub const LOG_WHOLE: u64 = u64::MAX;
 
 /// Namespaces that may have a window of their own.
@@ -90,6 +93,7 @@ impl ProtocolSettings {
             window_ms: 7 * 86_400_000,
             windows: Vec::new(),
             log_tail: LOG_WHOLE,
+            log_most: LOG_WHOLE,
         }
     }
 
@@ -111,6 +115,7 @@ impl ProtocolSettings {
             ("durable_max", self.durable_max as u64),
             ("window_ms", self.window_ms),
             ("log_tail", self.log_tail),
+            ("log_most", self.log_most),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} must be at least 1"));

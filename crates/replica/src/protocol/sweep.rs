@@ -124,6 +124,14 @@ impl<B: Base> Protocol<B> {
         Ok(())
     }
 
+    /// Rows of another's op memory are about to be taken in: what is written from now on is of an
+    /// era behind both.
+    pub(super) fn begin_eras_behind(&mut self, row: &[u8]) -> Result<(), StoreError> {
+        let (_, _, eras) = decoded(row).map_err(corrupted("row of cuts"))?;
+        self.take_in_eras(&eras);
+        Ok(())
+    }
+
     /// Some forgetting, if there is any to do.
     pub(super) fn tick_sweep(&mut self, now: Now) -> Result<(), StoreError> {
         if self.sweep.pass.is_none() && now.mono_us >= self.sweep.next_us {
@@ -222,6 +230,11 @@ impl<B: Base> Protocol<B> {
     }
 }
 
+/// What a row of cuts says is forgotten.
+pub(super) fn forgotten_in(row: &[u8]) -> Result<Cuts, StoreError> {
+    decoded(row).map(|(_, forgotten, _)| forgotten).map_err(corrupted("row of cuts"))
+}
+
 fn decoded(bytes: &[u8]) -> Result<(Cutting, Cuts, Eras), DecodeError> {
     let mut from = Reader::new(bytes);
     let cuts = Cutting::decode(&mut from)?;
@@ -251,7 +264,7 @@ fn last_of(bits: u64) -> Option<OpId> {
 impl<B: Base> Rows<B> {
     /// Op memory behind `after`, ascending: the next `limit` ids, or fewer when that is all. An id
     /// that is forgotten already, but not in the store yet, has none.
-    fn memory_rows(&self, after: Option<OpId>, limit: usize) -> Result<Vec<Found>, StoreError> {
+    pub fn memory_rows(&self, after: Option<OpId>, limit: usize) -> Result<Vec<Found>, StoreError> {
         let first = after.map_or_else(|| vec![MEMORY], memory_key);
         let is_behind = |key: &[u8]| if after.is_some() { key > &first[..] } else { true };
         let layer = self.frozen();

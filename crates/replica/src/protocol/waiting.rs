@@ -121,6 +121,10 @@ impl<B: Base> Protocol<B> {
         if self.membership.is_over() {
             return Turn::Refuse(Refusal::Over);
         }
+        let is_shown = self.canary == Canary::SnapshotShown && matches!(command, Command::Read(_));
+        if self.is_installing() && !is_shown {
+            return Turn::Refuse(Refusal::Overloaded);
+        }
         let Some(missing) = after.iter().find(|dot| !self.has(*dot)) else { return Turn::Do };
         let lost = after.iter().find_map(|dot| {
             let last = self.membership().final_of(dot.origin)?;

@@ -280,4 +280,8 @@ impl<S: Store + ?Sized> crate::protocol::Base for std::sync::Arc<S> {
         let records = Store::log(&**self, origin, from, to, max_bytes)?;
         Ok(records.into_iter().map(|record| record.bytes).collect())
     }
+
+    fn view(&self) -> Result<std::sync::Arc<dyn StateView>, StoreError> {
+        Store::view(&**self).map(std::sync::Arc::from)
+    }
 }

@@ -78,6 +78,10 @@ impl Rig {
                         let dropped = |(origin, upto)| self.store.prune_log(origin, upto).unwrap();
                         list.into_iter().for_each(dropped);
                     }
+                    Effect::Skip(upto) => {
+                        self.store.skip_log(&upto).unwrap();
+                        events.push(Event::Skipped);
+                    }
                     Effect::Changed(_) | Effect::Membership(_) => {}
                 }
             }

@@ -11,6 +11,7 @@
 
 use super::codec::FIELDS_MAX;
 use crate::protocol::membership::{Proposal, Record, Talk};
+use crate::protocol::snapshot::Parcel;
 use crate::protocol::{Message, Range};
 use crate::store::MAX_RECORD_BYTES;
 use bytes::Bytes;
@@ -144,6 +145,9 @@ pub fn to_wire(message: Message) -> v1::PeerMessage {
             let talk = Some(talk_to_wire(&talk));
             v1::peer_message::Body::Membership(v1::Membership { talk })
         }
+        Message::Snapshot(parcel) => {
+            v1::peer_message::Body::Snapshot(v1::Snapshot { parcel: parcel.encode().into() })
+        }
     })
 }
 
@@ -223,6 +227,11 @@ pub fn from_wire(message: v1::PeerMessage) -> Result<Said, Malformed> {
             None => Said::Unknown,
             Some(talk) => Said::Message(Message::Membership(talk_from_wire(talk)?)),
         },
+        Some(v1::peer_message::Body::Snapshot(snapshot)) => {
+            let malformed = |_| Malformed::Field("a parcel must be in its canonical form");
+            let parcel = Parcel::decode(&snapshot.parcel).map_err(malformed)?;
+            Said::Message(Message::Snapshot(parcel))
+        }
     })
 }
 
