@@ -45,6 +45,7 @@ pub fn keys() -> Vec<Key<Settings>> {
         key("protocol.durable_max", 1, COUNT_MAX, |s, v| s.protocol.durable_max = v as usize),
         key("protocol.window_ms", 1, WINDOW_MAX_MS, |s, v| s.protocol.window_ms = v),
         key("protocol.log_tail", 1, COUNT_MAX, |s, v| s.protocol.log_tail = v),
+        key("protocol.log_most", 1, COUNT_MAX, |s, v| s.protocol.log_most = v),
         key("fjall.cache_bytes", 0, BYTES, |s, v| s.fjall.cache_bytes = v),
         key("fjall.log_memtable_bytes", 1, BYTES, |s, v| s.fjall.log_memtable_bytes = v),
         key("fjall.entries_memtable_bytes", 1, BYTES, |s, v| s.fjall.entries_memtable_bytes = v),
@@ -126,6 +127,7 @@ mod tests {
             window_ms: _,
             windows: _,
             log_tail: _,
+            log_most: _,
         } = protocol;
         let FjallSettings {
             cache_bytes: _,

@@ -69,6 +69,10 @@ pub(super) async fn text(shared: &Shared) -> String {
         ("peers_short_total", "Of them, not on all peers in time.", stats.unreplicated),
         ("op_ids_forgotten_total", "Op ids forgotten.", stats.op_ids_forgotten),
         ("deltas_pruned_total", "Deltas dropped from the log.", stats.deltas_pruned),
+        ("snapshots_given_total", "Snapshots begun for others.", stats.snapshots_given),
+        ("snapshots_taken_total", "Snapshots joined here.", stats.snapshots_taken),
+        ("snapshots_given_up_total", "Snapshots dropped here unfinished.", stats.snapshots_given_up),
+        ("snapshot_bytes_total", "Bytes of snapshots that came in.", stats.snapshot_bytes),
         ("pruned_told_total", "Pulls answered with \"no longer here\".", stats.pruned_told),
         ("alarms_total", "Alarms: look at the log.", standing.alarms.count),
     ] {
