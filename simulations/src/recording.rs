@@ -165,7 +165,8 @@ impl Player {
                     | Effect::Send(..)
                     | Effect::Changed(_)
                     | Effect::Membership(_)
-                    | Effect::Alarm(_) => {}
+                    | Effect::Alarm(_)
+                    | Effect::Survey(_) => {}
                 }
                 Ok(())
             }
@@ -194,6 +195,8 @@ impl Player {
             | Event::Tick { .. }
             | Event::Watch(_)
             | Event::Unwatch(_)
+            | Event::Verify(_)
+            | Event::Surveyed(..)
             | Event::Closing => Ok(()),
         }
     }

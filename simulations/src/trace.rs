@@ -96,6 +96,10 @@ impl Trace {
                 out.extend_from_slice(&chance.to_be_bytes());
             }
             Event::Closing => out.push(9),
+            Event::Verify(_) | Event::Surveyed(..) => {
+                out.push(10);
+                out.extend_from_slice(format!("{event:?}").as_bytes());
+            }
             Event::Checkpointed { durable } => out.extend_from_slice(&[7, (*durable).into()]),
             Event::Watch(object) | Event::Unwatch(object) => {
                 out.push(8);
@@ -157,6 +161,10 @@ impl Trace {
                 out.push(6);
                 out.extend_from_slice(format!("{alarm:?}").as_bytes());
             }
+            Effect::Survey(number) => {
+                out.push(8);
+                out.extend_from_slice(&number.to_be_bytes());
+            }
         }
         self.hash.update(&self.scratch);
         if self.story.is_some()
@@ -193,6 +201,10 @@ fn put_message(message: &Message, out: &mut Vec<u8>) {
         Message::Deltas { deltas } => {
             out.push(3);
             deltas.iter().for_each(|delta| out.extend_from_slice(delta));
+        }
+        Message::Compare(said) => {
+            out.push(5);
+            out.extend_from_slice(format!("{said:?}").as_bytes());
         }
         Message::Membership(talk) => {
             out.push(4);
@@ -418,5 +430,6 @@ fn tell_effect(effect: &Effect, names: &Names) -> Option<String> {
         }
         Effect::Alarm(Alarm::Diverged { totals, .. }) => format!("ALARM diverged {totals:x?}"),
         Effect::Alarm(alarm) => format!("ALARM {alarm:?}"),
+        Effect::Survey(number) => format!("reads everything, for verification {number}"),
     })
 }

@@ -238,7 +238,10 @@ impl Checks {
                 let dots = deltas.map(|(origin, upto)| Dot::new(*origin, *upto));
                 self.nobody_lacks(place, &dots.collect::<Vec<_>>(), names)
             }
-            Effect::Reply(_, Err(_)) | Effect::Checkpoint(_) | Effect::Alarm(_) => Ok(()),
+            Effect::Reply(_, Err(_))
+            | Effect::Checkpoint(_)
+            | Effect::Alarm(_)
+            | Effect::Survey(_) => Ok(()),
         }
     }
 

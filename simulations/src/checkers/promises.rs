@@ -82,7 +82,10 @@ impl Checks {
                 let whole = self.closed.whole(vector);
                 self.totals.compare(place, &whole, *total)
             }
-            Message::Pull { .. } | Message::Pruned { .. } | Message::Membership(_) => Ok(()),
+            Message::Pull { .. }
+            | Message::Pruned { .. }
+            | Message::Membership(_)
+            | Message::Compare(_) => Ok(()),
             Message::Deltas { deltas } => {
                 for (dot, bytes) in message.dots().into_iter().zip(deltas) {
                     self.ledger.same(dot, bytes, names)?;

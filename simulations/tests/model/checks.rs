@@ -109,7 +109,10 @@ pub fn rests_on_the_synced(replica: &Replica, message: &Message) -> bool {
     match message {
         Message::Status { vector, .. } => disk.vector.covers(vector),
         Message::Deltas { .. } => message.dots().iter().all(|dot| disk.vector.contains(*dot)),
-        Message::Pull { .. } | Message::Pruned { .. } | Message::Membership(_) => true,
+        Message::Pull { .. }
+        | Message::Pruned { .. }
+        | Message::Membership(_)
+        | Message::Compare(_) => true,
     }
 }
 

@@ -274,6 +274,8 @@ impl State {
             Message::Deltas { deltas } => (2, deltas).hash(&mut into),
             // No world is set to change its membership.
             Message::Membership(talk) => (3, format!("{talk:?}")).hash(&mut into),
+            // An alarm begins it, which is a failure.
+            Message::Compare(said) => (4, format!("{said:?}")).hash(&mut into),
         }
         let one = Flying { from, to, message: Arc::new(message), digest: into.finish() };
         if one.is_status() {

@@ -6,6 +6,7 @@
 
 use super::membership::Talk;
 use super::time::Number;
+use super::verify::Compare;
 use orset::{Dot, Origin, VersionVector};
 use std::sync::Arc;
 
@@ -55,13 +56,16 @@ pub enum Message {
     },
     /// About who belongs and what is over.
     Membership(Talk),
+    /// About where the states of two members differ.
+    Compare(Compare),
 }
 
 impl Message {
-    /// Bytes of deltas that it carries: what the bandwidth promise counts.
+    /// Bytes of deltas and rows that it carries: what a queue counts.
     pub fn payload_bytes(&self) -> usize {
         match self {
             Self::Deltas { deltas } => deltas.iter().map(|delta| delta.len()).sum(),
+            Self::Compare(compare) => compare.bytes(),
             Self::Status { .. } | Self::Pull { .. } | Self::Pruned { .. } | Self::Membership(_) => {
                 0
             }
@@ -74,9 +78,11 @@ impl Message {
             Self::Deltas { deltas } => {
                 deltas.iter().filter_map(|delta| super::delta::dot_of(delta).ok()).collect()
             }
-            Self::Status { .. } | Self::Pull { .. } | Self::Pruned { .. } | Self::Membership(_) => {
-                Vec::new()
-            }
+            Self::Status { .. }
+            | Self::Pull { .. }
+            | Self::Pruned { .. }
+            | Self::Membership(_)
+            | Self::Compare(_) => Vec::new(),
         }
     }
 }

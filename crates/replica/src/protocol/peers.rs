@@ -135,6 +135,7 @@ impl<B: Base> Protocol<B> {
                 self.told_pruned(from, origin, first);
                 Ok(())
             }
+            Message::Compare(said) => self.compare(from, said, now),
         }
     }
 
@@ -164,6 +165,7 @@ impl<B: Base> Protocol<B> {
         }
         self.tick_cut(now);
         self.tick_prune(now);
+        self.tick_verify(now)?;
         self.tick_sweep(now)
     }
 
@@ -209,6 +211,7 @@ impl<B: Base> Protocol<B> {
             let is_news = peer.is_some_and(|peer| peer.diverged.replace(totals) != Some(totals));
             if total != self.synced_total && is_news {
                 self.effect(Effect::Alarm(Alarm::Diverged { peer: from, totals }));
+                self.look_into(from, now)?;
             }
         }
         for dot in vector.iter() {

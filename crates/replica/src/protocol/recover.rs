@@ -24,6 +24,7 @@ use super::rows::{Base, Rows, decode_vector, meta_key};
 use super::settings::ProtocolSettings;
 use super::stable::Eras;
 use super::sweep::Sweep;
+use super::verify::Verifying;
 use super::waiting::Waiting;
 use super::{Effect, Protocol, Stats};
 use crate::store::{LogExtent, StateBatch, StoreError};
@@ -117,6 +118,7 @@ impl<B: Base> Protocol<B> {
             eras: Eras::default(),
             sweep: Sweep::default(),
             pruning: Pruning::begin(&start.extents),
+            verifying: Verifying::default(),
             skew_alarmed: false,
             effects: VecDeque::new(),
             stats: Stats::default(),
@@ -136,6 +138,7 @@ impl<B: Base> Protocol<B> {
         protocol.begin_cuts();
         protocol.synced = Arc::new(protocol.applied.clone());
         protocol.synced_total = protocol.rows.total();
+        protocol.verifying.synced_clock = protocol.rows.touches.clock();
         protocol.strip();
         if protocol.number() > 0 {
             let record = protocol.membership().clone();

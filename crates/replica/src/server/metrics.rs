@@ -70,6 +70,9 @@ pub(super) async fn text(shared: &Shared) -> String {
         ("op_ids_forgotten_total", "Op ids forgotten.", stats.op_ids_forgotten),
         ("deltas_pruned_total", "Deltas dropped from the log.", stats.deltas_pruned),
         ("pruned_told_total", "Pulls answered with \"no longer here\".", stats.pruned_told),
+        ("surveys_total", "Times everything stored was read.", stats.surveys),
+        ("buckets_differing_total", "Buckets unlike a peer's.", stats.buckets_differing),
+        ("buckets_mended_total", "Buckets mended from a peer.", stats.buckets_mended),
         ("alarms_total", "Alarms: look at the log.", standing.alarms.count),
     ] {
         page.counter(name, help, value);

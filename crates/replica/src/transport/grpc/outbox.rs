@@ -20,6 +20,7 @@
 use super::convert::{ENTRIES_MAX, to_wire};
 use super::status::Counters;
 use crate::protocol::membership::Talk;
+use crate::protocol::verify::Compare;
 use crate::protocol::{Message, Range};
 use orset::Origin;
 use pannier_proto::v1;
@@ -48,6 +49,7 @@ enum Item {
     Pull(Vec<Range>),
     Talk(Talk),
     Pruned(Origin, u64),
+    Compare(Compare),
     /// The status, as it is when its turn comes.
     Status,
 }
@@ -60,6 +62,7 @@ impl Item {
             Self::Pull(ranges) => ranges.len() * size_of::<Range>(),
             Self::Talk(Talk::Record(record)) => 64 * (record.members.len() + record.finals.len()),
             Self::Talk(Talk::Propose(proposal)) => 64 * proposal.close.len(),
+            Self::Compare(compare) => compare.bytes(),
             Self::Talk(_) | Self::Pruned(..) | Self::Status => 0,
         }
     }
@@ -110,6 +113,7 @@ impl Outbox {
                 queue.put_all(deltas.into_iter().map(Item::Delta), self.bounds)
             }
             Message::Membership(talk) => queue.put_all([Item::Talk(talk)], self.bounds),
+            Message::Compare(said) => queue.put_all([Item::Compare(said)], self.bounds),
         };
         let waker = if queue.is_open { queue.waker.take() } else { None };
         drop(queue);
@@ -205,6 +209,7 @@ impl Queue {
         match self.pop()? {
             Item::Pull(ranges) => Some(Message::Pull { ranges }),
             Item::Talk(talk) => Some(Message::Membership(talk)),
+            Item::Compare(said) => Some(Message::Compare(said)),
             Item::Pruned(origin, first) => Some(Message::Pruned { origin, first }),
             Item::Status => self.status.take(),
             Item::Delta(delta) => Some(Message::Deltas { deltas: vec![delta] }),
