@@ -7,7 +7,8 @@
 //! C1  An answer is of a vector that covers the one in the question, under the same membership.
 //! C2  It speaks of buckets that no round which is not synced has touched: so what is applied here
 //!     is, in those buckets, what is synced.
-//! C3  A page looks at a bounded number of rows and carries a bounded number of bytes.
+//! C3  A page looks at a bounded number of rows and carries a bounded number of bytes, and between
+//!     two ticks only a few questions are answered: a peer that asks without end gets no more.
 
 use super::super::rows::{BUCKETS, Base};
 use super::super::time::Number;
@@ -17,6 +18,9 @@ use orset::{Member, VersionVector};
 
 /// Rows that one question makes a member look at, at most.
 pub(super) const ROWS_AT_ONCE: usize = 1_024;
+
+/// Questions answered between two ticks, at most.
+const ANSWERS: u32 = 16;
 
 /// Between the two sides of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,9 +88,11 @@ impl<B: Base> Protocol<B> {
     ) -> Result<(), StoreError> {
         match said {
             Compare::Ask { id, number, at, buckets, after, upto } => {
-                if number != self.number() || !self.synced.covers(&at) {
+                let is_much = self.verifying.answered >= ANSWERS;
+                if is_much || number != self.number() || !self.synced.covers(&at) {
                     return Ok(());
                 }
+                self.verifying.answered += 1;
                 let range = (after.as_deref(), upto.as_deref());
                 if let Some(answer) = self.answer(id, &buckets, range)? {
                     self.effect(Effect::Send(from, Message::Compare(answer)));

@@ -92,6 +92,8 @@ pub(super) struct Verifying {
     pub synced_clock: u64,
     /// Questions put to peers.
     asked: u64,
+    /// Questions of peers answered since the last tick.
+    answered: u32,
     job: Option<Job>,
     report: Report,
     /// The next batch for the store is waited for: not handed out yet; in the store next.
@@ -296,6 +298,7 @@ impl<B: Base> Protocol<B> {
 
     /// A piece of what is under way.
     pub(super) fn tick_verify(&mut self, now: Now) -> Result<(), StoreError> {
+        self.verifying.answered = 0;
         let Some(mut job) = self.verifying.job.take() else { return Ok(()) };
         let ended = match &mut job.step {
             Step::Asking(asking) => self.ask_on(asking, now)?,
