@@ -1,7 +1,7 @@
 //! What an operator does to a data directory while nothing has it open.
 //!
-//! These verbs take a directory and no address (but `verify`, which asks over the network). They lock it as a replica does, so that one that is
-//! open is refused and not changed under its process.
+//! These verbs take a directory and no address (but `verify`, which asks over the network). They
+//! lock it as a replica does, so that an open one is refused and not changed under its process.
 
 use crate::fail::Fail;
 use crate::out::Form;

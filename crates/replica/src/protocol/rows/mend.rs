@@ -1,6 +1,6 @@
 //! Rows put right: what a comparison may rely on, and the one way around `Rows::change`.
 //!
-//! Question: a stored row has rotted. Why not just write the right one by `change`? Because `change`
+//! Question: a stored row has rotted. Why not just write the right one by `change`? Because that
 //! takes the old row's hash out of the sum, and what is read as the old row never went in: the sum,
 //! which was right, would be wrong from then on. So a bucket is mended as a whole: its rows are
 //! replaced, and its sum becomes what *all* its rows then add up to, which the caller has counted.
@@ -94,8 +94,8 @@ pub(in crate::protocol) struct Stretch {
 }
 
 impl<B: Base> Rows<B> {
-    /// Rows behind `after` and up to `upto` (`None`: the end), of these buckets (ascending), looking
-    /// at no more than `limit` rows and taking no more than `bytes` and a row.
+    /// Rows behind `after` and up to `upto` (`None`: the end), of these buckets (ascending); looks
+    /// at no more than `limit` rows and takes no more than `bytes` and a row.
     pub fn stretch(
         &self,
         buckets: &[u16],

@@ -9,7 +9,7 @@
 //! there        page 1 at P1        page 2 at P2        page 3 at P3
 //! ```
 //!
-//! Law     Let all that had touched the buckets here be synced at V0. If V0 <= P1, P2, P3 <= V1 then
+//! Law     Let all that had touched the buckets here be synced at V0. If V0 <= P1, P2, P3 <= V1,
 //!         the pages are what this replica's rows in these buckets must be at V1.
 //! Proof   State is a function of the vector. Every delta in Pi and not in V0 is in V1, so it was
 //!         applied here after V0 and names no object of the buckets; so the rows at Pi are those at

@@ -9,7 +9,7 @@
 //!                            asked ──> checkpoint ──> everything is read once more
 //! ```
 //!
-//! R1  Who is wrong is told by adding up: a replica whose rows do not add up to its sums has rotted,
+//! R1  Who is wrong is told by adding up: a replica whose rows do not add up to its sums is rotten,
 //!     and takes the rows of a peer whose rows do. If both add up and yet differ, neither has
 //!     rotted: it is a bug, no count of members can say who is right, and nothing is mended, unless
 //!     an operator names the member to be believed (`from`).
