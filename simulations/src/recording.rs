@@ -177,7 +177,8 @@ impl Player {
                     | Effect::Send(..)
                     | Effect::Changed(_)
                     | Effect::Membership(_)
-                    | Effect::Alarm(_) => {}
+                    | Effect::Alarm(_)
+                    | Effect::Survey(_) => {}
                 }
                 Ok(())
             }
@@ -210,6 +211,8 @@ impl Player {
             | Event::Tick { .. }
             | Event::Watch(_)
             | Event::Unwatch(_)
+            | Event::Verify(_)
+            | Event::Surveyed(..)
             | Event::Closing => Ok(()),
         }
     }

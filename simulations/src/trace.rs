@@ -96,7 +96,11 @@ impl Trace {
                 out.extend_from_slice(&chance.to_be_bytes());
             }
             Event::Closing => out.push(9),
-            Event::Skipped => out.push(10),
+            Event::Skipped => out.push(11),
+            Event::Verify(_) | Event::Surveyed(..) => {
+                out.push(10);
+                out.extend_from_slice(format!("{event:?}").as_bytes());
+            }
             Event::Checkpointed { durable } => out.extend_from_slice(&[7, (*durable).into()]),
             Event::Watch(object) | Event::Unwatch(object) => {
                 out.push(8);
@@ -165,6 +169,10 @@ impl Trace {
                 out.push(6);
                 out.extend_from_slice(format!("{alarm:?}").as_bytes());
             }
+            Effect::Survey(number) => {
+                out.push(8);
+                out.extend_from_slice(&number.to_be_bytes());
+            }
         }
         self.hash.update(&self.scratch);
         if self.story.is_some()
@@ -203,8 +211,12 @@ fn put_message(message: &Message, out: &mut Vec<u8>) {
             deltas.iter().for_each(|delta| out.extend_from_slice(delta));
         }
         Message::Snapshot(parcel) => {
-            out.push(5);
+            out.push(6);
             out.extend_from_slice(&parcel.encode());
+        }
+        Message::Compare(said) => {
+            out.push(5);
+            out.extend_from_slice(format!("{said:?}").as_bytes());
         }
         Message::Membership(talk) => {
             out.push(4);
@@ -434,5 +446,6 @@ fn tell_effect(effect: &Effect, names: &Names) -> Option<String> {
         }
         Effect::Alarm(Alarm::Diverged { totals, .. }) => format!("ALARM diverged {totals:x?}"),
         Effect::Alarm(alarm) => format!("ALARM {alarm:?}"),
+        Effect::Survey(number) => format!("reads everything, for verification {number}"),
     })
 }

@@ -27,6 +27,19 @@ pub struct Cut {
     pub total: Vec<u8>,
 }
 
+/// State as of one synced cut, bucket by bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sums {
+    /// Of the membership: two numbers, nothing to compare.
+    pub number: u64,
+    /// What is applied and synced.
+    pub vector: VersionVector,
+    /// The hash of the rows.
+    pub total: Vec<u8>,
+    /// Of each bucket; none, while something is not synced yet.
+    pub buckets: Vec<[u8; 16]>,
+}
+
 impl Inner {
     /// At this `host:port`; nothing is dialled yet. `flag` is named when it is no address.
     pub fn at(flag: &str, address: &str) -> Result<Self, Fail> {
@@ -63,10 +76,38 @@ impl Inner {
 
     /// The same, with the hash of the rows at that point.
     pub async fn cut(&self) -> Result<Cut, Fail> {
-        let asked =
-            self.client.clone().get_state_hash(Request::new(v1::GetStateHashRequest {})).await;
-        let hash = asked.map_err(|status| self.away(&status))?.into_inner();
+        let hash = self.hash(false).await?;
         Ok(Cut { vector: vector(&hash.vector)?, total: hash.total.to_vec() })
+    }
+
+    /// The same, with the sums of the buckets.
+    pub async fn sums(&self) -> Result<Sums, Fail> {
+        let hash = self.hash(true).await?;
+        let (buckets, _) = hash.buckets.as_chunks::<16>();
+        let buckets = buckets.to_vec();
+        let (number, total) = (hash.number, hash.total.to_vec());
+        Ok(Sums { number, vector: vector(&hash.vector)?, total, buckets })
+    }
+
+    async fn hash(&self, buckets: bool) -> Result<v1::StateHash, Fail> {
+        let ask = Request::new(v1::GetStateHashRequest { buckets });
+        let asked = self.client.clone().get_state_hash(ask).await;
+        Ok(asked.map_err(|status| self.away(&status))?.into_inner())
+    }
+
+    /// Begins to verify it.
+    pub async fn start_verify(
+        &self,
+        ask: v1::StartVerifyRequest,
+    ) -> Result<v1::VerifyReport, Fail> {
+        let asked = self.client.clone().start_verify(Request::new(ask)).await;
+        Ok(asked.map_err(|status| self.away(&status))?.into_inner())
+    }
+
+    /// What came of that so far.
+    pub async fn verify(&self) -> Result<v1::VerifyReport, Fail> {
+        let asked = self.client.clone().get_verify(Request::new(v1::GetVerifyRequest {})).await;
+        Ok(asked.map_err(|status| self.away(&status))?.into_inner())
     }
 
     fn away(&self, status: &Status) -> Fail {

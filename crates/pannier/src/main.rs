@@ -9,7 +9,7 @@
 //! | `dev`, `replica`, `gateway` | `run/`, with settings from `config/` |
 //! | `cart`, `set`, `counter`, `watch` | `call/`; then `wire/`, or `local/` for a directory |
 //! | `status` | `wire/status.rs` |
-//! | `admin` | `offline.rs` |
+//! | `admin` | `offline.rs`; `verify/` |
 //! | `replay` | `replay/` |
 //! | `sim`, `bench` | `simulate.rs`, `bench/` |
 
@@ -28,6 +28,7 @@ mod processes;
 mod replay;
 mod run;
 mod simulate;
+mod verify;
 mod wire;
 
 use call::{Call, CartVerb, CounterVerb, Place, SetVerb, Target, WatchArgs};
@@ -98,7 +99,7 @@ enum Command {
     Gateway(run::GatewayArgs),
     /// Ask a cluster how it stands
     Status(wire::StatusArgs),
-    /// Look after a data directory that nothing has open
+    /// Look after a cluster and its data directories
     Admin {
         #[command(subcommand)]
         verb: offline::AdminVerb,

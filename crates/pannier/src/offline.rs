@@ -1,10 +1,11 @@
 //! What an operator does to a data directory while nothing has it open.
 //!
-//! These verbs take a directory and no address. They lock it as a replica does, so that one that is
-//! open is refused and not changed under its process.
+//! These verbs take a directory and no address (but `verify`, which asks over the network). They
+//! lock it as a replica does, so that an open one is refused and not changed under its process.
 
 use crate::fail::Fail;
 use crate::out::Form;
+use crate::verify::VerifyArgs;
 use pannier_replica::store::directory::Directory;
 use serde::Serialize;
 use std::fmt;
@@ -19,6 +20,8 @@ pub enum AdminVerb {
         /// The data directory, closed
         dir: PathBuf,
     },
+    /// Find out whether all replicas agree, and whether what they stored is as it was written
+    Verify(VerifyArgs),
 }
 
 /// The mark is set.
@@ -43,5 +46,6 @@ pub fn run(form: Form, verb: &AdminVerb) -> Result<bool, Fail> {
             let directory = dir.display().to_string();
             form.print(&Marked { directory, member, restored: true }).map(|()| true)
         }
+        AdminVerb::Verify(args) => crate::run::runtime()?.block_on(args.run(form)),
     }
 }

@@ -21,5 +21,5 @@ pub mod transport;
 
 pub use embed::{
     Alarms, Builder, Cart, CartView, Counter, Error, FromReply, NextMove, OpenError, Pending,
-    Replica, Session, Set, SetView, Settings, Snapshot, StateChange, Status, Watch,
+    Replica, Session, Set, SetView, Settings, Snapshot, StateChange, Status, Verification, Watch,
 };

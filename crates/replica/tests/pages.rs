@@ -71,6 +71,7 @@ impl Rig {
                 | Effect::Skip(_)
                 | Effect::Changed(_)
                 | Effect::Membership(_)
+                | Effect::Survey(_)
                 | Effect::Alarm(_) => {}
             }
         }

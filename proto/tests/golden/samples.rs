@@ -34,6 +34,8 @@ macro_rules! table {
     };
 }
 
+mod verify;
+
 fn b(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
@@ -349,6 +351,7 @@ pub fn samples() -> Vec<Sample> {
         WatchRequest WatchRequest { object: Some(object()), token: b("token") };
     };
     all.extend(rarer());
+    all.extend(verify::samples());
     all
 }
 
@@ -382,7 +385,7 @@ fn rarer() -> Vec<Sample> {
         MemberList MemberList { number: 3, members: vec![member(), MemberInfo::default()] };
         GetFrontierRequest GetFrontierRequest {};
         Frontier Frontier { vector: vector() };
-        GetStateHashRequest GetStateHashRequest {};
-        StateHash StateHash { vector: vector(), total: id(7) };
+        GetStateHashRequest GetStateHashRequest::default();
+        StateHash StateHash { vector: vector(), total: id(7), ..StateHash::default() };
     }
 }

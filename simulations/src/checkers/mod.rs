@@ -273,7 +273,8 @@ impl Checks {
             Effect::Reply(_, Err(_))
             | Effect::Checkpoint(_)
             | Effect::Skip(_)
-            | Effect::Alarm(_) => Ok(()),
+            | Effect::Alarm(_)
+            | Effect::Survey(_) => Ok(()),
         }
     }
 

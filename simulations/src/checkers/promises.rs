@@ -85,7 +85,8 @@ impl Checks {
             Message::Pull { .. }
             | Message::Pruned { .. }
             | Message::Membership(_)
-            | Message::Snapshot(_) => Ok(()),
+            | Message::Snapshot(_)
+            | Message::Compare(_) => Ok(()),
             Message::Deltas { deltas } => {
                 for (dot, bytes) in message.dots().into_iter().zip(deltas) {
                     self.ledger.same(dot, bytes, names)?;

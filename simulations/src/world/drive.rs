@@ -167,6 +167,8 @@ impl World<'_> {
             }
             Effect::Changed(_) => self.coverage.hit(Mark::WatcherTold),
             Effect::Alarm(alarm) => return self.alarm(place, &alarm),
+            // No operator of this world asks for it (`simulations/tests/rot.rs` has one).
+            Effect::Survey(_) => {}
         }
         Ok(())
     }

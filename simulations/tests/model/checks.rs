@@ -112,7 +112,8 @@ pub fn rests_on_the_synced(replica: &Replica, message: &Message) -> bool {
         Message::Pull { .. }
         | Message::Pruned { .. }
         | Message::Membership(_)
-        | Message::Snapshot(_) => true,
+        | Message::Snapshot(_)
+        | Message::Compare(_) => true,
     }
 }
 

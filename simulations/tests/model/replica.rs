@@ -165,7 +165,11 @@ impl Replica {
                 events.push_back(Event::Checkpointed { durable: false });
             }
             // This world drops no log, so nobody needs a snapshot.
-            Effect::Changed(_) | Effect::Prune(_) | Effect::Skip(_) | Effect::Membership(_) => {}
+            Effect::Changed(_)
+            | Effect::Prune(_)
+            | Effect::Skip(_)
+            | Effect::Membership(_)
+            | Effect::Survey(_) => {}
             Effect::Alarm(_) => outcome.broken = outcome.broken.or(Some(checks::ALARM)),
         }
     }

@@ -275,6 +275,8 @@ impl State {
             // No world is set to change its membership.
             Message::Snapshot(parcel) => (4, parcel.encode()).hash(&mut into),
             Message::Membership(talk) => (3, format!("{talk:?}")).hash(&mut into),
+            // An alarm begins it, which is a failure.
+            Message::Compare(said) => (4, format!("{said:?}")).hash(&mut into),
         }
         let one = Flying { from, to, message: Arc::new(message), digest: into.finish() };
         if one.is_status() {

@@ -197,7 +197,8 @@ impl Scene {
                 | Effect::Prune(_)
                 | Effect::Skip(_)
                 | Effect::Changed(_)
-                | Effect::Membership(_) => {}
+                | Effect::Membership(_)
+                | Effect::Survey(_) => {}
             }
         }
     }

@@ -150,7 +150,8 @@ impl Stage {
     /// What a replica has applied and synced, and the sum over its rows.
     pub async fn state(&self, place: usize) -> v1::StateHash {
         let channel = self.channel(&format!("r{place}"), INNER).await;
-        let asked = AdminClient::new(channel).get_state_hash(v1::GetStateHashRequest {}).await;
+        let asked =
+            AdminClient::new(channel).get_state_hash(v1::GetStateHashRequest::default()).await;
         asked.unwrap_or_else(|status| panic!("r{place}: {status}")).into_inner()
     }
 

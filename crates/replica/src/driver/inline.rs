@@ -10,6 +10,7 @@
 //! nobody is told anything.
 
 use super::mailbox::Mailbox;
+use super::survey::{Surveyor, Walk};
 use super::workers::{Checkpointing, Checkpoints, Log, Persist, Workers};
 use super::writer::{COMMANDS_AT_ONCE, Parts, Writer};
 use super::{Pace, Running};
@@ -24,20 +25,21 @@ const JOBS_MAX: usize = 16;
 /// Starts the tasks of a replica, on the runtime that this is called on. `pace` is asked how long
 /// each append takes.
 pub fn spawn_inline(parts: Parts, pace: Pace) -> Result<Running, StoreError> {
-    let workers = Tasks::spawn(parts.log(), parts.checkpoints(), pace);
+    let workers = Tasks::spawn(parts.log(), parts.checkpoints(), parts.surveyor(), pace);
     let writer = Writer::new(parts, workers)?;
     Ok(Running::Task(tokio::spawn(writer.run())))
 }
 
-/// Both workers as tasks. They end when their senders are dropped.
+/// The workers as tasks. They end when their senders are dropped.
 struct Tasks {
     log: mpsc::Sender<Persist>,
     checkpoints: mpsc::Sender<Checkpointing>,
+    surveys: mpsc::Sender<u64>,
     workers: JoinSet<()>,
 }
 
 impl Tasks {
-    fn spawn(log: Log, mut checkpoints: Checkpoints, mut pace: Pace) -> Self {
+    fn spawn(log: Log, mut checkpoints: Checkpoints, surveyor: Surveyor, mut pace: Pace) -> Self {
         let (log_send, mut rounds) = mpsc::channel(JOBS_MAX);
         let (checkpoints_send, mut jobs) = mpsc::channel(JOBS_MAX);
         let mut workers = JoinSet::new();
@@ -53,12 +55,24 @@ impl Tasks {
                 checkpoints.work(job);
             }
         });
-        Self { log: log_send, checkpoints: checkpoints_send, workers }
+        let (surveys, mut numbers) = mpsc::channel(JOBS_MAX);
+        workers.spawn(async move {
+            while let Some(number) = numbers.recv().await {
+                let mut walk = Walk::new(number);
+                while let Some(rest) = surveyor.page(&mut walk) {
+                    tokio::time::sleep(rest).await;
+                    if numbers.is_closed() {
+                        return;
+                    }
+                }
+            }
+        });
+        Self { log: log_send, checkpoints: checkpoints_send, surveys, workers }
     }
 
     async fn join(self) -> Result<(), StoreError> {
-        let Self { log, checkpoints, mut workers } = self;
-        drop((log, checkpoints));
+        let Self { log, checkpoints, surveys, mut workers } = self;
+        drop((log, checkpoints, surveys));
         let mut result = Ok(());
         while let Some(ended) = workers.join_next().await {
             if ended.is_err() {
@@ -78,6 +92,11 @@ impl Workers for Tasks {
     fn checkpoint(&mut self, job: Checkpointing) -> Result<(), StoreError> {
         let ended = |_| StoreError::Poisoned("the checkpoint task takes no more".into());
         self.checkpoints.try_send(job).map_err(ended)
+    }
+
+    fn survey(&mut self, number: u64) -> Result<(), StoreError> {
+        let ended = |_| StoreError::Poisoned("the verify task takes no more".into());
+        self.surveys.try_send(number).map_err(ended)
     }
 }
 

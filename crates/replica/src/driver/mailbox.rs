@@ -14,6 +14,7 @@
 //! bound.
 
 use super::Answer;
+use crate::protocol::verify::{Survey, Verify};
 use crate::protocol::{Command, Message};
 use crate::store::StoreError;
 use crate::transport::Delivery;
@@ -50,6 +51,10 @@ pub enum Notice {
     Watch(ObjectKey),
     /// Somebody no longer watches.
     Unwatch(ObjectKey),
+    /// Everything that is stored has been read; or not, and why.
+    Surveyed(u64, Result<std::sync::Arc<Survey>, String>),
+    /// Somebody wants to know whether all is as it was written.
+    Verify(Verify),
     /// Somebody wants to look.
     Inspect(super::Inspection),
     /// No more commands: finish and end.

@@ -1,9 +1,10 @@
-//! The shell around the protocol: three threads that do its effects, and nothing else.
+//! The shell around the protocol: four threads that do its effects, and nothing else.
 //!
 //! ```text
 //! clients, peers ──> mailbox ──> writer ──Persist──> log thread  (append + sync)
 //!                        ^         │    ──Checkpoint─> checkpoint thread (write behind)
-//!                        └─────────┴──<── Synced, Checkpointed, Failed
+//!                        │         │    ──Survey────> verify thread (reads all, now and then)
+//!                        └─────────┴──<── Synced, Checkpointed, Surveyed, Failed
 //! ```
 //!
 //! The writer owns the protocol. It takes everything that waits, hands it over, and closes the
@@ -19,6 +20,7 @@ mod answer;
 #[cfg(feature = "inline")]
 mod inline;
 mod mailbox;
+mod survey;
 mod tap;
 mod workers;
 mod writer;
@@ -62,6 +64,8 @@ pub trait Observer: Send + Sync + 'static {
     fn membership(&self, record: &Record);
     /// A round is on disk; appending and syncing it took so many microseconds.
     fn synced(&self, took_us: u64);
+    /// Everything that is stored is being read: so many rows and records so far.
+    fn surveying(&self, rows: u64, records: u64);
     /// The writer has ended: closed, or with this error. Commands are no longer taken.
     fn ended(&self, error: Option<&StoreError>);
 }

@@ -2,11 +2,12 @@
 
 use super::Observer;
 use super::mailbox::{Mailbox, Notice};
+use super::survey::{Surveyor, Walk};
 use crate::doors::clock::Clock;
 use crate::store::{LogRecord, StateBatch, Store, StoreError};
 use orset::Origin;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 /// Checkpoints written between two that are forced to disk: bounds what recovery replays after a
@@ -34,6 +35,8 @@ pub(super) trait Workers {
     fn persist(&mut self, round: Persist) -> Result<(), StoreError>;
     /// Do this, then say so.
     fn checkpoint(&mut self, job: Checkpointing) -> Result<(), StoreError>;
+    /// Read everything that is stored, then say so.
+    fn survey(&mut self, number: u64) -> Result<(), StoreError>;
 }
 
 /// Appends and syncs round after round.
@@ -101,15 +104,20 @@ impl Checkpoints {
     }
 }
 
-/// Both as threads. They end when this is dropped.
+/// All as threads. They end when this is dropped.
 pub(super) struct Threads {
     log: SyncSender<Persist>,
     checkpoints: SyncSender<Checkpointing>,
-    workers: [JoinHandle<()>; 2],
+    surveys: SyncSender<u64>,
+    workers: [JoinHandle<()>; 3],
 }
 
 impl Threads {
-    pub fn spawn(log: Log, mut checkpoints: Checkpoints) -> std::io::Result<Self> {
+    pub fn spawn(
+        log: Log,
+        mut checkpoints: Checkpoints,
+        surveyor: Surveyor,
+    ) -> std::io::Result<Self> {
         let (log_send, rounds) = sync_channel(2);
         let log = Builder::new().name("pannier-log".into()).spawn(move || {
             for round in rounds {
@@ -122,13 +130,20 @@ impl Threads {
                 checkpoints.work(job);
             }
         })?;
-        Ok(Self { log: log_send, checkpoints: checkpoints_send, workers: [log, checkpoints] })
+        let (surveys, numbers) = sync_channel(1);
+        let survey = Builder::new().name("pannier-verify".into()).spawn(move || {
+            while let Ok(number) = numbers.recv() {
+                survey_all(&surveyor, number, &numbers);
+            }
+        })?;
+        let workers = [log, checkpoints, survey];
+        Ok(Self { log: log_send, checkpoints: checkpoints_send, surveys, workers })
     }
 
     /// Waits until they have done what they were given.
     pub fn join(self) -> Result<(), StoreError> {
-        let Self { log, checkpoints, workers } = self;
-        drop((log, checkpoints));
+        let Self { log, checkpoints, surveys, workers } = self;
+        drop((log, checkpoints, surveys));
         let mut result = Ok(());
         for worker in workers {
             if worker.join().is_err() {
@@ -136,6 +151,19 @@ impl Threads {
             }
         }
         result
+    }
+}
+
+/// Page by page, with rests in which the replica may be closed.
+fn survey_all(surveyor: &Surveyor, number: u64, numbers: &Receiver<u64>) {
+    let mut walk = Walk::new(number);
+    while let Some(rest) = surveyor.page(&mut walk) {
+        match numbers.recv_timeout(rest) {
+            Err(RecvTimeoutError::Timeout) => {}
+            // Asked anew, by one who does not wait for this any more.
+            Ok(number) => walk = Walk::new(number),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
 }
 
@@ -148,5 +176,10 @@ impl Workers for Threads {
     fn checkpoint(&mut self, job: Checkpointing) -> Result<(), StoreError> {
         let ended = |_| StoreError::Poisoned("the checkpoint thread has ended".into());
         self.checkpoints.send(job).map_err(ended)
+    }
+
+    fn survey(&mut self, number: u64) -> Result<(), StoreError> {
+        let ended = |_| StoreError::Poisoned("the verify thread has ended".into());
+        self.surveys.send(number).map_err(ended)
     }
 }

@@ -1,6 +1,7 @@
 //! The writer: one turn at a time, on a thread of its own.
 
 use super::mailbox::{Asked, Mailbox, Notice, Taken};
+use super::survey::Surveyor;
 use super::workers::{Checkpointing, Checkpoints, Log, Threads, Workers};
 use super::{Answer, Core, NoReply, Observer, Running, Sink, Tap};
 use crate::doors::chance::Dice;
@@ -93,7 +94,8 @@ impl Answers {
 /// Starts the threads of a replica.
 pub fn spawn(parts: Parts) -> Result<Running, StoreError> {
     let failed = |source| StoreError::Io { path: "a thread of the replica".into(), source };
-    let workers = Threads::spawn(parts.log(), parts.checkpoints()).map_err(failed)?;
+    let workers = Threads::spawn(parts.log(), parts.checkpoints(), parts.surveyor());
+    let workers = workers.map_err(failed)?;
     let writer = Writer::new(parts, workers)?;
     let thread = std::thread::Builder::new()
         .name("pannier-writer".into())
@@ -118,6 +120,11 @@ impl Parts {
             tap.event(&event, now);
         }
         self.core.handle(event, now)
+    }
+
+    pub(super) fn surveyor(&self) -> Surveyor {
+        let Self { store, mailbox, observer, .. } = self;
+        Surveyor { store: store.clone(), mailbox: mailbox.clone(), observer: observer.clone() }
     }
 
     pub(super) fn checkpoints(&self) -> Checkpoints {
@@ -229,6 +236,8 @@ impl<W: Workers> Writer<W> {
                 self.effects()
             }
             Notice::Failed(error) => Err(error),
+            Notice::Surveyed(number, survey) => parts.feed(Event::Surveyed(number, survey), now),
+            Notice::Verify(asked) => parts.feed(Event::Verify(asked), now),
             Notice::Watch(object) => parts.feed(Event::Watch(object), now),
             Notice::Unwatch(object) => parts.feed(Event::Unwatch(object), now),
             Notice::Inspect(look) => {
@@ -268,6 +277,7 @@ impl<W: Workers> Writer<W> {
                 Effect::Changed(object) => self.parts.observer.changed(&object),
                 Effect::Membership(record) => self.parts.observer.membership(&record),
                 Effect::Alarm(alarm) => self.parts.observer.alarm(&alarm),
+                Effect::Survey(number) => self.workers.survey(number)?,
             }
         }
         self.answers.wake();

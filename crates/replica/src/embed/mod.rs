@@ -22,6 +22,7 @@ mod pending;
 #[cfg(feature = "server")]
 mod serve;
 mod session;
+mod verify;
 mod watch;
 
 pub use builder::{Builder, Settings};
@@ -31,6 +32,7 @@ use histogram::Histogram;
 pub use histogram::Snapshot;
 pub use pending::{CartView, FromReply, Pending, SetView};
 pub use session::Session;
+pub use verify::Verification;
 pub use watch::Watch;
 
 use crate::doors::chance;
@@ -46,6 +48,7 @@ use orset::{
 };
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -103,6 +106,8 @@ struct Listeners {
     alarms: Mutex<Alarms>,
     /// How long appending and syncing a round took, in microseconds.
     sync_us: Histogram,
+    /// Rows and records that the survey under way has read.
+    surveyed: (AtomicU64, AtomicU64),
     /// How the writer ended, when it has.
     ending: tokio::sync::watch::Sender<Option<Ending>>,
 }
@@ -146,6 +151,11 @@ impl Observer for Listeners {
     fn membership(&self, record: &Record) {
         let (number, closed) = (record.number, record.finals.len());
         tracing::info!(number, closed, "membership in force");
+    }
+
+    fn surveying(&self, rows: u64, records: u64) {
+        self.surveyed.0.store(rows, Relaxed);
+        self.surveyed.1.store(records, Relaxed);
     }
 
     fn synced(&self, took_us: u64) {

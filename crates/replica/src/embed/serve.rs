@@ -1,13 +1,26 @@
 //! What a server needs of a replica beyond what a service does.
 
-use super::{Ending, Error, Replica, Status};
+use super::{Ending, Error, Replica, Status, Verification};
 #[cfg(feature = "inline")]
 use crate::driver::Running;
 use crate::driver::{Core, Mailbox, Notice};
 use crate::protocol::ProtocolSettings;
+use crate::protocol::verify::Verify;
 use crate::store::StoreError;
+use orset::VersionVector;
 use std::future::Future;
+use std::sync::Arc;
 use tokio::sync::oneshot;
+
+/// State as of one synced cut.
+pub(crate) struct Cut {
+    pub vector: Arc<VersionVector>,
+    /// Of the membership in force.
+    pub number: u64,
+    pub total: u128,
+    /// The sums of the buckets; none, if they were not asked for, or something is not synced.
+    pub buckets: Vec<u128>,
+}
 
 impl Replica {
     /// Where commands go.
@@ -27,6 +40,33 @@ impl Replica {
     /// As `status`, without blocking.
     pub(crate) async fn status_soon(&self) -> Result<Status, Error> {
         self.look(self.status_of()).await
+    }
+
+    /// Where its state stands, as of one synced cut.
+    pub(crate) async fn cut_soon(&self, buckets: bool) -> Result<Cut, Error> {
+        self.look(move |core: &Core| Cut {
+            vector: core.synced().clone(),
+            number: core.number(),
+            total: core.synced_total(),
+            buckets: match core.synced_buckets() {
+                Some(sums) if buckets => sums.to_vec(),
+                _ => Vec::new(),
+            },
+        })
+        .await
+    }
+
+    /// As `verify`, without blocking.
+    pub(crate) async fn verify_soon(&self, asked: Verify) -> Result<Verification, Error> {
+        if !self.inner.mailbox.notice(Notice::Verify(asked)) {
+            return Err(Error::Closed);
+        }
+        self.verified_soon().await
+    }
+
+    /// As `verified`, without blocking.
+    pub(crate) async fn verified_soon(&self) -> Result<Verification, Error> {
+        self.look(self.verified_of()).await
     }
 
     /// Runs what waits for the disk where waiting disturbs nobody; in a simulation, whose disk is

@@ -67,6 +67,7 @@ pub(super) fn apply<B: Base>(
     canary: Canary,
 ) -> Result<(), StoreError> {
     let bucket = object_hash(&op.object) as usize % super::rows::BUCKETS;
+    rows.touches.touch(bucket);
     let cached = known.map(|known| (op.id, known));
     let mut view = ObjectRows {
         rows,

@@ -60,10 +60,13 @@ pub enum Canary {
     SnapshotWithoutMemory,
     /// Whoever joins a snapshot answers reads meanwhile.
     SnapshotShown,
+    /// A bucket is mended with whatever rows a peer had when it was asked. (Not in `ALL`: a drawn
+    /// run has no operator who mends; `simulations/tests/rot.rs` is made for it.)
+    RowsOfAnyVector,
 }
 
 impl Canary {
-    /// Every planted bug.
+    /// Every planted bug that a drawn run can meet.
     pub const ALL: [Self; 25] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,

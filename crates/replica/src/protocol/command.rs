@@ -377,6 +377,19 @@ pub enum Alarm {
         /// By how much.
         ahead_ms: u64,
     },
+    /// Where this replica differs from a peer, and who is wrong: after `Diverged`, or when asked.
+    Differs(Box<super::verify::Difference>),
+    /// What is stored here is not what was written: found by reading all of it.
+    Rotten {
+        /// Buckets whose rows do not add up to their sums.
+        buckets: Vec<u16>,
+        /// Rows that nothing here writes.
+        strays: u64,
+        /// Rows of op memory that cannot be read.
+        memories: u64,
+        /// Records of the log that are missing or cannot be read.
+        records: u64,
+    },
 }
 
 impl Write {

@@ -48,6 +48,7 @@ impl<B: Base> Protocol<B> {
             pruning: self.pruning.clone(),
             giving: self.giving.clone(),
             taking: self.taking.clone(),
+            verifying: self.verifying.clone(),
             skew_alarmed: self.skew_alarmed,
             effects: VecDeque::new(),
             stats: self.stats,
@@ -57,7 +58,9 @@ impl<B: Base> Protocol<B> {
     /// Everything that decides what this protocol does next, but for its store.
     ///
     /// Left out: settings and planted bug, which do not change; counts, which nothing reads; the
-    /// numbers of rounds, which only name them (their order and content are in).
+    /// numbers of rounds, which only name them (their order and content are in); and comparisons
+    /// with peers, which an alarm or an operator begins: no world that is exhausted outlives the
+    /// one or has the other.
     pub fn digest(&self, into: &mut impl Hasher) {
         let Self {
             member,
@@ -88,6 +91,7 @@ impl<B: Base> Protocol<B> {
             pruning,
             giving,
             taking,
+            verifying: _,
             skew_alarmed,
             effects,
             stats: Stats { .. },
@@ -116,7 +120,8 @@ fn digest_open(open: &Open, into: &mut impl Hasher) {
 }
 
 fn digest_unsynced(round: &Unsynced, into: &mut impl Hasher) {
-    let Unsynced { number: _, vector, total, own, page, sources, touched, replies } = round;
+    let Unsynced { number: _, clock: _, vector, total, own, page, sources, touched, replies } =
+        round;
     (vector, total, own, page, sources).hash(into);
     digest_round(touched, replies, into);
 }

@@ -7,6 +7,7 @@
 use super::membership::Talk;
 use super::snapshot::Parcel;
 use super::time::Number;
+use super::verify::Compare;
 use orset::{Dot, Origin, VersionVector};
 use std::sync::Arc;
 
@@ -58,13 +59,16 @@ pub enum Message {
     Membership(Talk),
     /// About a snapshot.
     Snapshot(Parcel),
+    /// About where the states of two members differ.
+    Compare(Compare),
 }
 
 impl Message {
-    /// Bytes of deltas, or of rows of a snapshot, that it carries.
+    /// Bytes of deltas and rows that it carries: what a queue counts.
     pub fn payload_bytes(&self) -> usize {
         match self {
             Self::Deltas { deltas } => deltas.iter().map(|delta| delta.len()).sum(),
+            Self::Compare(compare) => compare.bytes(),
             Self::Status { .. } | Self::Pull { .. } | Self::Pruned { .. } | Self::Membership(_) => {
                 0
             }
@@ -82,7 +86,8 @@ impl Message {
             | Self::Pull { .. }
             | Self::Pruned { .. }
             | Self::Membership(_)
-            | Self::Snapshot(_) => Vec::new(),
+            | Self::Snapshot(_)
+            | Self::Compare(_) => Vec::new(),
         }
     }
 }

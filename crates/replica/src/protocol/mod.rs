@@ -47,6 +47,7 @@ pub mod snapshot;
 mod stable;
 mod sweep;
 mod time;
+pub mod verify;
 mod waiting;
 mod walk;
 mod writer;
@@ -80,6 +81,7 @@ use stable::Eras;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use sweep::Sweep;
+use verify::Verifying;
 use waiting::Waiting;
 
 /// What happens to a replica.
@@ -116,6 +118,10 @@ pub enum Event {
     Skipped,
     /// No message comes any more: answer what waits for peers as it stands.
     Closing,
+    /// An operator wants to know whether all is as it was written.
+    Verify(verify::Verify),
+    /// What was to be read by `Survey` has been read; or not, and why.
+    Surveyed(u64, Result<Arc<verify::Survey>, String>),
 }
 
 /// What a replica wants done, in this order.
@@ -145,6 +151,9 @@ pub enum Effect {
     Membership(Arc<Record>),
     /// Tell the operator.
     Alarm(Alarm),
+    /// Read everything that is in the store now (`verify/survey.rs`), at leisure, then say
+    /// `Surveyed` with this number.
+    Survey(u64),
 }
 
 /// Counts of what happened since this start; all ascending.
@@ -210,6 +219,12 @@ pub struct Stats {
     pub snapshot_rows: u64,
     /// Their bytes.
     pub snapshot_bytes: u64,
+    /// Times everything that is stored was read to verify it.
+    pub surveys: u64,
+    /// Buckets found to differ from a peer's.
+    pub buckets_differing: u64,
+    /// Buckets mended from a peer.
+    pub buckets_mended: u64,
 }
 
 /// Checkpoints' worth of changed rows at which the writer waits for the store. At full load a
@@ -260,6 +275,7 @@ pub struct Protocol<B> {
     pruning: Pruning,
     giving: Giving,
     taking: Option<Taking>,
+    verifying: Verifying,
     skew_alarmed: bool,
     effects: VecDeque<Effect>,
     stats: Stats,
@@ -283,9 +299,12 @@ impl<B: Base> Protocol<B> {
             Event::Checkpointed { durable } => {
                 self.rows.thaw();
                 self.pruning.is_written(durable);
+                self.checkpoint_in_store();
                 self.install_on(now)
             }
             Event::Skipped => self.skipped(now),
+            Event::Verify(asked) => self.verify(asked, now),
+            Event::Surveyed(number, survey) => self.surveyed(number, survey, now),
             Event::Closing => {
                 self.close();
                 Ok(())

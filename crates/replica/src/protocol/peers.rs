@@ -139,6 +139,7 @@ impl<B: Base> Protocol<B> {
                 Ok(())
             }
             Message::Snapshot(parcel) => self.parcelled(from, parcel, now),
+            Message::Compare(said) => self.compare(from, said, now),
         }
     }
 
@@ -155,7 +156,10 @@ impl<B: Base> Protocol<B> {
             }
             Message::Pull { ranges } => self.serve(from, &ranges),
             Message::Snapshot(parcel) => self.parcelled(from, parcel, now),
-            Message::Deltas { .. } | Message::Membership(_) | Message::Pruned { .. } => Ok(()),
+            Message::Deltas { .. }
+            | Message::Membership(_)
+            | Message::Pruned { .. }
+            | Message::Compare(_) => Ok(()),
         }
     }
 
@@ -191,6 +195,7 @@ impl<B: Base> Protocol<B> {
         }
         self.tick_cut(now);
         self.tick_prune(now);
+        self.tick_verify(now)?;
         self.tick_sweep(now)
     }
 
@@ -236,6 +241,7 @@ impl<B: Base> Protocol<B> {
             let is_news = peer.is_some_and(|peer| peer.diverged.replace(totals) != Some(totals));
             if total != self.synced_total && is_news {
                 self.effect(Effect::Alarm(Alarm::Diverged { peer: from, totals }));
+                self.look_into(from, now)?;
             }
         }
         for dot in vector.iter() {

@@ -25,6 +25,7 @@ use super::settings::ProtocolSettings;
 use super::snapshot::{Giving, ROW as SNAPSHOT, Taking};
 use super::stable::Eras;
 use super::sweep::Sweep;
+use super::verify::Verifying;
 use super::waiting::Waiting;
 use super::{Effect, Protocol, Stats};
 use crate::store::{LogExtent, StateBatch, StoreError};
@@ -120,6 +121,7 @@ impl<B: Base> Protocol<B> {
             pruning: Pruning::begin(&start.extents),
             giving: Giving::default(),
             taking: None,
+            verifying: Verifying::default(),
             skew_alarmed: false,
             effects: VecDeque::new(),
             stats: Stats::default(),
@@ -140,6 +142,7 @@ impl<B: Base> Protocol<B> {
         protocol.begin_cuts();
         protocol.synced = Arc::new(protocol.applied.clone());
         protocol.synced_total = protocol.rows.total();
+        protocol.verifying.synced_clock = protocol.rows.touches.clock();
         protocol.strip();
         if protocol.is_joining() {
             // Rows are of no vector, or what they are of may not be on disk for sure.

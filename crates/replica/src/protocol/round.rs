@@ -66,6 +66,8 @@ pub(super) struct Unsynced {
     pub number: u64,
     pub vector: Arc<VersionVector>,
     pub total: u128,
+    /// The clock of touches when it was closed.
+    pub clock: u64,
     pub own: Option<(u64, Arc<[u8]>)>,
     /// The page of the book that it holds.
     pub page: Option<u64>,
@@ -112,6 +114,7 @@ impl<B: Base> Protocol<B> {
             number: self.last_round,
             vector: Arc::new(self.applied.clone()),
             total: self.rows.total(),
+            clock: self.rows.touches.clock(),
             own,
             page,
             sources: open.sources,
@@ -154,7 +157,8 @@ impl<B: Base> Protocol<B> {
 
     /// At a round's end, if enough rows changed and the store has the batch before.
     fn maybe_freeze(&mut self, round: u64) {
-        if self.rows.live_rows() < self.settings.checkpoint_rows
+        let is_due = self.rows.live_rows() >= self.settings.checkpoint_rows;
+        if !(is_due || self.verifying.wants_checkpoint())
             || self.rows.is_frozen()
             || self.freeze_after.is_some()
         {
@@ -166,6 +170,7 @@ impl<B: Base> Protocol<B> {
 
     pub(super) fn freeze_now(&mut self) -> Arc<crate::store::StateBatch> {
         self.stats.checkpoints += 1;
+        self.verifying.frozen();
         let whole = self.whole_vector();
         let vector = encode_vector(&whole, self.hybrid.last().to_bits());
         self.pruning.hand_out(&whole);
@@ -184,6 +189,7 @@ impl<B: Base> Protocol<B> {
             let Some(round) = self.unsynced.pop_front() else { break };
             self.synced = round.vector.clone();
             self.synced_total = round.total;
+            self.verifying.synced_clock = round.clock;
             self.release(round.replies, &round.vector);
             if let Some((seq, bytes)) = round.own {
                 self.push(seq, &bytes, now);

@@ -17,6 +17,8 @@
 //! hashes of the old and new row: wrapping addition, so the order of changes does not matter
 //! and equal rows have equal sums (Bellare, Micciancio 1997: incremental hashing).
 
+pub(super) mod mend;
+
 use super::sessions::{Asked, Sessions};
 use super::walk::Walk;
 use crate::store::{Row, StateBatch, StateView, StoreError};
@@ -211,6 +213,8 @@ pub(super) struct Rows<B> {
     buckets: Vec<u128>,
     dirty_buckets: Vec<bool>,
     total: u128,
+    /// Which buckets ops have named; a comparison alone asks.
+    pub touches: mend::Touches,
 }
 
 impl<B> Rows<B> {
@@ -228,6 +232,7 @@ impl<B> Rows<B> {
             buckets: self.buckets.clone(),
             dirty_buckets: self.dirty_buckets.clone(),
             total: self.total,
+            touches: self.touches.clone(),
         }
     }
 
@@ -253,6 +258,7 @@ impl<B: Base> Rows<B> {
             buckets: vec![0; BUCKETS],
             dirty_buckets: vec![false; BUCKETS],
             total: 0,
+            touches: mend::Touches::new(),
         };
         let prefix = meta_key(b"sum/");
         for (key, value) in rows.base.scan(&prefix, None, BUCKETS)? {

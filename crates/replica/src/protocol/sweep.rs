@@ -172,6 +172,7 @@ impl<B: Base> Protocol<B> {
     /// A replica that writes nothing closes no round, and what it forgets must not stay in memory.
     fn checkpoint_at_rest(&mut self, full: bool) -> Result<(), StoreError> {
         let at_rest = !self.has_open_round() && self.unsynced.is_empty();
+        let full = full || self.verifying.wants_checkpoint();
         if full && at_rest && !self.rows.is_frozen() && self.freeze_after.is_none() {
             let batch = self.freeze_now();
             self.effect(Effect::Checkpoint(batch));

@@ -1,6 +1,7 @@
 //! What operators and their tools ask, on the inner listener.
 
 use super::shared::{Shared, Stage};
+use super::verify;
 use crate::embed::Status as Standing;
 use crate::protocol::Alarm;
 use bytes::Bytes;
@@ -81,18 +82,44 @@ impl admin_server::Admin for Admin {
 
     async fn get_state_hash(
         &self,
-        _: Request<v1::GetStateHashRequest>,
+        asked: Request<v1::GetStateHashRequest>,
     ) -> Result<Response<v1::StateHash>, Status> {
-        let standing = self.standing().await?;
-        let total = Bytes::copy_from_slice(&standing.total.to_be_bytes());
-        Ok(Response::new(v1::StateHash { vector: convert::vector(&standing.vector), total }))
+        let cut = self.0.replica.cut_soon(asked.get_ref().buckets).await;
+        let cut = cut.map_err(|_| self.closed())?;
+        Ok(Response::new(v1::StateHash {
+            vector: convert::vector(&cut.vector),
+            total: Bytes::copy_from_slice(&cut.total.to_be_bytes()),
+            buckets: cut.buckets.iter().flat_map(|sum| sum.to_be_bytes()).collect(),
+            number: cut.number,
+        }))
+    }
+
+    async fn start_verify(
+        &self,
+        asked: Request<v1::StartVerifyRequest>,
+    ) -> Result<Response<v1::VerifyReport>, Status> {
+        let asked = verify::asked(asked.get_ref()).map_err(|failure| self.0.told(failure))?;
+        let begun = self.0.replica.verify_soon(asked).await;
+        Ok(Response::new(verify::report(&begun.map_err(|_| self.closed())?)))
+    }
+
+    async fn get_verify(
+        &self,
+        _: Request<v1::GetVerifyRequest>,
+    ) -> Result<Response<v1::VerifyReport>, Status> {
+        let stands = self.0.replica.verified_soon().await;
+        Ok(Response::new(verify::report(&stands.map_err(|_| self.closed())?)))
     }
 }
 
 impl Admin {
     async fn standing(&self) -> Result<Standing, Status> {
         let standing = self.0.replica.status_soon().await;
-        standing.map_err(|_| self.0.told(Failure::new(Reason::Closed, "the replica is closed")))
+        standing.map_err(|_| self.closed())
+    }
+
+    fn closed(&self) -> Status {
+        self.0.told(Failure::new(Reason::Closed, "the replica is closed"))
     }
 }
 
@@ -130,5 +157,12 @@ fn in_words(alarm: &Alarm) -> String {
              is before {first}"
         ),
         Alarm::ClockSkew { ahead_ms } => format!("stamps run {ahead_ms} ms ahead of this clock"),
+        Alarm::Differs(difference) => verify::in_words(difference),
+        Alarm::Rotten { buckets, strays, memories, records } => format!(
+            "what is stored is not what was written: {} buckets, first {:?}; rows that are \
+             nobody's: {strays}; op memory: {memories}; log: {records}",
+            buckets.len(),
+            &buckets[..buckets.len().min(8)],
+        ),
     }
 }

@@ -71,9 +71,16 @@ pub(super) async fn text(shared: &Shared) -> String {
         ("deltas_pruned_total", "Deltas dropped from the log.", stats.deltas_pruned),
         ("snapshots_given_total", "Snapshots begun for others.", stats.snapshots_given),
         ("snapshots_taken_total", "Snapshots joined here.", stats.snapshots_taken),
-        ("snapshots_given_up_total", "Snapshots dropped here unfinished.", stats.snapshots_given_up),
+        (
+            "snapshots_given_up_total",
+            "Snapshots dropped here unfinished.",
+            stats.snapshots_given_up,
+        ),
         ("snapshot_bytes_total", "Bytes of snapshots that came in.", stats.snapshot_bytes),
         ("pruned_told_total", "Pulls answered with \"no longer here\".", stats.pruned_told),
+        ("surveys_total", "Times everything stored was read.", stats.surveys),
+        ("buckets_differing_total", "Buckets unlike a peer's.", stats.buckets_differing),
+        ("buckets_mended_total", "Buckets mended from a peer.", stats.buckets_mended),
         ("alarms_total", "Alarms: look at the log.", standing.alarms.count),
     ] {
         page.counter(name, help, value);

@@ -34,6 +34,7 @@ mod shared;
 mod status;
 mod tokens;
 mod unary;
+mod verify;
 mod watch;
 
 pub use listen::{Listener, Sockets};

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use orset::{Dot, Member, Origin, VersionVector};
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::v1::{self, peer_message::Body};
+use pannier_replica::protocol::verify::Compare;
 use pannier_replica::protocol::{Message, Range};
 use pannier_replica::transport::grpc::{
     DELTAS_BYTES_MAX, ENTRIES_MAX, Hello, Malformed, RANGES_MAX, Said, hello_to_wire, read, to_wire,
@@ -52,7 +53,31 @@ fn message() -> impl Strategy<Value = Message> {
     let deltas = vec(delta, 0..20).prop_map(|deltas| Message::Deltas { deltas });
     let pruned =
         (origin(), 2..=u64::MAX).prop_map(|(origin, first)| Message::Pruned { origin, first });
-    prop_oneof![status, pull, deltas, pruned]
+    prop_oneof![status, pull, deltas, pruned, compare().prop_map(Message::Compare)]
+}
+
+fn compare() -> impl Strategy<Value = Compare> {
+    let vector = || {
+        vec((origin(), seq()), 0..5).prop_map(|dots| {
+            dots.into_iter().map(|(origin, seq)| Dot::new(origin, seq)).collect::<VersionVector>()
+        })
+    };
+    let key = || vec(any::<u8>(), 1..40);
+    let (after, upto) = (proptest::option::of(key()), proptest::option::of(key()));
+    let buckets = proptest::collection::btree_set(0..1_024_u16, 0..9);
+    let ask = (any::<u64>(), any::<u64>(), vector(), buckets, after, upto).prop_map(
+        |(id, number, at, buckets, after, upto)| {
+            let buckets = buckets.into_iter().collect();
+            Compare::Ask { id, number, at, buckets, after, upto }
+        },
+    );
+    let sums = (any::<u64>(), vector(), vec(any::<u128>(), 0..9))
+        .prop_map(|(id, vector, sums)| Compare::Sums { id, vector, sums });
+    let row = (key(), vec(any::<u8>(), 0..40));
+    let next = proptest::option::of(key());
+    let rows = (any::<u64>(), vector(), vec(any::<u128>(), 0..9), vec(row, 0..9), next)
+        .prop_map(|(id, vector, sums, rows, next)| Compare::Rows { id, vector, sums, rows, next });
+    prop_oneof![ask, sums, rows]
 }
 
 proptest! {

@@ -7,6 +7,7 @@ use orset::{
     Product, Request, VersionVector,
 };
 use pannier_replica::protocol::delta::{Birth, Delta};
+use pannier_replica::protocol::verify::survey::survey;
 use pannier_replica::protocol::{
     Alarm, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings,
     Read, Refusal, Reply, Start, Value, Write,
@@ -81,6 +82,10 @@ impl Rig {
                     Effect::Skip(upto) => {
                         self.store.skip_log(&upto).unwrap();
                         events.push(Event::Skipped);
+                    }
+                    Effect::Survey(number) => {
+                        let found = survey(&*self.store).map_err(|error| error.to_string());
+                        events.push(Event::Surveyed(number, found.map(Arc::new)));
                     }
                     Effect::Changed(_) | Effect::Membership(_) => {}
                 }

@@ -60,7 +60,7 @@ async fn a_session_moves_between_linked_servers_and_admin_sees_them_agree() {
             for server in &servers {
                 let mut admin = AdminClient::new(channel(server.inner_address()).await);
                 let frontier = admin.get_frontier(v1::GetFrontierRequest {}).await.unwrap();
-                let hash = admin.get_state_hash(v1::GetStateHashRequest {}).await.unwrap();
+                let hash = admin.get_state_hash(v1::GetStateHashRequest::default()).await.unwrap();
                 let hash = hash.into_inner();
                 assert!(frontier.into_inner().vector.len() <= hash.vector.len());
                 let vector = pannier_proto::convert::vector_from(&hash.vector).unwrap();

@@ -9,6 +9,8 @@
 //! shared with the wire message, and copied once into an `Arc` of their own: a delta may wait in
 //! the protocol's buffer for long, and must not hold the frame of its neighbours in memory.
 
+mod compare;
+
 use super::codec::FIELDS_MAX;
 use crate::protocol::membership::{Proposal, Record, Talk};
 use crate::protocol::snapshot::Parcel;
@@ -116,11 +118,10 @@ pub fn hello_to_wire(hello: &Hello) -> v1::PeerMessage {
 pub fn to_wire(message: Message) -> v1::PeerMessage {
     wrap(match message {
         Message::Status { origin, number, vector, total, reply } => {
-            let entry = |dot: orset::Dot| v1::VectorEntry { origin: id(dot.origin), seq: dot.seq };
             v1::peer_message::Body::Status(v1::Status {
                 origin: id(origin),
                 number,
-                vector: vector.iter().map(entry).collect(),
+                vector: entries(&vector),
                 total: Bytes::copy_from_slice(&total.to_be_bytes()),
                 reply,
             })
@@ -148,6 +149,7 @@ pub fn to_wire(message: Message) -> v1::PeerMessage {
         Message::Snapshot(parcel) => {
             v1::peer_message::Body::Snapshot(v1::Snapshot { parcel: parcel.encode().into() })
         }
+        Message::Compare(said) => v1::peer_message::Body::Compare(compare::to_wire(said)),
     })
 }
 
@@ -232,7 +234,16 @@ pub fn from_wire(message: v1::PeerMessage) -> Result<Said, Malformed> {
             let parcel = Parcel::decode(&snapshot.parcel).map_err(malformed)?;
             Said::Message(Message::Snapshot(parcel))
         }
+        Some(v1::peer_message::Body::Compare(said)) => match said.said {
+            None => Said::Unknown,
+            Some(said) => Said::Message(Message::Compare(compare::from_wire(said)?)),
+        },
     })
+}
+
+fn entries(vector: &VersionVector) -> Vec<v1::VectorEntry> {
+    let entry = |dot: orset::Dot| v1::VectorEntry { origin: id(dot.origin), seq: dot.seq };
+    vector.iter().map(entry).collect()
 }
 
 fn id(origin: Origin) -> Bytes {

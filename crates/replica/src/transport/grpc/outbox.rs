@@ -21,6 +21,7 @@ use super::convert::{ENTRIES_MAX, to_wire};
 use super::status::Counters;
 use crate::protocol::membership::Talk;
 use crate::protocol::snapshot::Parcel;
+use crate::protocol::verify::Compare;
 use crate::protocol::{Message, Range};
 use orset::Origin;
 use pannier_proto::v1;
@@ -50,6 +51,7 @@ enum Item {
     Talk(Talk),
     Pruned(Origin, u64),
     Parcel(Parcel),
+    Compare(Compare),
     /// The status, as it is when its turn comes.
     Status,
 }
@@ -63,6 +65,7 @@ impl Item {
             Self::Talk(Talk::Record(record)) => 64 * (record.members.len() + record.finals.len()),
             Self::Talk(Talk::Propose(proposal)) => 64 * proposal.close.len(),
             Self::Parcel(parcel) => parcel.bytes(),
+            Self::Compare(compare) => compare.bytes(),
             Self::Talk(_) | Self::Pruned(..) | Self::Status => 0,
         }
     }
@@ -114,6 +117,7 @@ impl Outbox {
             }
             Message::Membership(talk) => queue.put_all([Item::Talk(talk)], self.bounds),
             Message::Snapshot(parcel) => queue.put_all([Item::Parcel(parcel)], self.bounds),
+            Message::Compare(said) => queue.put_all([Item::Compare(said)], self.bounds),
         };
         let waker = if queue.is_open { queue.waker.take() } else { None };
         drop(queue);
@@ -210,6 +214,7 @@ impl Queue {
             Item::Pull(ranges) => Some(Message::Pull { ranges }),
             Item::Talk(talk) => Some(Message::Membership(talk)),
             Item::Parcel(parcel) => Some(Message::Snapshot(parcel)),
+            Item::Compare(said) => Some(Message::Compare(said)),
             Item::Pruned(origin, first) => Some(Message::Pruned { origin, first }),
             Item::Status => self.status.take(),
             Item::Delta(delta) => Some(Message::Deltas { deltas: vec![delta] }),
