@@ -49,13 +49,15 @@ pub enum Profile {
     Gateways,
     /// Op ids that are forgotten after seconds, and requests that come later than that.
     Forget,
+    /// A disk that goes back to an earlier state, marked or not, or is lost.
+    Restored,
     /// Everything, drawn.
     Swarm,
 }
 
 impl Profile {
     /// Every profile that is a kind of run.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Calm,
         Self::Loss,
         Self::Doubling,
@@ -73,6 +75,7 @@ impl Profile {
         Self::Broken,
         Self::Gateways,
         Self::Forget,
+        Self::Restored,
         Self::Swarm,
     ];
 
@@ -97,6 +100,7 @@ impl Profile {
             Self::Broken => "broken",
             Self::Gateways => "gateways",
             Self::Forget => "forget",
+            Self::Restored => "restored",
             Self::Swarm => "swarm",
         }
     }

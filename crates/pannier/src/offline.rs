@@ -19,9 +19,15 @@ pub enum AdminVerb {
         /// The data directory, closed
         dir: PathBuf,
     },
+    /// Take that mark off by hand, where there is no peer to catch up with: what the backup lacks
+    /// is given up
+    AcceptRestored {
+        /// The data directory, closed
+        dir: PathBuf,
+    },
 }
 
-/// The mark is set.
+/// The mark is set, or taken off.
 #[derive(Serialize)]
 struct Marked {
     directory: String,
@@ -31,17 +37,18 @@ struct Marked {
 
 impl fmt::Display for Marked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of member {} is marked as restored", self.directory, self.member)
+        let Self { directory, member, restored } = self;
+        let is = if *restored { "is" } else { "is no longer" };
+        write!(f, "{directory} of member {member} {is} marked as restored")
     }
 }
 
 /// Does it.
 pub fn run(form: Form, verb: &AdminVerb) -> Result<bool, Fail> {
-    match verb {
-        AdminVerb::MarkRestored { dir } => {
-            let member = Directory::mark_restored(dir)?.to_string();
-            let directory = dir.display().to_string();
-            form.print(&Marked { directory, member, restored: true }).map(|()| true)
-        }
-    }
+    let (dir, member, restored) = match verb {
+        AdminVerb::MarkRestored { dir } => (dir, Directory::mark_restored(dir)?, true),
+        AdminVerb::AcceptRestored { dir } => (dir, Directory::accept_restored(dir)?, false),
+    };
+    let (directory, member) = (dir.display().to_string(), member.to_string());
+    form.print(&Marked { directory, member, restored }).map(|()| true)
 }

@@ -235,6 +235,14 @@ fn pruned() -> Pruned {
     Pruned { origin: id(1), first: 301 }
 }
 
+fn catch_up() -> CatchUp {
+    CatchUp { origin: id(1) }
+}
+
+fn standing() -> Standing {
+    Standing { origin: id(1), vector: vector() }
+}
+
 fn deltas() -> Deltas {
     Deltas { deltas: vec![b("delta"), b("other")] }
 }
@@ -367,6 +375,10 @@ fn rarer() -> Vec<Sample> {
         PeerMessage said(peer_message::Body::Pull(pull()));
         Pruned pruned();
         PeerMessage said(peer_message::Body::Pruned(pruned()));
+        CatchUp catch_up();
+        PeerMessage said(peer_message::Body::CatchUp(catch_up()));
+        Standing standing();
+        PeerMessage said(peer_message::Body::Standing(standing()));
         PeerMessage said(peer_message::Body::Deltas(deltas()));
         AcceptChange accept();
         Membership about(membership::Talk::Propose(b("proposal")));

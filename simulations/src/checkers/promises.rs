@@ -82,7 +82,13 @@ impl Checks {
                 let whole = self.closed.whole(vector);
                 self.totals.compare(place, &whole, *total)
             }
-            Message::Pull { .. } | Message::Pruned { .. } | Message::Membership(_) => Ok(()),
+            Message::Standing { vector, .. } => {
+                self.rests_on_log(place, vector, about(), || "a standing speaks".into(), names)
+            }
+            Message::Pull { .. }
+            | Message::Pruned { .. }
+            | Message::CatchUp { .. }
+            | Message::Membership(_) => Ok(()),
             Message::Deltas { deltas } => {
                 for (dot, bytes) in message.dots().into_iter().zip(deltas) {
                     self.ledger.same(dot, bytes, names)?;

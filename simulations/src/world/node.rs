@@ -60,6 +60,14 @@ pub struct Node {
     pub full_until_us: u64,
     /// Never to start again.
     pub dead: bool,
+    /// A copy of its disk, to be put back later.
+    pub copy: Option<MemoryDisk>,
+    /// Its directory is marked as put back.
+    pub marked: bool,
+    /// Its disk went back, and nobody marked it.
+    pub went_back: bool,
+    /// It has not started since its disk was replaced.
+    pub is_put_back: bool,
     /// It finishes what is under way, and takes nothing new.
     pub draining: bool,
     /// Commands that are not answered, by ticket.
@@ -86,6 +94,10 @@ impl Node {
             rotten: false,
             full_until_us: 0,
             dead: false,
+            copy: None,
+            marked: false,
+            went_back: false,
+            is_put_back: false,
             draining: false,
             open: BTreeSet::new(),
             up: None,

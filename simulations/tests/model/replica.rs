@@ -87,6 +87,7 @@ impl Replica {
             origin: origin(place, life),
             previous: life.checked_sub(1).map(|before| origin(place, before)),
             extents: store.log_extents().unwrap(),
+            restored: false,
         };
         let write = |batch: &StateBatch| store.write_state(batch);
         let (settings, canary) = (config.settings(), config.canary);
@@ -164,7 +165,10 @@ impl Replica {
                 // Never for sure on disk: this world drops no log.
                 events.push_back(Event::Checkpointed { durable: false });
             }
-            Effect::Changed(_) | Effect::Prune(_) | Effect::Membership(_) => {}
+            Effect::Changed(_)
+            | Effect::Prune(_)
+            | Effect::Membership(_)
+            | Effect::CatchingUp(_) => {}
             Effect::Alarm(_) => outcome.broken = outcome.broken.or(Some(checks::ALARM)),
         }
     }

@@ -272,8 +272,10 @@ impl State {
                 ranges.iter().for_each(|it| (it.origin, it.from, it.to).hash(&mut into));
             }
             Message::Deltas { deltas } => (2, deltas).hash(&mut into),
-            // No world is set to change its membership.
-            Message::Membership(talk) => (3, format!("{talk:?}")).hash(&mut into),
+            // No world is set to change its membership, and in none a disk goes back.
+            Message::Membership(_) | Message::CatchUp { .. } | Message::Standing { .. } => {
+                (3, format!("{message:?}")).hash(&mut into);
+            }
         }
         let one = Flying { from, to, message: Arc::new(message), digest: into.finish() };
         if one.is_status() {

@@ -4,8 +4,8 @@
 use orset::cart::{Content, Seen};
 use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request, VersionVector};
 use pannier_replica::protocol::{
-    Canary, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings,
-    Read, Refusal, Reply, Shown, Start, Ticket, Value, Write, Written,
+    Alarm, Canary, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol,
+    ProtocolSettings, Read, Refusal, Reply, Shown, Start, Ticket, Value, Write, Written,
 };
 use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
 use pannier_replica::store::{StateBatch, Store};
@@ -49,6 +49,9 @@ pub fn counted(scene: &Scene, replica: usize, counter: &ObjectKey) -> i128 {
     }
 }
 
+/// A message that was said and not delivered: from, to, what.
+pub type Said = (usize, usize, Message);
+
 struct Up {
     protocol: Protocol<Arc<MemoryStore>>,
     store: Arc<MemoryStore>,
@@ -60,6 +63,8 @@ struct Place {
     disk: MemoryDisk,
     starts: u8,
     previous: Option<Origin>,
+    /// Its directory is marked as put back from a backup.
+    marked: bool,
     up: Option<Up>,
 }
 
@@ -73,6 +78,8 @@ pub struct Scene {
     replies: std::cell::RefCell<BTreeMap<Ticket, Result<Reply, Refusal>>>,
     /// Messages said and not delivered yet: from, to, what.
     said: std::cell::RefCell<Vec<(usize, usize, Message)>>,
+    /// Replicas that were told by a peer that their disk went back, or that were closed.
+    warned: std::cell::RefCell<Vec<usize>>,
 }
 
 impl Scene {
@@ -99,7 +106,7 @@ impl Scene {
         Self::planted(replicas, change, Canary::None)
     }
 
-    fn planted(replicas: u8, change: impl Fn(&mut ProtocolSettings), canary: Canary) -> Self {
+    pub fn planted(replicas: u8, change: impl Fn(&mut ProtocolSettings), canary: Canary) -> Self {
         let members: Vec<Member> = (0..replicas).map(|r| Member::from_bytes([r + 1; 16])).collect();
         let mut settings = ProtocolSettings::new(members.clone());
         change(&mut settings);
@@ -108,6 +115,7 @@ impl Scene {
             disk: MemoryDisk::new(),
             starts: 0,
             previous: None,
+            marked: false,
             up: None,
         });
         let scene = Self {
@@ -118,6 +126,7 @@ impl Scene {
             tickets: 0.into(),
             replies: Default::default(),
             said: Default::default(),
+            warned: Default::default(),
         };
         for replica in 0..usize::from(replicas) {
             scene.start(replica);
@@ -137,7 +146,7 @@ impl Scene {
         let store = Arc::new(place.disk.open().unwrap());
         let (member, previous) = (place.member, place.previous.replace(origin));
         let extents = store.log_extents().unwrap();
-        let begin = Start { member, origin, previous, extents };
+        let begin = Start { member, origin, previous, extents, restored: place.marked };
         let write = |batch: &StateBatch| store.write_state(batch);
         let (settings, base) = (self.settings.clone(), store.clone());
         let protocol = Protocol::with_canary(begin, settings, base, write, self.canary).unwrap();
@@ -168,17 +177,73 @@ impl Scene {
 
     /// The machine goes back to a snapshot, and the replica starts from that.
     pub fn restore(&self, replica: usize, image: MemoryDisk) {
+        self.put_back(replica, image, false);
+    }
+
+    /// As `restore`, of a directory that is marked or not. What was under way is lost.
+    pub fn put_back(&self, replica: usize, image: MemoryDisk, marked: bool) {
         self.crash(replica, 0);
-        self.places.borrow_mut()[replica].disk = image;
+        {
+            let place = &mut self.places.borrow_mut()[replica];
+            (place.disk, place.marked) = (image, marked);
+        }
         self.said.borrow_mut().clear();
         self.start(replica);
+    }
+
+    /// As `put_back`, unmarked, and what was under way arrives all the same: what was said before
+    /// is given back, to be delivered when the play says.
+    pub fn restore_in_flight(&self, replica: usize, image: MemoryDisk) -> Vec<Said> {
+        let said = std::mem::take(&mut *self.said.borrow_mut());
+        self.put_back(replica, image, false);
+        said
+    }
+
+    /// What is said and not delivered yet: taken out of the network.
+    pub fn hold(&self) -> Vec<Said> {
+        std::mem::take(&mut *self.said.borrow_mut())
+    }
+
+    /// Delivers what was held, as far as it is for that replica.
+    pub fn let_through(&self, said: &[Said], only_to: usize) {
+        for (from, to, message) in said.iter().filter(|(_, to, _)| *to == only_to) {
+            let (from, message) = (self.places.borrow()[*from].member, message.clone());
+            self.feed(*to, Event::Message { from, message });
+            self.commit(*to);
+            self.sync(*to);
+        }
+    }
+
+    /// Whether its directory is marked as put back.
+    pub fn is_marked(&self, replica: usize) -> bool {
+        self.places.borrow()[replica].marked
+    }
+
+    /// How often a replica raised that its disk went back, or that it has more than was agreed.
+    pub fn warnings(&self, replica: usize) -> usize {
+        self.warned.borrow().iter().filter(|at| **at == replica).count()
+    }
+
+    /// What a replica has synced.
+    pub fn vector(&self, replica: usize) -> Arc<VersionVector> {
+        self.places.borrow()[replica].up.as_ref().unwrap().protocol.synced().clone()
+    }
+
+    /// Deltas that wait for their causes.
+    pub fn buffered(&self, replica: usize) -> usize {
+        self.places.borrow()[replica].up.as_ref().unwrap().protocol.buffered()
+    }
+
+    /// The number of the membership in force.
+    pub fn number(&self, replica: usize) -> u64 {
+        self.places.borrow()[replica].up.as_ref().unwrap().protocol.number()
     }
 
     /// Feeds one event; replies and messages are kept, rounds are staged.
     fn feed(&self, replica: usize, event: Event) {
         let places = &mut self.places.borrow_mut();
         let members: Vec<Member> = places.iter().map(|place| place.member).collect();
-        let Some(up) = &mut places[replica].up else { return };
+        let Place { up: Some(up), marked, .. } = &mut places[replica] else { return };
         up.protocol.handle(event, self.now.get()).unwrap();
         while let Some(effect) = up.protocol.poll() {
             match effect {
@@ -192,7 +257,12 @@ impl Scene {
                     let to = members.iter().position(|member| *member == to).unwrap();
                     self.said.borrow_mut().push((replica, to, message));
                 }
+                Effect::Alarm(Alarm::WentBack { .. } | Alarm::BeyondFinal { .. }) => {
+                    self.warned.borrow_mut().push(replica);
+                }
                 Effect::Alarm(alarm) => panic!("r{replica} raised {alarm:?}"),
+                Effect::CatchingUp(true) => {}
+                Effect::CatchingUp(false) => *marked = false,
                 Effect::Checkpoint(_)
                 | Effect::Prune(_)
                 | Effect::Changed(_)

@@ -258,6 +258,7 @@ impl<W: Workers> Writer<W> {
                 Effect::Changed(object) => self.parts.observer.changed(&object),
                 Effect::Membership(record) => self.parts.observer.membership(&record),
                 Effect::Alarm(alarm) => self.parts.observer.alarm(&alarm),
+                Effect::CatchingUp(is) => self.parts.observer.catching_up(is),
             }
         }
         self.answers.wake();

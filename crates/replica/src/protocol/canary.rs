@@ -54,11 +54,15 @@ pub enum Canary {
     ForgottenBeforeSettled,
     /// The log is dropped up to the checkpoint, whoever lacks it.
     PrunedUnheard,
+    /// A directory that is marked as put back takes everything in at once.
+    RestoredTakesIn,
+    /// A session's vector leaves out what every member has.
+    StableLeftOut,
 }
 
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -81,6 +85,8 @@ impl Canary {
         Self::CountForgottenWhenStable,
         Self::ForgottenBeforeSettled,
         Self::PrunedUnheard,
+        Self::RestoredTakesIn,
+        Self::StableLeftOut,
     ];
 
     /// Whether it forgets what nobody has promised to refuse.

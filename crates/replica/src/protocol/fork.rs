@@ -46,6 +46,7 @@ impl<B: Base> Protocol<B> {
             eras: self.eras.clone(),
             sweep: self.sweep.clone(),
             pruning: self.pruning.clone(),
+            restoring: self.restoring.clone(),
             skew_alarmed: self.skew_alarmed,
             effects: VecDeque::new(),
             stats: self.stats,
@@ -84,6 +85,7 @@ impl<B: Base> Protocol<B> {
             eras,
             sweep,
             pruning,
+            restoring,
             skew_alarmed,
             effects,
             stats: Stats { .. },
@@ -92,7 +94,7 @@ impl<B: Base> Protocol<B> {
         rows.digest(into);
         (depended, inbox, peers, pulls, membership, watched, skew_alarmed, effects.len())
             .hash(into);
-        (cuts, eras, sweep, pruning).hash(into);
+        (cuts, eras, sweep, pruning, restoring).hash(into);
         freeze_after.as_ref().map(|(round, batch)| (last_round - round, batch)).hash(into);
         digest_open(open, into);
         into.write_usize(unsynced.len());

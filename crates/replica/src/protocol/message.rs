@@ -55,6 +55,18 @@ pub enum Message {
     },
     /// About who belongs and what is over.
     Membership(Talk),
+    /// What is synced there? Asked by a start that must catch up with a peer (`restored.rs`).
+    CatchUp {
+        /// The start that asks.
+        start: Origin,
+    },
+    /// What is synced here.
+    Standing {
+        /// The start that asked.
+        start: Origin,
+        /// What the sender has applied and synced.
+        vector: VersionVector,
+    },
 }
 
 impl Message {
@@ -62,9 +74,7 @@ impl Message {
     pub fn payload_bytes(&self) -> usize {
         match self {
             Self::Deltas { deltas } => deltas.iter().map(|delta| delta.len()).sum(),
-            Self::Status { .. } | Self::Pull { .. } | Self::Pruned { .. } | Self::Membership(_) => {
-                0
-            }
+            _ => 0,
         }
     }
 
@@ -74,9 +84,7 @@ impl Message {
             Self::Deltas { deltas } => {
                 deltas.iter().filter_map(|delta| super::delta::dot_of(delta).ok()).collect()
             }
-            Self::Status { .. } | Self::Pull { .. } | Self::Pruned { .. } | Self::Membership(_) => {
-                Vec::new()
-            }
+            _ => Vec::new(),
         }
     }
 }

@@ -39,6 +39,7 @@ mod pull;
 mod read;
 mod receive;
 mod recover;
+mod restored;
 mod round;
 mod rows;
 mod sessions;
@@ -60,7 +61,7 @@ pub use durable::Durability;
 pub use message::{Message, Range};
 pub use recover::Start;
 pub use rows::{BUCKETS, Base, object_hash, row_hash};
-pub use settings::{ProtocolSettings, WINDOW_MAX_MS, WINDOWS_MAX};
+pub use settings::{LOG_WHOLE, ProtocolSettings, WINDOW_MAX_MS, WINDOWS_MAX};
 pub use time::{Now, Number};
 
 use crate::store::{LogRecord, StateBatch, StoreError};
@@ -72,6 +73,7 @@ use peers::Peers;
 use prune::Pruning;
 use pull::Pulls;
 use receive::Inbox;
+use restored::Restoring;
 use round::{Open, Unsynced};
 use rows::Rows;
 use stable::Eras;
@@ -138,6 +140,9 @@ pub enum Effect {
     Membership(Arc<Record>),
     /// Tell the operator.
     Alarm(Alarm),
+    /// From here on nothing is taken in that writes, before a peer has been caught up with; or it
+    /// has been, and all of it is synced: a mark of the directory can be taken off.
+    CatchingUp(bool),
 }
 
 /// Counts of what happened since this start; all ascending.
@@ -239,6 +244,7 @@ pub struct Protocol<B> {
     eras: Eras,
     sweep: Sweep,
     pruning: Pruning,
+    restoring: Restoring,
     skew_alarmed: bool,
     effects: VecDeque<Effect>,
     stats: Stats,

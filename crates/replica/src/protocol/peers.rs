@@ -135,6 +135,14 @@ impl<B: Base> Protocol<B> {
                 self.told_pruned(from, origin, first);
                 Ok(())
             }
+            Message::CatchUp { start } => {
+                self.asked_to_catch_up(from, start);
+                Ok(())
+            }
+            Message::Standing { start, vector } => {
+                self.stands(from, start, vector, now);
+                Ok(())
+            }
         }
     }
 
@@ -163,6 +171,7 @@ impl<B: Base> Protocol<B> {
             }
         }
         self.tick_cut(now);
+        self.tick_restored(now);
         self.tick_prune(now);
         self.tick_sweep(now)
     }
@@ -201,6 +210,7 @@ impl<B: Base> Protocol<B> {
         now: Now,
     ) -> Result<(), StoreError> {
         self.heard_number(from, number, origin);
+        self.note_own(from, vector);
         if number == self.number() && *vector == *self.synced {
             self.stats.totals_compared += 1;
             let totals = (self.synced_total, total);

@@ -21,7 +21,7 @@ use super::rows::Base;
 use super::settings::LOG_WHOLE;
 use super::{Alarm, Canary, Effect, Now, Protocol};
 use crate::store::{LogExtent, StoreError};
-use orset::{DecodeError, Member, Origin, VersionVector};
+use orset::{DecodeError, Dot, Member, Origin, VersionVector};
 use std::collections::BTreeMap;
 
 /// Intervals of gossip between two looks.
@@ -135,6 +135,12 @@ impl<B: Base> Protocol<B> {
         }
         let theirs = self.peers.heard().map(|heard| heard.vector.get(origin));
         theirs.min().unwrap_or(u64::MAX).min(self.synced.get(origin))
+    }
+
+    /// The planted bug "what every member has need not be in a session's vector".
+    pub(super) fn without_stable(&self, vector: &VersionVector) -> VersionVector {
+        let is_stable = |dot: &Dot| dot.seq <= self.stable(dot.origin);
+        vector.iter().filter(|dot| dot.origin == Origin::MEMBERSHIP || !is_stable(dot)).collect()
     }
 
     /// A member no longer has what it was asked for.

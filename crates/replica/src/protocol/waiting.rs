@@ -121,6 +121,11 @@ impl<B: Base> Protocol<B> {
         if self.membership.is_over() {
             return Turn::Refuse(Refusal::Over);
         }
+        if matches!(command, Command::Write(_))
+            && let Some(refusal) = self.takes_nothing_in()
+        {
+            return Turn::Refuse(refusal);
+        }
         let Some(missing) = after.iter().find(|dot| !self.has(*dot)) else { return Turn::Do };
         let lost = after.iter().find_map(|dot| {
             let last = self.membership().final_of(dot.origin)?;

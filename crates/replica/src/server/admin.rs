@@ -23,7 +23,7 @@ impl admin_server::Admin for Admin {
     ) -> Result<Response<v1::ReplicaStatus>, Status> {
         let shared = &self.0;
         let standing = self.standing().await?;
-        let not_ready = not_ready_because(&shared.stage());
+        let not_ready = not_ready_because(shared);
         let refusals = shared.counts.refusals().map(|(_, count)| count).sum();
         let replica = &shared.replica;
         Ok(Response::new(v1::ReplicaStatus {
@@ -101,8 +101,11 @@ fn bytes(member: Member) -> Bytes {
 }
 
 /// Why requests are not taken, for people.
-pub(super) fn not_ready_because(stage: &Stage) -> Option<String> {
-    match stage {
+pub(super) fn not_ready_because(shared: &Shared) -> Option<String> {
+    match shared.stage() {
+        Stage::Serving if shared.replica.is_catching_up() => {
+            Some("its disk went back, and it has not caught up with a peer yet".into())
+        }
         Stage::Serving => None,
         Stage::Draining => Some("draining".into()),
         Stage::Failed(why) => Some(format!("storage failed: {why}")),
@@ -130,5 +133,9 @@ fn in_words(alarm: &Alarm) -> String {
              is before {first}"
         ),
         Alarm::ClockSkew { ahead_ms } => format!("stamps run {ahead_ms} ms ahead of this clock"),
+        Alarm::WentBack { peer, dot, have } => format!(
+            "member {peer} has {dot} of this member, and this directory only {have}: it went back \
+             to an earlier state without a mark, or a copy of it runs elsewhere"
+        ),
     }
 }

@@ -33,6 +33,9 @@ fn message() -> impl Strategy<Value = Message> {
     let vector = dots.prop_map(|dots| {
         dots.into_iter().map(|(origin, seq)| Dot::new(origin, seq)).collect::<VersionVector>()
     });
+    let catch_up = origin().prop_map(|start| Message::CatchUp { start });
+    let standing = (origin(), vector.clone())
+        .prop_map(|(start, vector)| Message::Standing { start, vector });
     let status = (origin(), any::<u64>(), vector, any::<u128>(), any::<bool>()).prop_map(
         |(origin, number, vector, total, reply)| Message::Status {
             origin,
@@ -52,7 +55,7 @@ fn message() -> impl Strategy<Value = Message> {
     let deltas = vec(delta, 0..20).prop_map(|deltas| Message::Deltas { deltas });
     let pruned =
         (origin(), 2..=u64::MAX).prop_map(|(origin, first)| Message::Pruned { origin, first });
-    prop_oneof![status, pull, deltas, pruned]
+    prop_oneof![status, pull, deltas, pruned, catch_up, standing]
 }
 
 proptest! {

@@ -187,6 +187,11 @@ impl Membership {
         self.over.is_some()
     }
 
+    /// Another has more of this start than it has made: it ends.
+    pub fn end_for_good(&mut self, last: Dot) {
+        self.over.get_or_insert((Number::MAX, last));
+    }
+
     /// Pages that a later one on disk has replaced.
     pub fn pages_behind(&self) -> u64 {
         self.synced_page.saturating_sub(1)

@@ -115,11 +115,10 @@ pub fn hello_to_wire(hello: &Hello) -> v1::PeerMessage {
 pub fn to_wire(message: Message) -> v1::PeerMessage {
     wrap(match message {
         Message::Status { origin, number, vector, total, reply } => {
-            let entry = |dot: orset::Dot| v1::VectorEntry { origin: id(dot.origin), seq: dot.seq };
             v1::peer_message::Body::Status(v1::Status {
                 origin: id(origin),
                 number,
-                vector: vector.iter().map(entry).collect(),
+                vector: entries(&vector),
                 total: Bytes::copy_from_slice(&total.to_be_bytes()),
                 reply,
             })
@@ -143,6 +142,13 @@ pub fn to_wire(message: Message) -> v1::PeerMessage {
         Message::Membership(talk) => {
             let talk = Some(talk_to_wire(&talk));
             v1::peer_message::Body::Membership(v1::Membership { talk })
+        }
+        Message::CatchUp { start } => {
+            v1::peer_message::Body::CatchUp(v1::CatchUp { origin: id(start) })
+        }
+        Message::Standing { start, vector } => {
+            let vector = entries(&vector);
+            v1::peer_message::Body::Standing(v1::Standing { origin: id(start), vector })
         }
     })
 }
@@ -219,11 +225,23 @@ pub fn from_wire(message: v1::PeerMessage) -> Result<Said, Malformed> {
         Some(v1::peer_message::Body::Deltas(deltas)) => {
             Said::Message(Message::Deltas { deltas: copied(&deltas.deltas)? })
         }
+        Some(v1::peer_message::Body::CatchUp(asked)) => {
+            Said::Message(Message::CatchUp { start: origin(&asked.origin)? })
+        }
+        Some(v1::peer_message::Body::Standing(standing)) => Said::Message(Message::Standing {
+            start: origin(&standing.origin)?,
+            vector: vector(&standing.vector)?,
+        }),
         Some(v1::peer_message::Body::Membership(membership)) => match membership.talk {
             None => Said::Unknown,
             Some(talk) => Said::Message(Message::Membership(talk_from_wire(talk)?)),
         },
     })
+}
+
+fn entries(vector: &VersionVector) -> Vec<v1::VectorEntry> {
+    let entry = |dot: orset::Dot| v1::VectorEntry { origin: id(dot.origin), seq: dot.seq };
+    vector.iter().map(entry).collect()
 }
 
 fn id(origin: Origin) -> Bytes {

@@ -48,6 +48,8 @@ enum Item {
     Pull(Vec<Range>),
     Talk(Talk),
     Pruned(Origin, u64),
+    CatchUp(Origin),
+    Standing(Origin, VersionVector),
     /// The status, as it is when its turn comes.
     Status,
 }
@@ -60,7 +62,8 @@ impl Item {
             Self::Pull(ranges) => ranges.len() * size_of::<Range>(),
             Self::Talk(Talk::Record(record)) => 64 * (record.members.len() + record.finals.len()),
             Self::Talk(Talk::Propose(proposal)) => 64 * proposal.close.len(),
-            Self::Talk(_) | Self::Pruned(..) | Self::Status => 0,
+            Self::Standing(_, vector) => 24 * vector.len(),
+            Self::Talk(_) | Self::Pruned(..) | Self::CatchUp(_) | Self::Status => 0,
         }
     }
 }
@@ -110,6 +113,10 @@ impl Outbox {
                 queue.put_all(deltas.into_iter().map(Item::Delta), self.bounds)
             }
             Message::Membership(talk) => queue.put_all([Item::Talk(talk)], self.bounds),
+            Message::CatchUp { start } => queue.put_all([Item::CatchUp(start)], self.bounds),
+            Message::Standing { start, vector } => {
+                queue.put_all([Item::Standing(start, vector)], self.bounds)
+            }
         };
         let waker = if queue.is_open { queue.waker.take() } else { None };
         drop(queue);
@@ -206,6 +213,8 @@ impl Queue {
             Item::Pull(ranges) => Some(Message::Pull { ranges }),
             Item::Talk(talk) => Some(Message::Membership(talk)),
             Item::Pruned(origin, first) => Some(Message::Pruned { origin, first }),
+            Item::CatchUp(start) => Some(Message::CatchUp { start }),
+            Item::Standing(start, vector) => Some(Message::Standing { start, vector }),
             Item::Status => self.status.take(),
             Item::Delta(delta) => Some(Message::Deltas { deltas: vec![delta] }),
         }
