@@ -69,9 +69,9 @@ impl Canary {
                 | protocol::Canary::ForgottenBeforeSettled,
             ) => Profile::Forget,
             Self::BackupUnderOldOrigin
-            | Self::Protocol(
-                protocol::Canary::RestoredTakesIn | protocol::Canary::StableLeftOut,
-            ) => Profile::Restored,
+            | Self::Protocol(protocol::Canary::RestoredTakesIn | protocol::Canary::StableLeftOut) => {
+                Profile::Restored
+            }
             _ => Profile::Mixed,
         }
     }

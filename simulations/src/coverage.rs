@@ -116,6 +116,7 @@ marks! {
     WentBack = "disk went back, and nobody marked it",
     DiskLost = "disk lost, an empty one in its place",
     WentBackTold = "replica told by a peer that its disk went back",
+    LostTold = "session told that what it had seen is gone",
     CaughtUp = "replica caught up with a peer before it took anything in",
     RestoredRefused = "change refused before a peer was caught up with",
 }
@@ -132,6 +133,7 @@ impl Mark {
         Self::BudgetSpent,
         Self::BehindEverywhere,
         Self::LaneFull,
+        Self::LostTold,
     ];
 
     /// What a sweep of so many seeds must have met in all, or it has failed whatever was green: a

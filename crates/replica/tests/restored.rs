@@ -67,7 +67,11 @@ fn a_marked_start_takes_nothing_in_before_it_has_synced_what_a_peer_had() {
     assert!(rig.sent.contains(&asked), "{:?}", rig.sent);
     stands(&mut rig, &[(THEIRS, 1)]);
     says(&mut rig, Message::Standing { start: MINE, vector: at(&[(THEIRS, 1)]) });
-    assert_eq!(adds(&mut rig, 9), Err(Refusal::Restored), "that is of an earlier question, or none");
+    assert_eq!(
+        adds(&mut rig, 9),
+        Err(Refusal::Restored),
+        "that is of an earlier question, or none"
+    );
     answers(&mut rig, &[(THEIRS, 2)]);
     answers(&mut rig, &[(THEIRS, 3)]);
     assert_eq!(adds(&mut rig, 9), Err(Refusal::Restored), "it is not here yet");

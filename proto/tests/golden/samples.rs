@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use pannier_proto::v1::{
     AcceptChange, AddToCart, AddToCounter, AddToSet, Answer, BatchGetCarts, BatchGetCounters,
-    BatchGetSets, BatchOfCarts, BatchOfCounters, BatchOfSets, Cart, ClearCart, ClearSet, Command,
-    Counter, DecrementInCart, Deltas, Dot, Entry, ExecuteRequest, ExecuteResponse, Failure,
-    Frontier, GetCart, GetCounter, GetFrontierRequest, GetSet, GetStateHashRequest,
+    BatchGetSets, BatchOfCarts, BatchOfCounters, BatchOfSets, Cart, CatchUp, ClearCart, ClearSet,
+    Command, Counter, DecrementInCart, Deltas, Dot, Entry, ExecuteRequest, ExecuteResponse,
+    Failure, Frontier, GetCart, GetCounter, GetFrontierRequest, GetSet, GetStateHashRequest,
     GetStatusRequest, Hello, Kind, Line, ListMembersRequest, ListRequest, ListResponse, MemberInfo,
     MemberList, Membership, MergeCarts, MergeSets, ObjectRef, PeerMessage, Pruned, Pull,
-    RemoveFromCart, RemoveFromSet, ReplicaStatus, SeqRange, Set, SetInCart, StateHash, Status,
-    VectorEntry, WatchEvent, WatchRequest, Written, answer, command::Body, membership,
+    RemoveFromCart, RemoveFromSet, ReplicaStatus, SeqRange, Set, SetInCart, Standing, StateHash,
+    Status, VectorEntry, WatchEvent, WatchRequest, Written, answer, command::Body, membership,
     peer_message, watch_event,
 };
 use prost::{DecodeError, Message};

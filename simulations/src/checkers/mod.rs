@@ -201,6 +201,11 @@ impl Checks {
         }
     }
 
+    /// Whether a disk went back with commits that no other had.
+    pub fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
     /// A row on a replica's disk has decayed.
     pub fn decayed(&mut self, place: usize) {
         self.totals.decayed.insert(place);

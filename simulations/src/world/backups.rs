@@ -59,8 +59,8 @@ impl World<'_> {
         let node = &mut self.nodes[place];
         // An empty directory has nobody to mark it.
         node.marked = marked && mark != Mark::DiskLost;
-        node.went_back = !node.marked;
-        (node.disk, node.previous, node.is_put_back) = (disk, None, true);
+        (node.disk, node.previous) = (disk, None);
+        (node.went_back, node.is_put_back) = (true, true);
         Ok(())
     }
 }

@@ -64,9 +64,10 @@ pub struct Node {
     pub copy: Option<MemoryDisk>,
     /// Its directory is marked as put back.
     pub marked: bool,
-    /// Its disk went back, and nobody marked it.
+    /// Its disk went back. (Also one that was marked may lack what it had made, when it starts once
+    /// more: it has caught up with one peer, and another had more.)
     pub went_back: bool,
-    /// It has not started since its disk was replaced.
+    /// It has not started since then.
     pub is_put_back: bool,
     /// It finishes what is under way, and takes nothing new.
     pub draining: bool,

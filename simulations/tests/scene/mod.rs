@@ -1,5 +1,6 @@
 //! A stage for plays: a few replicas on memory disks, driven by hand.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a play that cannot go on has failed")]
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use orset::cart::{Content, Seen};
 use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request, VersionVector};
@@ -85,6 +86,20 @@ pub struct Scene {
 impl Scene {
     pub fn new(replicas: u8) -> Self {
         Self::with(replicas, |_| {})
+    }
+
+    /// A second process starts from a copy of a replica's directory, as the same member: its place.
+    /// What is said to the member, both hear.
+    pub fn copy(&self, replica: usize) -> usize {
+        let disk = self.image(replica);
+        let mut places = self.places.borrow_mut();
+        let (member, previous) = (places[replica].member, places[replica].previous);
+        let starts = places[replica].starts + 100;
+        places.push(Place { member, disk, starts, previous, marked: false, up: None });
+        let at = places.len() - 1;
+        drop(places);
+        self.start(at);
+        at
     }
 
     /// Room for one delta to wait, and one delta in a message.
@@ -191,12 +206,10 @@ impl Scene {
         self.start(replica);
     }
 
-    /// As `put_back`, unmarked, and what was under way arrives all the same: what was said before
-    /// is given back, to be delivered when the play says.
-    pub fn restore_in_flight(&self, replica: usize, image: MemoryDisk) -> Vec<Said> {
-        let said = std::mem::take(&mut *self.said.borrow_mut());
-        self.put_back(replica, image, false);
-        said
+    /// As `restore`, and it goes on under the name of the start before: the rule that is broken.
+    pub fn restore_under_its_name(&self, replica: usize, image: MemoryDisk) {
+        self.places.borrow_mut()[replica].starts -= 1;
+        self.restore(replica, image);
     }
 
     /// What is said and not delivered yet: taken out of the network.
@@ -212,6 +225,21 @@ impl Scene {
             self.commit(*to);
             self.sync(*to);
         }
+    }
+
+    /// As `let_through`, and what comes of it is not synced.
+    pub fn let_through_unsynced(&self, said: &[Said], only_to: usize) {
+        for (from, to, message) in said.iter().filter(|(_, to, _)| *to == only_to) {
+            let (from, message) = (self.places.borrow()[*from].member, message.clone());
+            self.feed(*to, Event::Message { from, message });
+            self.commit(*to);
+        }
+    }
+
+    /// A tick of one replica, long after its last; what it says is not delivered.
+    pub fn tick(&self, replica: usize) {
+        self.wait(1_000);
+        self.feed(replica, Event::Tick { chance: 0 });
     }
 
     /// Whether its directory is marked as put back.
@@ -254,8 +282,10 @@ impl Scene {
                     self.replies.borrow_mut().insert(ticket, reply);
                 }
                 Effect::Send(to, message) => {
-                    let to = members.iter().position(|member| *member == to).unwrap();
-                    self.said.borrow_mut().push((replica, to, message));
+                    let is_it = |at: &usize| members[*at] == to && *at != replica;
+                    for to in (0..members.len()).filter(is_it) {
+                        self.said.borrow_mut().push((replica, to, message.clone()));
+                    }
                 }
                 Effect::Alarm(Alarm::WentBack { .. } | Alarm::BeyondFinal { .. }) => {
                     self.warned.borrow_mut().push(replica);
@@ -422,13 +452,14 @@ impl Scene {
     /// One replica tells another where it stands; all else that was said is lost.
     pub fn tell_status(&self, from: usize, to: usize) {
         self.said.borrow_mut().clear();
-        let (origin, vector, total) = {
+        let (origin, number, vector, total) = {
             let places = self.places.borrow();
             let protocol = &places[from].up.as_ref().unwrap().protocol;
-            (protocol.origin(), (**protocol.synced()).clone(), protocol.synced_total())
+            let (number, vector) = (protocol.number(), (**protocol.synced()).clone());
+            (protocol.origin(), number, vector, protocol.synced_total())
         };
         let member = self.places.borrow()[from].member;
-        let message = Message::Status { origin, number: 0, vector, total, reply: false };
+        let message = Message::Status { origin, number, vector, total, reply: false };
         self.feed(to, Event::Message { from: member, message });
     }
 

@@ -194,6 +194,14 @@ impl Builder {
                 if let Some(name) = &cluster {
                     directory.join(name)?;
                 }
+                if let Some(moved) = directory.moved() {
+                    let (from, to) = (&moved.from, &moved.to);
+                    tracing::warn!(
+                        from,
+                        to,
+                        "the directory was moved or copied; run one of them only"
+                    );
+                }
                 cluster = directory.cluster().map(str::to_owned);
                 let (kind, path) = (directory.engine(), directory.path());
                 engine = kind.name();

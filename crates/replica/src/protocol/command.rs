@@ -326,7 +326,9 @@ pub enum Refusal {
     Overloaded,
     /// The disk is that of a backup, or went back to an earlier state, and this replica has not
     /// caught up with a peer yet. Ask another, or wait.
-    #[error("this replica's disk went back; it takes nothing in before it has caught up with a peer")]
+    #[error(
+        "this replica's disk went back; it takes nothing in before it has caught up with a peer"
+    )]
     Restored,
     /// The op id is from before this replica started, is not known here, and no peer was heard yet
     /// that could tell whether the disk went back. Ask another, or wait.

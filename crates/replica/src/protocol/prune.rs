@@ -23,6 +23,7 @@ use super::{Alarm, Canary, Effect, Now, Protocol};
 use crate::store::{LogExtent, StoreError};
 use orset::{DecodeError, Dot, Member, Origin, VersionVector};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Intervals of gossip between two looks.
 const PAUSE: u64 = 10;
@@ -137,10 +138,15 @@ impl<B: Base> Protocol<B> {
         theirs.min().unwrap_or(u64::MAX).min(self.synced.get(origin))
     }
 
-    /// The planted bug "what every member has need not be in a session's vector".
-    pub(super) fn without_stable(&self, vector: &VersionVector) -> VersionVector {
-        let is_stable = |dot: &Dot| dot.seq <= self.stable(dot.origin);
-        vector.iter().filter(|dot| dot.origin == Origin::MEMBERSHIP || !is_stable(dot)).collect()
+    /// What a session is told that it has seen: all of it. (The planted bug: not what every member
+    /// has, which does not stay so.)
+    pub(super) fn for_session(&self, vector: &Arc<VersionVector>) -> Arc<VersionVector> {
+        if self.canary != Canary::StableLeftOut {
+            return vector.clone();
+        }
+        let stays =
+            |dot: &Dot| dot.origin == Origin::MEMBERSHIP || dot.seq > self.stable(dot.origin);
+        Arc::new(vector.iter().filter(stays).collect())
     }
 
     /// A member no longer has what it was asked for.

@@ -207,8 +207,7 @@ impl<B: Base> Protocol<B> {
     }
 
     pub(super) fn release(&mut self, replies: Vec<Parked>, vector: &Arc<VersionVector>) {
-        let left_out = self.canary == Canary::StableLeftOut;
-        let vector = if left_out { &Arc::new(self.without_stable(vector)) } else { vector };
+        let vector = &self.for_session(vector);
         for (ticket, mut reply) in replies {
             match &mut reply {
                 Ok(Reply::Written(written)) => written.vector = vector.clone(),

@@ -34,8 +34,8 @@ fn message() -> impl Strategy<Value = Message> {
         dots.into_iter().map(|(origin, seq)| Dot::new(origin, seq)).collect::<VersionVector>()
     });
     let catch_up = origin().prop_map(|start| Message::CatchUp { start });
-    let standing = (origin(), vector.clone())
-        .prop_map(|(start, vector)| Message::Standing { start, vector });
+    let standing =
+        (origin(), vector.clone()).prop_map(|(start, vector)| Message::Standing { start, vector });
     let status = (origin(), any::<u64>(), vector, any::<u128>(), any::<bool>()).prop_map(
         |(origin, number, vector, total, reply)| Message::Status {
             origin,

@@ -244,6 +244,14 @@ impl<B: Base> Protocol<B> {
         self.applied.contains(dot) || (self.canary != Canary::ClosedForgotten && is_closed())
     }
 
+    /// Whether a membership is known, and all that was closed by it is here.
+    pub(super) fn has_all_closed_by(&self, number: Number) -> bool {
+        let known = self.membership.known();
+        let closed = known.finals.iter().filter(|(_, last)| last.number <= number);
+        let mut ends = closed.map(|(origin, last)| Dot::new(*origin, last.seq));
+        number <= known.number && ends.all(|last| self.has(last))
+    }
+
     /// Everything applied, with what is closed: what a checkpoint stands for. (While the log is
     /// replayed nothing has been left out yet, and what is closed may not be here in full.)
     pub(super) fn whole_vector(&self) -> VersionVector {

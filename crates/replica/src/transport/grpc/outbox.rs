@@ -21,7 +21,7 @@ use super::convert::{ENTRIES_MAX, to_wire};
 use super::status::Counters;
 use crate::protocol::membership::Talk;
 use crate::protocol::{Message, Range};
-use orset::Origin;
+use orset::{Origin, VersionVector};
 use pannier_proto::v1;
 use prost::Message as _;
 use std::collections::VecDeque;
