@@ -180,7 +180,7 @@ impl Checks {
     fn has_caught_up(&self, place: usize, names: &Names) -> Verdict {
         let Some(peers_had) = self.peers_had.get(&place) else { return Ok(()) };
         let durable = &self.shadows[place].durable;
-        if peers_had.iter().any(|had| durable.covers(had)) {
+        if peers_had.is_empty() || peers_had.iter().any(|had| durable.covers(had)) {
             return Ok(());
         }
         let has = names.vector(durable);

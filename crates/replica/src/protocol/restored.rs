@@ -182,7 +182,8 @@ impl<B: Base> Protocol<B> {
         if self.restoring.stage != Stage::Sound && self.restoring.warned.is_empty() {
             return;
         }
-        let own = vector.iter().filter(|dot| dot.origin != Origin::MEMBERSHIP && !self.has(*dot));
+        let is_here = |dot: &Dot| self.applied.contains(*dot) || self.membership().covers(*dot);
+        let own = vector.iter().filter(|dot| dot.origin != Origin::MEMBERSHIP && !is_here(dot));
         let own: Vec<Dot> = own.filter(|dot| dot.origin.is_of(self.member)).collect();
         for dot in own {
             if self.restoring.warned.len() < WARNED_MAX && self.restoring.warned.insert(dot.origin)
