@@ -28,15 +28,17 @@ fn seq() -> impl Strategy<Value = u64> {
     prop_oneof![1_u64..1_000, 1..=u64::MAX]
 }
 
-fn message() -> impl Strategy<Value = Message> {
-    let dots = vec((origin(), seq()), 0..20);
-    let vector = dots.prop_map(|dots| {
+fn vector() -> impl Strategy<Value = VersionVector> {
+    vec((origin(), seq()), 0..20).prop_map(|dots| {
         dots.into_iter().map(|(origin, seq)| Dot::new(origin, seq)).collect::<VersionVector>()
-    });
+    })
+}
+
+fn message() -> impl Strategy<Value = Message> {
     let catch_up = origin().prop_map(|start| Message::CatchUp { start });
     let standing =
-        (origin(), vector.clone()).prop_map(|(start, vector)| Message::Standing { start, vector });
-    let status = (origin(), any::<u64>(), vector, any::<u128>(), any::<bool>()).prop_map(
+        (origin(), vector()).prop_map(|(start, vector)| Message::Standing { start, vector });
+    let status = (origin(), any::<u64>(), vector(), any::<u128>(), any::<bool>()).prop_map(
         |(origin, number, vector, total, reply)| Message::Status {
             origin,
             number,
