@@ -34,12 +34,14 @@ pub enum Canary {
     SyncCoversLater,
     /// A replica starts again under the origin of its first start.
     OriginReused,
+    /// A disk that was put back is started under the origin of the start before.
+    BackupUnderOldOrigin,
     /// States are joined without asking what the other side has seen and ended.
     JoinResurrects,
 }
 
 /// Those of the shells.
-const OWN: [Canary; 9] = [
+const OWN: [Canary; 10] = [
     Canary::StrangeTokenTaken,
     Canary::RetryForgetsSession,
     Canary::BudgetIgnored,
@@ -48,6 +50,7 @@ const OWN: [Canary; 9] = [
     Canary::RegressedUntold,
     Canary::SyncCoversLater,
     Canary::OriginReused,
+    Canary::BackupUnderOldOrigin,
     Canary::JoinResurrects,
 ];
 
@@ -70,6 +73,10 @@ impl Canary {
                 | protocol::Canary::SnapshotWithoutMemory
                 | protocol::Canary::SnapshotShown,
             ) => Profile::Away,
+            Self::BackupUnderOldOrigin
+            | Self::Protocol(protocol::Canary::RestoredTakesIn | protocol::Canary::StableLeftOut) => {
+                Profile::Restored
+            }
             _ => Profile::Mixed,
         }
     }

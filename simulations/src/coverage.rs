@@ -115,6 +115,13 @@ marks! {
     SentAgain = "command sent again on a stream",
     OriginClosed = "origin of an earlier start closed and left out",
     WatcherTold = "watcher told of a change",
+    PutBackMarked = "disk put back from a copy, and marked",
+    WentBack = "disk went back, and nobody marked it",
+    DiskLost = "disk lost, an empty one in its place",
+    WentBackTold = "replica told by a peer that its disk went back",
+    LostTold = "session told that what it had seen is gone",
+    CaughtUp = "replica caught up with a peer before it took anything in",
+    RestoredRefused = "change refused before a peer was caught up with",
 }
 
 /// Runs of one profile from which on it must have met what it is made for.
@@ -129,6 +136,7 @@ impl Mark {
         Self::BudgetSpent,
         Self::BehindEverywhere,
         Self::LaneFull,
+        Self::LostTold,
     ];
 
     /// What a sweep of so many seeds must have met in all, or it has failed whatever was green: a
@@ -218,6 +226,14 @@ impl Mark {
             ],
             Profile::Away => &[Self::SnapshotJoined, Self::SnapshotGivenUp, Self::SnapshotCrash],
             Profile::Forget => &[Self::TooOld, Self::OpIdForgotten, Self::CountForgotten],
+            Profile::Restored => &[
+                Self::PutBackMarked,
+                Self::WentBack,
+                Self::DiskLost,
+                Self::WentBackTold,
+                Self::CaughtUp,
+                Self::RestoredRefused,
+            ],
             Profile::Swarm => &[
                 Self::Crash,
                 Self::MessageCut,

@@ -51,13 +51,15 @@ pub enum Profile {
     Forget,
     /// Members that are away for longer than logs are kept for them.
     Away,
+    /// A disk that goes back to an earlier state, marked or not, or is lost.
+    Restored,
     /// Everything, drawn.
     Swarm,
 }
 
 impl Profile {
     /// Every profile that is a kind of run.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Calm,
         Self::Loss,
         Self::Doubling,
@@ -76,6 +78,7 @@ impl Profile {
         Self::Gateways,
         Self::Forget,
         Self::Away,
+        Self::Restored,
         Self::Swarm,
     ];
 
@@ -101,6 +104,7 @@ impl Profile {
             Self::Gateways => "gateways",
             Self::Forget => "forget",
             Self::Away => "away",
+            Self::Restored => "restored",
             Self::Swarm => "swarm",
         }
     }

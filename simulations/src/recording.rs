@@ -177,6 +177,7 @@ impl Player {
                     | Effect::Send(..)
                     | Effect::Changed(_)
                     | Effect::Membership(_)
+                    | Effect::CatchingUp(_)
                     | Effect::Alarm(_)
                     | Effect::Survey(_) => {}
                 }

@@ -165,6 +165,7 @@ impl Trace {
                 out.push(7);
                 record.encode(out);
             }
+            Effect::CatchingUp(is) => out.extend_from_slice(&[8, u8::from(*is)]),
             Effect::Alarm(alarm) => {
                 out.push(6);
                 out.extend_from_slice(format!("{alarm:?}").as_bytes());
@@ -205,6 +206,15 @@ fn put_message(message: &Message, out: &mut Vec<u8>) {
             out.push(4);
             out.extend_from_slice(origin.as_bytes());
             out.extend_from_slice(&first.to_be_bytes());
+        }
+        Message::CatchUp { start } => {
+            out.push(5);
+            out.extend_from_slice(start.as_bytes());
+        }
+        Message::Standing { start, vector } => {
+            out.push(6);
+            out.extend_from_slice(start.as_bytes());
+            vector.encode(out);
         }
         Message::Deltas { deltas } => {
             out.push(3);
@@ -429,6 +439,8 @@ fn tell_effect(effect: &Effect, names: &Names) -> Option<String> {
             format!("send {}", deltas.join("; "))
         }
         Effect::Send(..) | Effect::Changed(_) => return None,
+        Effect::CatchingUp(true) => "takes nothing in before it has caught up".into(),
+        Effect::CatchingUp(false) => "has caught up with a peer".into(),
         Effect::Membership(record) => {
             let closed = record.finals.iter().map(|(origin, last)| (*origin, last.seq));
             let closed = closed.map(|(origin, seq)| names.dot(Dot::new(origin, seq)));

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MEDIAN: usize = 10;
 
 /// Planted bug, seeds within which it must be found.
-const BUDGET: [(Canary, u64); 34] = [
+const BUDGET: [(Canary, u64); 37] = [
     (Canary::Protocol(Planted::RemoveEndsUnseen), 10),
     (Canary::Protocol(Planted::AckBeforeSync), 2),
     (Canary::Protocol(Planted::GossipBeforeSync), 2),
@@ -43,6 +43,8 @@ const BUDGET: [(Canary, u64); 34] = [
     (Canary::Protocol(Planted::SnapshotReplaces), 4),
     (Canary::Protocol(Planted::SnapshotWithoutMemory), 4),
     (Canary::Protocol(Planted::SnapshotShown), 10),
+    (Canary::Protocol(Planted::RestoredTakesIn), 20),
+    (Canary::Protocol(Planted::StableLeftOut), 4),
     (Canary::StrangeTokenTaken, 10),
     (Canary::RetryForgetsSession, 20),
     (Canary::BudgetIgnored, 10),
@@ -51,6 +53,7 @@ const BUDGET: [(Canary, u64); 34] = [
     (Canary::RegressedUntold, 20),
     (Canary::SyncCoversLater, 4),
     (Canary::OriginReused, 10),
+    (Canary::BackupUnderOldOrigin, 10),
     (Canary::JoinResurrects, 4),
 ];
 

@@ -22,9 +22,15 @@ pub enum AdminVerb {
     },
     /// Find out whether all replicas agree, and whether what they stored is as it was written
     Verify(VerifyArgs),
+    /// Take that mark off by hand, where there is no peer to catch up with: what the backup lacks
+    /// is given up
+    AcceptRestored {
+        /// The data directory, closed
+        dir: PathBuf,
+    },
 }
 
-/// The mark is set.
+/// The mark is set, or taken off.
 #[derive(Serialize)]
 struct Marked {
     directory: String,
@@ -34,18 +40,19 @@ struct Marked {
 
 impl fmt::Display for Marked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of member {} is marked as restored", self.directory, self.member)
+        let Self { directory, member, restored } = self;
+        let is = if *restored { "is" } else { "is no longer" };
+        write!(f, "{directory} of member {member} {is} marked as restored")
     }
 }
 
 /// Does it.
 pub fn run(form: Form, verb: &AdminVerb) -> Result<bool, Fail> {
-    match verb {
-        AdminVerb::MarkRestored { dir } => {
-            let member = Directory::mark_restored(dir)?.to_string();
-            let directory = dir.display().to_string();
-            form.print(&Marked { directory, member, restored: true }).map(|()| true)
-        }
-        AdminVerb::Verify(args) => crate::run::runtime()?.block_on(args.run(form)),
-    }
+    let (dir, member, restored) = match verb {
+        AdminVerb::MarkRestored { dir } => (dir, Directory::mark_restored(dir)?, true),
+        AdminVerb::AcceptRestored { dir } => (dir, Directory::accept_restored(dir)?, false),
+        AdminVerb::Verify(args) => return crate::run::runtime()?.block_on(args.run(form)),
+    };
+    let (directory, member) = (dir.display().to_string(), member.to_string());
+    form.print(&Marked { directory, member, restored }).map(|()| true)
 }

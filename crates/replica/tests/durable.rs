@@ -51,7 +51,8 @@ impl Rig {
         let store = Arc::new(MemoryDisk::new().open().unwrap());
         let mut settings = ProtocolSettings::new(vec![ME, B, C]);
         change(&mut settings);
-        let start = Start { member: ME, origin: MINE, previous: None, extents: Vec::new() };
+        let (previous, extents) = (None, Vec::new());
+        let start = Start { member: ME, origin: MINE, previous, extents, restored: false };
         let protocol =
             Protocol::with_canary(start, settings, store.clone(), |_| Ok(()), canary).unwrap();
         let now = Now { mono_us: 1, wall_ms: 1_700_000_000_000 };

@@ -129,6 +129,26 @@ fn a_membership_is_in_force_with_all_that_it_closes_and_not_before() {
     }
 }
 
+/// Found by the profile `restored` of the simulator, seed 997: what the second membership closed
+/// was made under the first, which was never in force here. A member with an empty disk waited for
+/// the delta to come into force, and for the membership to apply the delta.
+#[test]
+fn who_begins_with_nothing_comes_to_a_membership_over_those_before_it() {
+    let mut rig = Rig::new();
+    let finals = [(OLD, Final { seq: 1, number: 1 }), (NEXT, Final { seq: 1, number: 2 })];
+    let (members, finals) = ([ME, PEER].into_iter().collect(), finals.into_iter().collect());
+    says(&mut rig, Talk::Record(Arc::new(Record { number: 2, change: 7, members, finals })));
+    let birth = Some(Birth { member: PEER, previous: Some(OLD) });
+    let deps = vec![Dot::new(Origin::MEMBERSHIP, 1)];
+    let under_the_first = Delta { dot: Dot::new(NEXT, 1), deps, birth, ..delta(1, 2, 1) };
+    rig.hears(under_the_first.encode());
+    assert_eq!((rig.lamps(), rig.protocol.number()), (0, 0), "not before what that one closed");
+    rig.hears(delta(1, 1, 1).encode());
+    assert_eq!((rig.lamps(), rig.protocol.number()), (2, 2));
+    rig.restart();
+    assert_eq!((rig.lamps(), rig.protocol.number()), (2, 2));
+}
+
 #[test]
 fn a_session_that_has_seen_what_is_gone_is_told_and_given_what_is_left() {
     let mut rig = with_two();

@@ -41,7 +41,8 @@ impl Rig {
     fn new(checkpoint_rows: usize) -> Self {
         let store = Arc::new(MemoryDisk::new().open().unwrap());
         let settings = ProtocolSettings { checkpoint_rows, ..ProtocolSettings::new(vec![ME]) };
-        let start = Start { member: ME, origin: MINE, previous: None, extents: Vec::new() };
+        let (previous, extents) = (None, Vec::new());
+        let start = Start { member: ME, origin: MINE, previous, extents, restored: false };
         let protocol = Protocol::new(start, settings, store.clone(), |_| Ok(())).unwrap();
         Self {
             protocol,
@@ -72,6 +73,7 @@ impl Rig {
                 | Effect::Changed(_)
                 | Effect::Membership(_)
                 | Effect::Survey(_)
+                | Effect::CatchingUp(_)
                 | Effect::Alarm(_) => {}
             }
         }

@@ -233,7 +233,7 @@ fn the_log_is_dropped_where_all_have_it_and_its_end_stays() {
     // It starts from that: what it shows, whose the origins are, and which start came before.
     let origin = Origin::from_bytes([13; 16]);
     let extents = rig.store.log_extents().unwrap();
-    let start = Start { member: ME, origin, previous: None, extents };
+    let start = Start { member: ME, origin, previous: None, extents, restored: false };
     let settings = ProtocolSettings::new(vec![ME, PEER]);
     rig.protocol = Protocol::new(start, settings, rig.store.clone(), |_| Ok(())).unwrap();
     assert_eq!(rig.lamps(), 11);

@@ -132,7 +132,10 @@ impl Two {
                     Effect::Alarm(alarm) => one.alarms.push(alarm),
                     Effect::Reply(_, reply) => one.replies.push(reply),
                     Effect::Send(_, message) => one.said.push(message),
-                    Effect::Changed(_) | Effect::Membership(_) => {}
+                    Effect::Changed(_)
+                    | Effect::Membership(_)
+                    | Effect::Survey(_)
+                    | Effect::CatchingUp(_) => {}
                 }
             }
         }

@@ -173,6 +173,8 @@ reasons! {
         "A peer, replica or gateway of another cluster, or another member than was dialled.";
     Internal "INTERNAL" Internal Unknown Retry ms(1_000),
         "A bug in the server.";
+    CatchingUp "CATCHING_UP" Unavailable None Retry ms(250),
+        "The replica's disk went back, or it heard no peer yet: it takes this in when it has.";
 }
 
 impl Reason {

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use pannier_proto::v1::{
     AcceptChange, AddToCart, AddToCounter, AddToSet, Answer, BatchGetCarts, BatchGetCounters,
-    BatchGetSets, BatchOfCarts, BatchOfCounters, BatchOfSets, Cart, ClearCart, ClearSet, Command,
-    Counter, DecrementInCart, Deltas, Dot, Entry, ExecuteRequest, ExecuteResponse, Failure,
-    Frontier, GetCart, GetCounter, GetFrontierRequest, GetSet, GetStateHashRequest,
+    BatchGetSets, BatchOfCarts, BatchOfCounters, BatchOfSets, Cart, CatchUp, ClearCart, ClearSet,
+    Command, Counter, DecrementInCart, Deltas, Dot, Entry, ExecuteRequest, ExecuteResponse,
+    Failure, Frontier, GetCart, GetCounter, GetFrontierRequest, GetSet, GetStateHashRequest,
     GetStatusRequest, Hello, Kind, Line, ListMembersRequest, ListRequest, ListResponse, MemberInfo,
     MemberList, Membership, MergeCarts, MergeSets, ObjectRef, PeerMessage, Pruned, Pull,
-    RemoveFromCart, RemoveFromSet, ReplicaStatus, SeqRange, Set, SetInCart, StateHash, Status,
-    VectorEntry, WatchEvent, WatchRequest, Written, answer, command::Body, membership,
+    RemoveFromCart, RemoveFromSet, ReplicaStatus, SeqRange, Set, SetInCart, Standing, StateHash,
+    Status, VectorEntry, WatchEvent, WatchRequest, Written, answer, command::Body, membership,
     peer_message, watch_event,
 };
 use prost::{DecodeError, Message};
@@ -237,6 +237,14 @@ fn pruned() -> Pruned {
     Pruned { origin: id(1), first: 301 }
 }
 
+fn catch_up() -> CatchUp {
+    CatchUp { origin: id(1) }
+}
+
+fn standing() -> Standing {
+    Standing { origin: id(1), vector: vector() }
+}
+
 fn deltas() -> Deltas {
     Deltas { deltas: vec![b("delta"), b("other")] }
 }
@@ -370,6 +378,10 @@ fn rarer() -> Vec<Sample> {
         PeerMessage said(peer_message::Body::Pull(pull()));
         Pruned pruned();
         PeerMessage said(peer_message::Body::Pruned(pruned()));
+        CatchUp catch_up();
+        PeerMessage said(peer_message::Body::CatchUp(catch_up()));
+        Standing standing();
+        PeerMessage said(peer_message::Body::Standing(standing()));
         PeerMessage said(peer_message::Body::Deltas(deltas()));
         AcceptChange accept();
         Membership about(membership::Talk::Propose(b("proposal")));

@@ -40,6 +40,10 @@ impl World<'_> {
             Doing::Slow { replica, by_us, for_us } => {
                 self.nodes[replica].slow = (self.now_us + for_us, by_us);
             }
+            Doing::Backup { replica } => self.back_up(replica)?,
+            Doing::PutBack { replica, marked, pause_us } => {
+                self.put_back(replica, marked, pause_us)?;
+            }
             Doing::Drain { replica, for_us, pause_us } => self.drain(replica, for_us, pause_us),
             Doing::GatewayCrash { gateway, pause_us } => {
                 return self.crash_gateway(gateway % self.gateways.len(), pause_us);

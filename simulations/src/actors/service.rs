@@ -248,6 +248,12 @@ impl World<'_> {
                 };
                 Answered { body: Said::Written(written), regressed }
             }
+            // Once, with a token that is cut: the library goes on with what is left.
+            Err(error) if error.reason() == Some(Reason::Lost) && self.checks.has_lost() => {
+                self.coverage.hit(Mark::LostTold);
+                self.not_done(session, &asked, &error);
+                return Ok(());
+            }
             Err(error) if must => {
                 let what = format!("s{session} is told {error}, though nothing is wrong any more");
                 return self.breach("liveness", about, what);

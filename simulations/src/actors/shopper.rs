@@ -295,7 +295,8 @@ impl World<'_> {
     fn behind(&mut self, session: usize) -> Verdict {
         self.coverage.hit(Mark::Behind);
         // After the end a session whose home is gone has no reason to hope for long.
-        let hopeless = self.healed && self.nodes.iter().any(|node| node.dead);
+        let gone = self.checks.has_lost() || self.nodes.iter().any(|node| node.dead);
+        let hopeless = self.healed && gone;
         let (doors, place) = (&self.shop.doors, &mut self.shop.sessions[session]);
         let Some(task) = &mut place.task else { return Ok(()) };
         task.behind += 1;

@@ -8,7 +8,7 @@
 
 use super::{Breach, Checks, Verdict};
 use crate::names::Names;
-use orset::{Origin, VersionVector};
+use orset::{Dot, Origin, VersionVector};
 use pannier_replica::protocol::membership::Record;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -35,9 +35,13 @@ impl Closed {
 
     /// Puts into `vector` what was closed up to a change.
     pub fn fill(&self, vector: &mut VersionVector, number: u64) {
-        for (origin, (last, _)) in self.finals.iter().filter(|(_, (_, by))| *by <= number) {
-            vector.raise(*origin, *last);
-        }
+        self.closed_by(number).for_each(|last| vector.raise(last.origin, last.seq));
+    }
+
+    /// The last delta of each origin that was closed up to a change.
+    pub fn closed_by(&self, number: u64) -> impl Iterator<Item = Dot> + '_ {
+        let closed = self.finals.iter().filter(move |(_, (_, by))| *by <= number);
+        closed.map(|(origin, (last, _))| Dot::new(*origin, *last))
     }
 }
 

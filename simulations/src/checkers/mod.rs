@@ -18,6 +18,7 @@
 //! | a refusal that says "nothing changed" is true | `finale` |
 //! | I9 memory stays within its bounds | `world/settle.rs`: op ids of nothing that lives end |
 //! | nothing is dropped from a log that a member lacks | `nobody_lacks` |
+//! | a disk that was put back catches up before it takes anything in | `has_caught_up` |
 //! | liveness | `world/settle.rs` |
 //!
 //! White-box checks find a bug at the step that makes it; black-box ones would find it in any
@@ -92,6 +93,10 @@ pub struct Checks {
     /// Op ids acknowledged as standing on other members, too.
     replicated: BTreeSet<OpId>,
     rounds: u64,
+    /// Commits that no disk had any more, when one went back.
+    lost: BTreeSet<Dot>,
+    /// Of each replica that started marked as put back: what the others had synced then.
+    peers_had: BTreeMap<usize, Vec<VersionVector>>,
     origins: BTreeMap<Origin, usize>,
     merges: BTreeSet<(orset::ObjectKey, orset::ObjectKey)>,
 }
@@ -111,6 +116,8 @@ impl Checks {
             log_most: options.knobs.log_most,
             replicated: BTreeSet::new(),
             rounds: 0,
+            lost: BTreeSet::new(),
+            peers_had: BTreeMap::new(),
             origins: BTreeMap::new(),
             merges: BTreeSet::new(),
         }
@@ -193,6 +200,42 @@ impl Checks {
         Ok(())
     }
 
+    /// A replica starts from a directory that is marked as put back.
+    pub fn starts_marked(&mut self, place: usize) {
+        let others = self.shadows.iter().enumerate().filter(|(at, _)| *at != place);
+        self.peers_had.insert(place, others.map(|(_, shadow)| shadow.durable.clone()).collect());
+    }
+
+    /// It says that it has caught up: its log holds what one of the others had when it started.
+    fn has_caught_up(&self, place: usize, names: &Names) -> Verdict {
+        let Some(peers_had) = self.peers_had.get(&place) else { return Ok(()) };
+        let durable = &self.shadows[place].durable;
+        if peers_had.is_empty() || peers_had.iter().any(|had| durable.covers(had)) {
+            return Ok(());
+        }
+        let has = names.vector(durable);
+        let what = format!("r{place} takes changes in again at {has}, behind what each peer had");
+        Err(Breach::new("restored", vec![format!("r{place}")], what))
+    }
+
+    /// A replica's disk is another from now on, which has only `kept`: what it had made and no
+    /// other disk has may be gone.
+    pub fn goes_back(&mut self, place: usize, kept: &VersionVector) {
+        let own = self.origins.iter().filter(|(_, at)| **at == place);
+        for origin in own.map(|(origin, _)| *origin) {
+            let others = self.shadows.iter().enumerate().filter(|(at, _)| *at != place);
+            let theirs = others.map(|(_, shadow)| shadow.durable.get(origin)).max();
+            let left = kept.get(origin).max(theirs.unwrap_or(0));
+            let made = self.shadows[place].applied.get(origin);
+            self.lost.extend((left + 1..=made).map(|seq| Dot::new(origin, seq)));
+        }
+    }
+
+    /// Whether a disk went back with commits that no other had.
+    pub fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
     /// A row on a replica's disk has decayed.
     pub fn decayed(&mut self, place: usize) {
         self.totals.decayed.insert(place);
@@ -263,6 +306,10 @@ impl Checks {
                 coverage.hit(Mark::TooOld);
                 Ok(())
             }
+            Effect::Reply(_, Err(Refusal::Restored)) => {
+                coverage.hit(Mark::RestoredRefused);
+                Ok(())
+            }
             Effect::Prune(list) => {
                 let deltas = list.iter().filter(|(origin, _)| *origin != Origin::BOOK);
                 let dots = deltas.map(|(origin, upto)| Dot::new(*origin, *upto));
@@ -270,9 +317,11 @@ impl Checks {
                 let applied = applied.unwrap_or(&self.shadows[place].applied);
                 self.nobody_lacks(place, applied, &dots.collect::<Vec<_>>(), names)
             }
+            Effect::CatchingUp(false) => self.has_caught_up(place, names),
             Effect::Reply(_, Err(_))
             | Effect::Checkpoint(_)
             | Effect::Skip(_)
+            | Effect::CatchingUp(true)
             | Effect::Alarm(_)
             | Effect::Survey(_) => Ok(()),
         }
@@ -402,8 +451,10 @@ impl Checks {
                 continue;
             }
             // With its member for good went what only that member had.
-            let dead =
-                |dot: &Dot| self.origins.get(&dot.origin).is_some_and(|place| nodes[*place].dead);
+            let dead = |dot: &Dot| {
+                self.lost.contains(dot)
+                    || self.origins.get(&dot.origin).is_some_and(|place| nodes[*place].dead)
+            };
             let dots = self.ledger.of_op(intent.op);
             let replicated = self.replicated.contains(&intent.op);
             if replicated || dots.is_empty() || !dots.iter().any(dead) {

@@ -82,8 +82,12 @@ impl Checks {
                 let whole = self.closed.whole(vector);
                 self.totals.compare(place, &whole, *total)
             }
+            Message::Standing { vector, .. } => {
+                self.rests_on_log(place, vector, about(), || "a standing speaks".into(), names)
+            }
             Message::Pull { .. }
             | Message::Pruned { .. }
+            | Message::CatchUp { .. }
             | Message::Membership(_)
             | Message::Snapshot(_)
             | Message::Compare(_) => Ok(()),

@@ -72,7 +72,8 @@ impl Checks {
         Ok(())
     }
 
-    /// A delta that was made under a membership is applied where that is in force.
+    /// A delta that was made under a membership is applied where that is in force, or all that it
+    /// closed is there.
     fn is_of_a_known_membership(
         &self,
         place: usize,
@@ -85,7 +86,11 @@ impl Checks {
         };
         let mut deps = committed.delta.deps.iter();
         let made = deps.find(|dep| dep.origin == Origin::MEMBERSHIP).map_or(0, |dep| dep.seq);
-        if made <= up.protocol.number() {
+        // Or all that was closed by then is here: then it knows all that this membership changed.
+        let mut closed = self.closed.closed_by(made);
+        if made <= up.protocol.number()
+            || closed.all(|last| self.shadows[place].applied.contains(last))
+        {
             return Ok(());
         }
         let dot = names.dot(dot);

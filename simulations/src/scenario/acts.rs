@@ -147,7 +147,7 @@ impl<'a> Acts<'a> {
         self.loss_of_one();
     }
 
-    /// What a cluster bears of one member and no more: it dies, or its disk decays.
+    /// What a cluster bears of one member and no more: it dies, its disk decays, or goes back.
     fn loss_of_one(&mut self) {
         let (faults, half_us) = (&self.options.faults, self.options.duration_us / 2);
         if faults.dead_member {
@@ -160,6 +160,15 @@ impl<'a> Acts<'a> {
             let (replica, row) = (self.replica(), self.dice.below(1 << 20));
             let bit = self.dice.below(64);
             self.put(at_us, Doing::Rot { replica, row, bit });
+        } else if faults.put_back || faults.went_back || faults.lost_disk {
+            let (marked, has_copy) = (faults.put_back, !faults.lost_disk);
+            let (copied_us, replica) = (self.dice.below(half_us), self.replica());
+            let back_us = copied_us + self.dice.below(half_us);
+            let pause_us = self.dice.between((1_000, 2_000_000));
+            if has_copy {
+                self.put(copied_us, Doing::Backup { replica });
+            }
+            self.put(back_us, Doing::PutBack { replica, marked, pause_us });
         }
     }
 

@@ -13,7 +13,7 @@ pub mod written;
 use crate::front::Front;
 use crate::profile::Profile;
 use acts::Acts;
-pub use options::Faults;
+pub use options::{Faults, WHOLE};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -309,6 +309,22 @@ pub enum Doing {
         /// Until it starts again.
         pause_us: u64,
     },
+    /// A disk is copied, as far as it is synced.
+    Backup {
+        /// Whose.
+        replica: usize,
+    },
+    /// A replica loses power, and starts from the copy that was made of its disk; or from an empty
+    /// one, if none was.
+    PutBack {
+        /// Which.
+        replica: usize,
+        /// The directory is marked as put back.
+        #[serde(default, skip_serializing_if = "is_false")]
+        marked: bool,
+        /// Until it starts again.
+        pause_us: u64,
+    },
     /// A gateway is lost, with all that is under way at it.
     GatewayCrash {
         /// Which (modulo).
@@ -330,6 +346,8 @@ impl Doing {
             | Self::Rot { replica, .. }
             | Self::Pause { replica, .. }
             | Self::Drag { replica, .. }
+            | Self::Backup { replica }
+            | Self::PutBack { replica, .. }
             | Self::Drain { replica, .. } => Some(replica),
             Self::Shop { .. }
             | Self::Cut { .. }

@@ -42,6 +42,12 @@ pub struct Faults {
     pub drains: bool,
     /// Tokens come that are damaged, forged or of another cluster.
     pub strange_tokens: bool,
+    /// One replica starts from an earlier copy of its disk, which is marked.
+    pub put_back: bool,
+    /// One replica starts from an earlier copy of its disk, which nobody marked.
+    pub went_back: bool,
+    /// One replica starts from an empty disk.
+    pub lost_disk: bool,
 }
 
 impl Default for Options {
@@ -80,8 +86,8 @@ impl Default for Options {
     }
 }
 
-/// More deltas than any run makes.
-const LOG_LONG: u64 = 1 << 32;
+/// Of `log_tail` and `log_most`, from here on: nothing is dropped from logs.
+pub const WHOLE: u64 = 1 << 32;
 
 /// Longer than any run.
 const WEEK_MS: u64 = 7 * 86_400_000;
@@ -103,7 +109,7 @@ impl Default for Knobs {
             durable_max: 4_096,
             window_ms: WEEK_MS,
             log_tail: 4,
-            log_most: LOG_LONG,
+            log_most: WHOLE,
             pipeline: 1,
             batch_us: (0, 0),
         }
@@ -118,7 +124,7 @@ impl Options {
 
     /// Whether logs are shorter than absences.
     pub const fn prunes_early(&self) -> bool {
-        self.knobs.log_most < LOG_LONG
+        self.knobs.log_most < WHOLE
     }
 
     /// The options that a seed means under a profile.
@@ -171,6 +177,7 @@ impl Options {
             }
             Profile::Forget => options.forget(&mut dice),
             Profile::Away => options.away(&mut dice),
+            Profile::Restored => options.restored(&mut dice),
             Profile::Swarm => options.swarm(&mut dice),
         }
         // In every kind of run: what peers say of themselves is what each fault gets at.
@@ -261,6 +268,28 @@ impl Options {
         }
     }
 
+    /// One disk goes back, or is lost: what a cluster bears of one member.
+    fn restored(&mut self, dice: &mut Dice) {
+        match dice.below(3) {
+            0 => self.faults.put_back = true,
+            1 => self.faults.went_back = true,
+            _ => self.faults.lost_disk = true,
+        }
+        // One that is marked may know what all others have forgotten.
+        if self.faults.put_back && dice.chance(500) {
+            self.knobs.window_ms = dice.between((2_500, 5_000));
+            self.late_retries = 300;
+        }
+        // What is dropped from logs cannot come back to a disk that lacks it.
+        self.knobs.log_tail = WHOLE;
+        self.faults.crashes = dice.chance(300);
+        self.faults.partitions = dice.chance(500);
+        self.faults.one_way = dice.chance(300);
+        if dice.chance(300) {
+            self.loss = dice.between((1, 100)) as u32;
+        }
+    }
+
     fn swarm(&mut self, dice: &mut Dice) {
         let half = 500;
         if dice.chance(half) {
@@ -295,6 +324,7 @@ impl Options {
             gateway_crashes: dice.chance(300),
             drains: dice.chance(300),
             strange_tokens: dice.chance(300),
+            ..Faults::default()
         };
         if dice.chance(300) {
             self.skew_ms = dice.between((0, 3_000));

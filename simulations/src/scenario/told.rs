@@ -90,6 +90,12 @@ impl Display for Doing {
                 let (drain, pause) = (seconds(for_us), seconds(pause_us));
                 write!(f, "r{replica} drains for {drain}, and starts {pause} later")
             }
+            Self::Backup { replica } => write!(f, "r{replica}'s disk is copied"),
+            Self::PutBack { replica, marked, pause_us } => {
+                let mark = if marked { ", and is marked" } else { "" };
+                write!(f, "r{replica}'s disk goes back to its copy{mark}; it starts after ")?;
+                f.write_str(&seconds(pause_us))
+            }
             Self::GatewayCrash { gateway, pause_us } => {
                 write!(
                     f,

@@ -19,8 +19,13 @@ impl World<'_> {
         let seed = options.seed;
         let start = self.nodes[place].start + 1;
         self.nodes[place].start = start;
-        let reused = self.canary == Canary::OriginReused;
-        let origin = self.names.origin(seed, place, if reused { 1 } else { start });
+        let put_back = std::mem::take(&mut self.nodes[place].is_put_back);
+        let named = match self.canary {
+            Canary::OriginReused => 1,
+            Canary::BackupUnderOldOrigin if put_back => start - 1,
+            _ => start,
+        };
+        let origin = self.names.origin(seed, place, named);
         let (settings, planted) = (self.settings(), self.canary.of_protocol());
         let opened = self.nodes[place].disk.open().and_then(|store| {
             let store = Arc::new(store);
@@ -30,6 +35,7 @@ impl World<'_> {
                 origin,
                 previous: self.nodes[place].previous,
                 extents: extents.clone(),
+                restored: self.nodes[place].marked,
             };
             let write = |batch: &StateBatch| store.write_state(batch);
             let base = store.clone();
@@ -65,6 +71,9 @@ impl World<'_> {
             ticks,
         });
         recovered?;
+        if self.nodes[place].marked {
+            self.checks.starts_marked(place);
+        }
         let watched = std::mem::take(&mut self.nodes[place].watched);
         let first = self.shop.objects[0].first().cloned();
         self.nodes[place].watched =
@@ -150,6 +159,11 @@ impl World<'_> {
             }
             // Nobody in the world asks but the checkers.
             Effect::Membership(_) => {}
+            Effect::CatchingUp(true) => {}
+            Effect::CatchingUp(false) => {
+                self.coverage.hit(Mark::CaughtUp);
+                self.nodes[place].marked = false;
+            }
             Effect::Prune(list) => {
                 let Some(up) = &self.nodes[place].up else { return Ok(()) };
                 let pruned =
@@ -182,6 +196,10 @@ impl World<'_> {
                 Ok(())
             }
             Alarm::NeedsSnapshot { .. } if options.prunes_early() => Ok(()),
+            Alarm::WentBack { .. } if self.nodes[place].went_back => {
+                self.coverage.hit(Mark::WentBackTold);
+                Ok(())
+            }
             // Where one replica has not heard of what the other has taken.
             Alarm::OpIdReused { .. } if self.scenario.reuses_op_ids() => Ok(()),
             alarm => {

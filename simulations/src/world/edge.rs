@@ -102,6 +102,7 @@ fn refusal(refusal: &Refusal) -> Failure {
         Refusal::Over => failure(Reason::Closed),
         Refusal::TooFewPeers { .. } => failure(Reason::TooFewPeers),
         Refusal::Overloaded => failure(Reason::Overloaded),
+        Refusal::Restored | Refusal::Unheard { .. } => failure(Reason::CatchingUp),
         // The list is open; what is new to this build is an error of ours.
         _ => failure(Reason::Internal),
     }

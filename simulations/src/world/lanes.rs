@@ -209,7 +209,9 @@ impl World<'_> {
     }
 
     fn serving(&self, place: usize) -> Heard {
-        if self.nodes[place].draining { Heard::NotServing } else { Heard::Serving }
+        let node = &self.nodes[place];
+        let catches_up = node.up.as_ref().is_some_and(|up| up.protocol.is_catching_up());
+        if node.draining || catches_up { Heard::NotServing } else { Heard::Serving }
     }
 
     fn not_made(&mut self, at: LaneAt) {

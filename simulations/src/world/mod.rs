@@ -7,6 +7,7 @@
 //!
 //! The checkers see every event and effect; the first breach ends the run.
 
+mod backups;
 mod drive;
 mod edge;
 mod ends;
@@ -27,7 +28,7 @@ use crate::checkers::{Breach, Checks, Verdict};
 use crate::coverage::{Coverage, Mark};
 use crate::history::{History, LaneAt, TryAt};
 use crate::names::Names;
-use crate::scenario::{Act, Scenario};
+use crate::scenario::{Act, Scenario, WHOLE};
 use crate::trace::Trace;
 use bytes::Bytes;
 pub(crate) use edge::{Answer, Arrival, CLUSTER};
@@ -36,7 +37,7 @@ use lanes::LaneEvent;
 use network::Network;
 pub use node::{Node, Up};
 use orset::{Member, ObjectKey, Origin};
-use pannier_replica::protocol::{Event, Message, ProtocolSettings, Value};
+use pannier_replica::protocol::{Event, LOG_WHOLE, Message, ProtocolSettings, Value};
 use pannier_replica::store::memory::InDoubt;
 pub(crate) use passing::says_nothing_changed;
 use queue::Queue;
@@ -335,8 +336,8 @@ impl<'a> World<'a> {
             waiting_max: knobs.waiting_max,
             durable_max: knobs.durable_max,
             window_ms: knobs.window_ms,
-            log_tail: knobs.log_tail,
-            log_most: knobs.log_most,
+            log_tail: if knobs.log_tail < WHOLE { knobs.log_tail } else { LOG_WHOLE },
+            log_most: if knobs.log_most < WHOLE { knobs.log_most } else { LOG_WHOLE },
             ..ProtocolSettings::new(members)
         }
     }

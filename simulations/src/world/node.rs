@@ -60,6 +60,15 @@ pub struct Node {
     pub full_until_us: u64,
     /// Never to start again.
     pub dead: bool,
+    /// A copy of its disk, to be put back later.
+    pub copy: Option<MemoryDisk>,
+    /// Its directory is marked as put back.
+    pub marked: bool,
+    /// Its disk went back. (Also one that was marked may lack what it had made, when it starts once
+    /// more: it has caught up with one peer, and another had more.)
+    pub went_back: bool,
+    /// It has not started since then.
+    pub is_put_back: bool,
     /// It finishes what is under way, and takes nothing new.
     pub draining: bool,
     /// Commands that are not answered, by ticket.
@@ -86,6 +95,10 @@ impl Node {
             rotten: false,
             full_until_us: 0,
             dead: false,
+            copy: None,
+            marked: false,
+            went_back: false,
+            is_put_back: false,
             draining: false,
             open: BTreeSet::new(),
             up: None,

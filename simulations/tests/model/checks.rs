@@ -107,10 +107,13 @@ pub fn replica(replica: &Replica) -> Option<&'static str> {
 pub fn rests_on_the_synced(replica: &Replica, message: &Message) -> bool {
     let Some(disk) = &replica.on_disk.made else { return false };
     match message {
-        Message::Status { vector, .. } => disk.vector.covers(vector),
+        Message::Status { vector, .. } | Message::Standing { vector, .. } => {
+            disk.vector.covers(vector)
+        }
         Message::Deltas { .. } => message.dots().iter().all(|dot| disk.vector.contains(*dot)),
         Message::Pull { .. }
         | Message::Pruned { .. }
+        | Message::CatchUp { .. }
         | Message::Membership(_)
         | Message::Snapshot(_)
         | Message::Compare(_) => true,

@@ -87,6 +87,7 @@ impl Replica {
             origin: origin(place, life),
             previous: life.checked_sub(1).map(|before| origin(place, before)),
             extents: store.log_extents().unwrap(),
+            restored: false,
         };
         let write = |batch: &StateBatch| store.write_state(batch);
         let (settings, canary) = (config.settings(), config.canary);
@@ -169,6 +170,7 @@ impl Replica {
             | Effect::Prune(_)
             | Effect::Skip(_)
             | Effect::Membership(_)
+            | Effect::CatchingUp(_)
             | Effect::Survey(_) => {}
             Effect::Alarm(_) => outcome.broken = outcome.broken.or(Some(checks::ALARM)),
         }

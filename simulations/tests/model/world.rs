@@ -272,11 +272,13 @@ impl State {
                 ranges.iter().for_each(|it| (it.origin, it.from, it.to).hash(&mut into));
             }
             Message::Deltas { deltas } => (2, deltas).hash(&mut into),
-            // No world is set to change its membership.
             Message::Snapshot(parcel) => (4, parcel.encode()).hash(&mut into),
-            Message::Membership(talk) => (3, format!("{talk:?}")).hash(&mut into),
             // An alarm begins it, which is a failure.
             Message::Compare(said) => (4, format!("{said:?}")).hash(&mut into),
+            // No world is set to change its membership, and in none a disk goes back.
+            Message::Membership(_) | Message::CatchUp { .. } | Message::Standing { .. } => {
+                (3, format!("{message:?}")).hash(&mut into);
+            }
         }
         let one = Flying { from, to, message: Arc::new(message), digest: into.finish() };
         if one.is_status() {

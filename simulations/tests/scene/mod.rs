@@ -1,11 +1,12 @@
 //! A stage for plays: a few replicas on memory disks, driven by hand.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a play that cannot go on has failed")]
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use orset::cart::{Content, Seen};
 use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request, VersionVector};
 use pannier_replica::protocol::{
-    Canary, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings,
-    Read, Refusal, Reply, Shown, Start, Ticket, Value, Write, Written,
+    Alarm, Canary, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol,
+    ProtocolSettings, Read, Refusal, Reply, Shown, Start, Ticket, Value, Write, Written,
 };
 use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
 use pannier_replica::store::{StateBatch, Store};
@@ -49,6 +50,9 @@ pub fn counted(scene: &Scene, replica: usize, counter: &ObjectKey) -> i128 {
     }
 }
 
+/// A message that was said and not delivered: from, to, what.
+pub type Said = (usize, usize, Message);
+
 struct Up {
     protocol: Protocol<Arc<MemoryStore>>,
     store: Arc<MemoryStore>,
@@ -60,6 +64,8 @@ struct Place {
     disk: MemoryDisk,
     starts: u8,
     previous: Option<Origin>,
+    /// Its directory is marked as put back from a backup.
+    marked: bool,
     up: Option<Up>,
 }
 
@@ -73,11 +79,27 @@ pub struct Scene {
     replies: std::cell::RefCell<BTreeMap<Ticket, Result<Reply, Refusal>>>,
     /// Messages said and not delivered yet: from, to, what.
     said: std::cell::RefCell<Vec<(usize, usize, Message)>>,
+    /// Replicas that were told by a peer that their disk went back, or that were closed.
+    warned: std::cell::RefCell<Vec<usize>>,
 }
 
 impl Scene {
     pub fn new(replicas: u8) -> Self {
         Self::with(replicas, |_| {})
+    }
+
+    /// A second process starts from a copy of a replica's directory, as the same member: its place.
+    /// What is said to the member, both hear.
+    pub fn copy(&self, replica: usize) -> usize {
+        let disk = self.image(replica);
+        let mut places = self.places.borrow_mut();
+        let (member, previous) = (places[replica].member, places[replica].previous);
+        let starts = places[replica].starts + 100;
+        places.push(Place { member, disk, starts, previous, marked: false, up: None });
+        let at = places.len() - 1;
+        drop(places);
+        self.start(at);
+        at
     }
 
     /// Room for one delta to wait, and one delta in a message.
@@ -99,7 +121,7 @@ impl Scene {
         Self::planted(replicas, change, Canary::None)
     }
 
-    fn planted(replicas: u8, change: impl Fn(&mut ProtocolSettings), canary: Canary) -> Self {
+    pub fn planted(replicas: u8, change: impl Fn(&mut ProtocolSettings), canary: Canary) -> Self {
         let members: Vec<Member> = (0..replicas).map(|r| Member::from_bytes([r + 1; 16])).collect();
         let mut settings = ProtocolSettings::new(members.clone());
         change(&mut settings);
@@ -108,6 +130,7 @@ impl Scene {
             disk: MemoryDisk::new(),
             starts: 0,
             previous: None,
+            marked: false,
             up: None,
         });
         let scene = Self {
@@ -118,6 +141,7 @@ impl Scene {
             tickets: 0.into(),
             replies: Default::default(),
             said: Default::default(),
+            warned: Default::default(),
         };
         for replica in 0..usize::from(replicas) {
             scene.start(replica);
@@ -137,7 +161,7 @@ impl Scene {
         let store = Arc::new(place.disk.open().unwrap());
         let (member, previous) = (place.member, place.previous.replace(origin));
         let extents = store.log_extents().unwrap();
-        let begin = Start { member, origin, previous, extents };
+        let begin = Start { member, origin, previous, extents, restored: place.marked };
         let write = |batch: &StateBatch| store.write_state(batch);
         let (settings, base) = (self.settings.clone(), store.clone());
         let protocol = Protocol::with_canary(begin, settings, base, write, self.canary).unwrap();
@@ -168,17 +192,86 @@ impl Scene {
 
     /// The machine goes back to a snapshot, and the replica starts from that.
     pub fn restore(&self, replica: usize, image: MemoryDisk) {
+        self.put_back(replica, image, false);
+    }
+
+    /// As `restore`, of a directory that is marked or not. What was under way is lost.
+    pub fn put_back(&self, replica: usize, image: MemoryDisk, marked: bool) {
         self.crash(replica, 0);
-        self.places.borrow_mut()[replica].disk = image;
+        {
+            let place = &mut self.places.borrow_mut()[replica];
+            (place.disk, place.marked) = (image, marked);
+        }
         self.said.borrow_mut().clear();
         self.start(replica);
+    }
+
+    /// As `restore`, and it goes on under the name of the start before: the rule that is broken.
+    pub fn restore_under_its_name(&self, replica: usize, image: MemoryDisk) {
+        self.places.borrow_mut()[replica].starts -= 1;
+        self.restore(replica, image);
+    }
+
+    /// What is said and not delivered yet: taken out of the network.
+    pub fn hold(&self) -> Vec<Said> {
+        std::mem::take(&mut *self.said.borrow_mut())
+    }
+
+    /// Delivers what was held, as far as it is for that replica.
+    pub fn let_through(&self, said: &[Said], only_to: usize) {
+        for (from, to, message) in said.iter().filter(|(_, to, _)| *to == only_to) {
+            let (from, message) = (self.places.borrow()[*from].member, message.clone());
+            self.feed(*to, Event::Message { from, message });
+            self.commit(*to);
+            self.sync(*to);
+        }
+    }
+
+    /// As `let_through`, and what comes of it is not synced.
+    pub fn let_through_unsynced(&self, said: &[Said], only_to: usize) {
+        for (from, to, message) in said.iter().filter(|(_, to, _)| *to == only_to) {
+            let (from, message) = (self.places.borrow()[*from].member, message.clone());
+            self.feed(*to, Event::Message { from, message });
+            self.commit(*to);
+        }
+    }
+
+    /// A tick of one replica, long after its last; what it says is not delivered.
+    pub fn tick(&self, replica: usize) {
+        self.wait(1_000);
+        self.feed(replica, Event::Tick { chance: 0 });
+    }
+
+    /// Whether its directory is marked as put back.
+    pub fn is_marked(&self, replica: usize) -> bool {
+        self.places.borrow()[replica].marked
+    }
+
+    /// How often a replica raised that its disk went back, or that it has more than was agreed.
+    pub fn warnings(&self, replica: usize) -> usize {
+        self.warned.borrow().iter().filter(|at| **at == replica).count()
+    }
+
+    /// What a replica has synced.
+    pub fn vector(&self, replica: usize) -> Arc<VersionVector> {
+        self.places.borrow()[replica].up.as_ref().unwrap().protocol.synced().clone()
+    }
+
+    /// Deltas that wait for their causes.
+    pub fn buffered(&self, replica: usize) -> usize {
+        self.places.borrow()[replica].up.as_ref().unwrap().protocol.buffered()
+    }
+
+    /// The number of the membership in force.
+    pub fn number(&self, replica: usize) -> u64 {
+        self.places.borrow()[replica].up.as_ref().unwrap().protocol.number()
     }
 
     /// Feeds one event; replies and messages are kept, rounds are staged.
     fn feed(&self, replica: usize, event: Event) {
         let places = &mut self.places.borrow_mut();
         let members: Vec<Member> = places.iter().map(|place| place.member).collect();
-        let Some(up) = &mut places[replica].up else { return };
+        let Place { up: Some(up), marked, .. } = &mut places[replica] else { return };
         up.protocol.handle(event, self.now.get()).unwrap();
         while let Some(effect) = up.protocol.poll() {
             match effect {
@@ -189,10 +282,17 @@ impl Scene {
                     self.replies.borrow_mut().insert(ticket, reply);
                 }
                 Effect::Send(to, message) => {
-                    let to = members.iter().position(|member| *member == to).unwrap();
-                    self.said.borrow_mut().push((replica, to, message));
+                    let is_it = |at: &usize| members[*at] == to && *at != replica;
+                    for to in (0..members.len()).filter(is_it) {
+                        self.said.borrow_mut().push((replica, to, message.clone()));
+                    }
+                }
+                Effect::Alarm(Alarm::WentBack { .. } | Alarm::BeyondFinal { .. }) => {
+                    self.warned.borrow_mut().push(replica);
                 }
                 Effect::Alarm(alarm) => panic!("r{replica} raised {alarm:?}"),
+                Effect::CatchingUp(true) => {}
+                Effect::CatchingUp(false) => *marked = false,
                 Effect::Checkpoint(_)
                 | Effect::Prune(_)
                 | Effect::Skip(_)
@@ -354,13 +454,14 @@ impl Scene {
     /// One replica tells another where it stands; all else that was said is lost.
     pub fn tell_status(&self, from: usize, to: usize) {
         self.said.borrow_mut().clear();
-        let (origin, vector, total) = {
+        let (origin, number, vector, total) = {
             let places = self.places.borrow();
             let protocol = &places[from].up.as_ref().unwrap().protocol;
-            (protocol.origin(), (**protocol.synced()).clone(), protocol.synced_total())
+            let (number, vector) = (protocol.number(), (**protocol.synced()).clone());
+            (protocol.origin(), number, vector, protocol.synced_total())
         };
         let member = self.places.borrow()[from].member;
-        let message = Message::Status { origin, number: 0, vector, total, reply: false };
+        let message = Message::Status { origin, number, vector, total, reply: false };
         self.feed(to, Event::Message { from: member, message });
     }
 

@@ -154,6 +154,7 @@ mod tests {
                 Reason::StorageFailed,
                 Reason::NoReplica,
                 Reason::ReplicaLost,
+                Reason::CatchingUp,
             ];
             let wanted = gone.contains(&row.reason);
             assert_eq!(leaving, wanted && row.reason != Reason::Behind, "{}", row.name);

@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | answered | yes | no | - | well |
 //! | BEHIND | yes | if it can be sent again | yes | well |
-//! | leaving (DRAINING, CLOSED) | yes | if it can be sent again | yes | leaving |
+//! | leaving (DRAINING, CLOSED, CATCHING_UP) | yes | if it can be sent again | yes | leaving |
 //! | unavailable | yes | if it can be sent again | yes | failed |
 //! | reset before an answer | yes | if it can be sent again | yes | failed |
 //! | timed out | yes | if it can be sent again | yes | failed, if it had time enough |
@@ -54,7 +54,7 @@ impl Outcome {
         match code {
             Code::Unavailable => match reason() {
                 Some(Reason::Behind) => Self::Behind,
-                Some(Reason::Draining | Reason::Closed) => Self::Leaving,
+                Some(Reason::Draining | Reason::Closed | Reason::CatchingUp) => Self::Leaving,
                 _ => Self::Unavailable,
             },
             // It was told how long it had; the gateway may have more. CANCELLED is how tonic's
@@ -171,7 +171,7 @@ mod tests {
         for row in TABLE {
             let want = match row.reason {
                 Reason::Behind => Behind,
-                Reason::Draining | Reason::Closed => Leaving,
+                Reason::Draining | Reason::Closed | Reason::CatchingUp => Leaving,
                 Reason::StorageFailed | Reason::NoReplica | Reason::ReplicaLost => Unavailable,
                 Reason::Deadline => TimedOut,
                 _ => Answered,

@@ -8,6 +8,8 @@
 //!     the old token or the new one;
 //! S2  calls at the same moment do not lose each other's progress: under a lock, what the file has
 //!     by then is joined with what is to be written;
+//!     (only then: a token leaves out what is closed, and an older one that is joined with it would
+//!     bring that back, for ever more with each restart of a replica);
 //! S3  a file that is no session of ours is not overwritten: it may be anything.
 
 use crate::fail::Fail;
@@ -17,6 +19,7 @@ use pannier_proto::Token;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the file begins with, and its format.
 const HEAD: &str = "pannier session 1\n";
@@ -27,12 +30,14 @@ const BYTES_MAX: u64 = 16 << 10;
 #[derive(Clone, Debug)]
 pub struct SessionFile {
     path: PathBuf,
+    /// What the file had when this last read or wrote it: whatever came of it covers that.
+    had: Arc<Mutex<Option<Vec<u8>>>>,
 }
 
 impl SessionFile {
     /// At this path; nothing is read or made yet.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), had: Arc::default() }
     }
 
     /// Where it is.
@@ -42,6 +47,17 @@ impl SessionFile {
 
     /// The token in it; none if there is no file.
     pub fn read(&self) -> Result<Option<Vec<u8>>, Fail> {
+        let token = self.look()?;
+        self.had().clone_from(&token);
+        Ok(token)
+    }
+
+    fn had(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
+        // A token is replaced whole: a panic elsewhere spoils nothing.
+        self.had.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self) -> Result<Option<Vec<u8>>, Fail> {
         let problem =
             |what: String| Fail::of("--session", format!("{}: {what}", self.path.display()));
         let length = match fs::metadata(&self.path) {
@@ -77,11 +93,14 @@ impl SessionFile {
         let lock = File::options().create(true).append(true).open(beside(".lock"));
         let lock = lock.map_err(failed)?;
         lock.lock().map_err(failed)?;
-        let token = joined(token, self.read()?.as_deref());
+        let (found, mut had) = (self.look()?, self.had());
+        let token = if found == *had { token.to_vec() } else { joined(token, found.as_deref()) };
         let fresh = beside(".new");
         let mut file = File::create(&fresh).map_err(failed)?;
         writeln!(file, "{HEAD}{}", hex::encode(&token)).map_err(failed)?;
-        fs::rename(&fresh, &self.path).map_err(failed)
+        fs::rename(&fresh, &self.path).map_err(failed)?;
+        *had = Some(token);
+        Ok(())
     }
 }
 
@@ -117,9 +136,13 @@ mod tests {
         file.write(&token(7, 1, 5)).unwrap();
         assert_eq!(file.read(), Ok(Some(token(7, 1, 5))));
         // Another call, that began before the first ended, has seen something else.
-        file.write(&token(7, 2, 3)).unwrap();
+        SessionFile::at(file.path()).write(&token(7, 2, 3)).unwrap();
         let both = Token::decode(&file.read().unwrap().unwrap()).unwrap();
         assert_eq!((both.vector.len(), both.home), (2, Some(Member::from_bytes([2; 16]))));
+        // What came of the file's own token covers it, and leaves out what was closed meanwhile.
+        file.read().unwrap();
+        file.write(&token(7, 3, 1)).unwrap();
+        assert_eq!(file.read(), Ok(Some(token(7, 3, 1))));
         // Another cluster: nothing of the old one is kept.
         file.write(&token(8, 3, 1)).unwrap();
         assert_eq!(file.read(), Ok(Some(token(8, 3, 1))));

@@ -108,11 +108,24 @@ pub fn open(config: &config::Replica, sockets: Sockets, clock: Clock) -> Result<
         links = Some(made);
     }
     let replica = builder.open().map_err(|error| Fail::open("directory", error))?;
+    if replica.is_catching_up() && config.peers.is_empty() {
+        return Err(alone(&config.directory));
+    }
     let mut server = Server::builder(replica).settings(config.server.clone()).sockets(sockets);
     if let Some(links) = &links {
         server = server.links(links);
     }
     server.start().map_err(refused)
+}
+
+/// A directory that must catch up with a peer, and there is none.
+fn alone(directory: &std::path::Path) -> Fail {
+    let directory = directory.display();
+    Fail::Usage(format!(
+        "directory: {directory} is marked as put back from a backup, and there is no peer to catch \
+         up with. Name its peers; or, to give up what the backup lacks, run `pannier admin \
+         accept-restored {directory}` and start again"
+    ))
 }
 
 /// Why a server did not begin.

@@ -62,6 +62,9 @@ pub trait Observer: Send + Sync + 'static {
     fn alarm(&self, alarm: &Alarm);
     /// Another membership is in force.
     fn membership(&self, record: &Record);
+    /// Nothing is taken in that writes before a peer has been caught up with; or it has been, and
+    /// all of it is on disk.
+    fn catching_up(&self, catching_up: bool);
     /// A round is on disk; appending and syncing it took so many microseconds.
     fn synced(&self, took_us: u64);
     /// Everything that is stored is being read: so many rows and records so far.

@@ -278,6 +278,7 @@ impl<W: Workers> Writer<W> {
                 Effect::Membership(record) => self.parts.observer.membership(&record),
                 Effect::Alarm(alarm) => self.parts.observer.alarm(&alarm),
                 Effect::Survey(number) => self.workers.survey(number)?,
+                Effect::CatchingUp(is) => self.parts.observer.catching_up(is),
             }
         }
         self.answers.wake();

@@ -194,6 +194,14 @@ impl Builder {
                 if let Some(name) = &cluster {
                     directory.join(name)?;
                 }
+                if let Some(moved) = directory.moved() {
+                    let (from, to) = (&moved.from, &moved.to);
+                    tracing::warn!(
+                        from,
+                        to,
+                        "the directory was moved or copied; run one of them only"
+                    );
+                }
                 cluster = directory.cluster().map(str::to_owned);
                 let (kind, path) = (directory.engine(), directory.path());
                 engine = kind.name();
@@ -210,7 +218,9 @@ impl Builder {
             return Err(OpenError::Setting(problem));
         }
         let origin = chance::origin(member)?;
-        let start = Start { member, origin, previous: None, extents: store.log_extents()? };
+        let restored = directory.as_ref().is_some_and(Directory::is_restored);
+        let extents = store.log_extents()?;
+        let start = Start { member, origin, previous: None, extents, restored };
         let mut tap = self.tap;
         if let Some(tap) = &mut tap {
             tap.start(&start, &settings.protocol);
@@ -223,7 +233,10 @@ impl Builder {
         let members = &settings.protocol.members;
         let attached = Attached::new(transport, member, members, &mailbox)
             .map_err(|error| OpenError::Setting(error.to_string()))?;
-        let listeners = Arc::new(Listeners::default());
+        let held = Arc::new(Mutex::new(directory));
+        let listeners = Arc::new(Listeners { directory: held.clone(), ..Listeners::default() });
+        // The effect that says so waits for the writer's first turn.
+        listeners.catching_up.send_replace(restored);
         let clock = self.clock.unwrap_or_else(Clock::start);
         let parts = Parts {
             core,
@@ -260,7 +273,7 @@ impl Builder {
             running: Mutex::new(Some(running)),
             #[cfg(feature = "inline")]
             is_inline,
-            directory: Mutex::new(directory),
+            directory: held,
         };
         Ok(Replica { inner: Arc::new(inner) })
     }

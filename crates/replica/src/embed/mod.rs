@@ -85,7 +85,7 @@ struct Inner {
     #[cfg(feature = "inline")]
     is_inline: bool,
     /// Holds the directory's lock as long as the replica is open.
-    directory: Mutex<Option<Directory>>,
+    directory: Held,
 }
 
 /// An op about to be asked.
@@ -99,9 +99,15 @@ struct Writing<'a> {
     wait: Option<Duration>,
 }
 
+/// The directory, while the replica is open.
+type Held = Arc<Mutex<Option<Directory>>>;
+
 /// What the driver tells us.
 #[derive(Default)]
 struct Listeners {
+    directory: Held,
+    /// Whether it takes in nothing that writes before it has caught up with a peer.
+    catching_up: tokio::sync::watch::Sender<bool>,
     watchers: Watchers,
     alarms: Mutex<Alarms>,
     /// How long appending and syncing a round took, in microseconds.
@@ -158,6 +164,23 @@ impl Observer for Listeners {
         self.surveyed.1.store(records, Relaxed);
     }
 
+    /// Once in a start, and mostly never: so the writer may wait for a small file.
+    fn catching_up(&self, catching_up: bool) {
+        if catching_up {
+            tracing::warn!(
+                "the disk went back: nothing is taken in before a peer is caught up with"
+            );
+        } else {
+            let mut held = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+            match held.as_mut().map_or(Ok(()), Directory::clear_restored) {
+                Ok(()) => tracing::info!("caught up with a peer"),
+                // The next start catches up once more; this one has.
+                Err(error) => tracing::error!(%error, "caught up, and the mark was not taken off"),
+            }
+        }
+        self.catching_up.send_replace(catching_up);
+    }
+
     fn synced(&self, took_us: u64) {
         self.sync_us.note(took_us);
     }
@@ -192,6 +215,8 @@ pub struct Status {
     pub waiting: usize,
     /// Writes that wait for peers.
     pub waiting_for_peers: usize,
+    /// Its disk went back, and it takes in no change before it has caught up with a peer.
+    pub catching_up: bool,
     /// Of each other member, how many own commits it has not acknowledged.
     pub unacknowledged: BTreeMap<Member, u64>,
     /// How long appending and syncing a round took.
@@ -261,6 +286,12 @@ impl Replica {
         self.inner.engine
     }
 
+    /// Whether its disk went back, by its mark or by a peer's word: then it takes in no change
+    /// before it has caught up with a peer. Alone it cannot: see `pannier admin accept-restored`.
+    pub fn is_catching_up(&self) -> bool {
+        *self.inner.watchers.catching_up.borrow()
+    }
+
     /// Where it stands.
     pub fn status(&self) -> Result<Status, Error> {
         self.inspect(self.status_of())
@@ -280,6 +311,7 @@ impl Replica {
             buffered: core.buffered(),
             waiting: core.waiting(),
             waiting_for_peers: core.waiting_for_peers(),
+            catching_up: core.is_catching_up(),
             unacknowledged: core.unacknowledged().collect(),
             sync_times,
             alarms,

@@ -113,6 +113,11 @@ impl Replica {
         receive.await.map_err(|_| Error::Closed)
     }
 
+    /// Whether it is catching up, and when that changes.
+    pub(crate) fn catching_up(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.inner.watchers.catching_up.subscribe()
+    }
+
     /// Waits until storage has failed, and says why; for ever, when the replica is closed instead.
     pub(crate) fn failed(&self) -> impl Future<Output = String> + Send + use<> {
         let mut ending = self.inner.watchers.ending.subscribe();

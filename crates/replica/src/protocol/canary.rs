@@ -63,11 +63,15 @@ pub enum Canary {
     /// A bucket is mended with whatever rows a peer had when it was asked. (Not in `ALL`: a drawn
     /// run has no operator who mends; `simulations/tests/rot.rs` is made for it.)
     RowsOfAnyVector,
+    /// A directory that is marked as put back takes everything in at once.
+    RestoredTakesIn,
+    /// A session's vector leaves out what every member has.
+    StableLeftOut,
 }
 
 impl Canary {
     /// Every planted bug that a drawn run can meet.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -93,6 +97,8 @@ impl Canary {
         Self::SnapshotReplaces,
         Self::SnapshotWithoutMemory,
         Self::SnapshotShown,
+        Self::RestoredTakesIn,
+        Self::StableLeftOut,
     ];
 
     /// Whether it forgets what nobody has promised to refuse.

@@ -324,6 +324,19 @@ pub enum Refusal {
     /// Too many commands wait already. Try again later, or another replica.
     #[error("overloaded: too many commands wait; try again later")]
     Overloaded,
+    /// The disk is that of a backup, or went back to an earlier state, and this replica has not
+    /// caught up with a peer yet. Ask another, or wait.
+    #[error(
+        "this replica's disk went back; it takes nothing in before it has caught up with a peer"
+    )]
+    Restored,
+    /// The op id is from before this replica started, is not known here, and no peer was heard yet
+    /// that could tell whether the disk went back. Ask another, or wait.
+    #[error("op id {op} is from before this replica started, and it has heard no peer yet")]
+    Unheard {
+        /// The id.
+        op: OpId,
+    },
 }
 
 /// Something an operator must see; counted and logged by the driver.
@@ -389,6 +402,16 @@ pub enum Alarm {
         memories: u64,
         /// Records of the log that are missing or cannot be read.
         records: u64,
+    },
+    /// A peer has commits of this member that are not here: its disk went back to an earlier state
+    /// and nobody marked it, or a copy of its directory runs elsewhere.
+    WentBack {
+        /// Who has them.
+        peer: orset::Member,
+        /// The last of them. Of the origin of this very start, it answers nothing any more.
+        dot: Dot,
+        /// Highest seq of that origin here.
+        have: u64,
     },
 }
 

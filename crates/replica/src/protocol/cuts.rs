@@ -181,6 +181,19 @@ impl Cutting {
         self.own.raise(forgotten);
     }
 
+    /// The wall clock when this start was first told the time.
+    pub const fn began_ms(&self) -> Option<u64> {
+        self.began_ms
+    }
+
+    /// What this start refuses by is now at least every cut that is applied here, and what its
+    /// clock says. Whether there is anything to tell.
+    pub fn raise_to_applied(&mut self, settings: &ProtocolSettings, now: Now) -> bool {
+        self.own.raise(&by_clock(settings, now.wall_ms));
+        self.by_origin.values().for_each(|cuts| self.own.raise(cuts));
+        self.own.greatest() > 0
+    }
+
     /// As a row of the checkpoint has it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         Cuts::encode_list(&self.own.list(), out);
@@ -275,7 +288,9 @@ impl<B: Base> Protocol<B> {
     /// What the own delta of the round that is being closed carries, if there is to be one; in
     /// force from now on.
     pub(super) fn next_cut(&mut self, open: &Open, now: Now) -> CutList {
-        let wanted = if open.ops == 0 {
+        let wanted = if self.tells_cut() {
+            true
+        } else if open.ops == 0 {
             open.cut && self.has_risen(IDLE_STEP, now.wall_ms)
         } else {
             self.applied.get(self.origin) == 0 || self.has_risen(STEP, now.wall_ms)

@@ -49,6 +49,7 @@ impl<B: Base> Protocol<B> {
             giving: self.giving.clone(),
             taking: self.taking.clone(),
             verifying: self.verifying.clone(),
+            restoring: self.restoring.clone(),
             skew_alarmed: self.skew_alarmed,
             effects: VecDeque::new(),
             stats: self.stats,
@@ -92,6 +93,7 @@ impl<B: Base> Protocol<B> {
             giving,
             taking,
             verifying: _,
+            restoring,
             skew_alarmed,
             effects,
             stats: Stats { .. },
@@ -100,7 +102,7 @@ impl<B: Base> Protocol<B> {
         rows.digest(into);
         (depended, inbox, peers, pulls, membership, watched, skew_alarmed, effects.len())
             .hash(into);
-        (cuts, eras, sweep, pruning, giving, taking).hash(into);
+        (cuts, eras, sweep, pruning, giving, taking, restoring).hash(into);
         freeze_after.as_ref().map(|(round, batch)| (last_round - round, batch)).hash(into);
         digest_open(open, into);
         into.write_usize(unsynced.len());

@@ -61,6 +61,18 @@ pub enum Message {
     Snapshot(Parcel),
     /// About where the states of two members differ.
     Compare(Compare),
+    /// What is synced there? Asked by a start that must catch up with a peer (`restored.rs`).
+    CatchUp {
+        /// The start that asks.
+        start: Origin,
+    },
+    /// What is synced here.
+    Standing {
+        /// The start that asked.
+        start: Origin,
+        /// What the sender has applied and synced.
+        vector: VersionVector,
+    },
 }
 
 impl Message {
@@ -69,10 +81,8 @@ impl Message {
         match self {
             Self::Deltas { deltas } => deltas.iter().map(|delta| delta.len()).sum(),
             Self::Compare(compare) => compare.bytes(),
-            Self::Status { .. } | Self::Pull { .. } | Self::Pruned { .. } | Self::Membership(_) => {
-                0
-            }
             Self::Snapshot(parcel) => parcel.bytes(),
+            _ => 0,
         }
     }
 
@@ -82,12 +92,7 @@ impl Message {
             Self::Deltas { deltas } => {
                 deltas.iter().filter_map(|delta| super::delta::dot_of(delta).ok()).collect()
             }
-            Self::Status { .. }
-            | Self::Pull { .. }
-            | Self::Pruned { .. }
-            | Self::Membership(_)
-            | Self::Snapshot(_)
-            | Self::Compare(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 }

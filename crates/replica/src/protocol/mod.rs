@@ -39,6 +39,7 @@ mod pull;
 mod read;
 mod receive;
 mod recover;
+mod restored;
 mod round;
 mod rows;
 mod sessions;
@@ -62,7 +63,7 @@ pub use durable::Durability;
 pub use message::{Message, Range};
 pub use recover::Start;
 pub use rows::{BUCKETS, Base, object_hash, row_hash};
-pub use settings::{ProtocolSettings, WINDOW_MAX_MS, WINDOWS_MAX};
+pub use settings::{LOG_WHOLE, ProtocolSettings, WINDOW_MAX_MS, WINDOWS_MAX};
 pub use time::{Now, Number};
 
 use crate::store::{LogRecord, StateBatch, StoreError};
@@ -74,6 +75,7 @@ use peers::Peers;
 use prune::Pruning;
 use pull::Pulls;
 use receive::Inbox;
+use restored::Restoring;
 use round::{Open, Unsynced};
 use rows::Rows;
 use snapshot::{Giving, Taking};
@@ -154,6 +156,9 @@ pub enum Effect {
     /// Read everything that is in the store now (`verify/survey.rs`), at leisure, then say
     /// `Surveyed` with this number.
     Survey(u64),
+    /// From here on nothing is taken in that writes, before a peer has been caught up with; or it
+    /// has been, and all of it is synced: a mark of the directory can be taken off.
+    CatchingUp(bool),
 }
 
 /// Counts of what happened since this start; all ascending.
@@ -276,6 +281,7 @@ pub struct Protocol<B> {
     giving: Giving,
     taking: Option<Taking>,
     verifying: Verifying,
+    restoring: Restoring,
     skew_alarmed: bool,
     effects: VecDeque<Effect>,
     stats: Stats,

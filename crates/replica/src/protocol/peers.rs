@@ -140,6 +140,14 @@ impl<B: Base> Protocol<B> {
             }
             Message::Snapshot(parcel) => self.parcelled(from, parcel, now),
             Message::Compare(said) => self.compare(from, said, now),
+            Message::CatchUp { start } => {
+                self.asked_to_catch_up(from, start);
+                Ok(())
+            }
+            Message::Standing { start, vector } => {
+                self.stands(from, start, vector, now);
+                Ok(())
+            }
         }
     }
 
@@ -159,6 +167,8 @@ impl<B: Base> Protocol<B> {
             Message::Deltas { .. }
             | Message::Membership(_)
             | Message::Pruned { .. }
+            | Message::CatchUp { .. }
+            | Message::Standing { .. }
             | Message::Compare(_) => Ok(()),
         }
     }
@@ -194,6 +204,7 @@ impl<B: Base> Protocol<B> {
             }
         }
         self.tick_cut(now);
+        self.tick_restored(now);
         self.tick_prune(now);
         self.tick_verify(now)?;
         self.tick_sweep(now)
@@ -233,6 +244,7 @@ impl<B: Base> Protocol<B> {
         now: Now,
     ) -> Result<(), StoreError> {
         self.heard_number(from, number, origin);
+        self.note_own(from, vector);
         if number == self.number() && *vector == *self.synced {
             self.stats.totals_compared += 1;
             let totals = (self.synced_total, total);

@@ -28,6 +28,7 @@ use super::{Canary, Effect, Now, Protocol};
 use crate::store::{LogExtent, StoreError};
 use orset::{DecodeError, Dot, Member, Origin, VersionVector};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Intervals of gossip between two looks.
 const PAUSE: u64 = 10;
@@ -170,6 +171,17 @@ impl<B: Base> Protocol<B> {
         }
         let theirs = self.peers.heard().map(|heard| heard.vector.get(origin));
         theirs.min().unwrap_or(u64::MAX).min(self.synced.get(origin))
+    }
+
+    /// What a session is told that it has seen: all of it. (The planted bug: not what every member
+    /// has, which does not stay so.)
+    pub(super) fn for_session(&self, vector: &Arc<VersionVector>) -> Arc<VersionVector> {
+        if self.canary != Canary::StableLeftOut {
+            return vector.clone();
+        }
+        let stays =
+            |dot: &Dot| dot.origin == Origin::MEMBERSHIP || dot.seq > self.stable(dot.origin);
+        Arc::new(vector.iter().filter(stays).collect())
     }
 
     /// A member no longer has what it was asked for.

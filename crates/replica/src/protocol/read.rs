@@ -38,7 +38,8 @@ impl<B: Base> Protocol<B> {
     ) -> Result<(), StoreError> {
         let (value, next) = self.show(&read.object, read.page.as_ref())?;
         let early = self.canary == Canary::ReadBeforeSync;
-        let mut shown = Shown { value, next, stale, vector: self.synced.clone() };
+        let vector = self.for_session(&self.synced);
+        let mut shown = Shown { value, next, stale, vector };
         if stale {
             // The session goes on from what it had seen, and what it sees now.
             let mut vector = VersionVector::clone(&read.after);

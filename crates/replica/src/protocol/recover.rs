@@ -19,6 +19,7 @@ use super::peers::Peers;
 use super::prune::{Pruning, decode_last_start};
 use super::pull::Pulls;
 use super::receive::Inbox;
+use super::restored::Restoring;
 use super::round::Open;
 use super::rows::{Base, Rows, decode_vector, meta_key};
 use super::settings::ProtocolSettings;
@@ -45,6 +46,8 @@ pub struct Start {
     pub previous: Option<Origin>,
     /// The log's extents.
     pub extents: Vec<LogExtent>,
+    /// The directory is marked as put back from a backup (`restored.rs`).
+    pub restored: bool,
 }
 
 /// Bytes of log read at a time while replaying.
@@ -122,6 +125,7 @@ impl<B: Base> Protocol<B> {
             giving: Giving::default(),
             taking: None,
             verifying: Verifying::default(),
+            restoring: Restoring::default(),
             skew_alarmed: false,
             effects: VecDeque::new(),
             stats: Stats::default(),
@@ -152,6 +156,7 @@ impl<B: Base> Protocol<B> {
             let record = protocol.membership().clone();
             protocol.effect(Effect::Membership(record));
         }
+        protocol.begin_restored(start.restored);
         Ok(protocol)
     }
 

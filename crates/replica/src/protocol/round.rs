@@ -208,10 +208,12 @@ impl<B: Base> Protocol<B> {
             self.effect(Effect::Send(peer, status));
         }
         self.membership_settled(now)?;
+        self.settle_restored(now);
         self.settle_waiting(now)
     }
 
     pub(super) fn release(&mut self, replies: Vec<Parked>, vector: &Arc<VersionVector>) {
+        let vector = &self.for_session(vector);
         for (ticket, mut reply) in replies {
             match &mut reply {
                 Ok(Reply::Written(written)) => written.vector = vector.clone(),

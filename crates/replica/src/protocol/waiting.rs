@@ -125,6 +125,11 @@ impl<B: Base> Protocol<B> {
         if self.is_installing() && !is_shown {
             return Turn::Refuse(Refusal::Overloaded);
         }
+        if matches!(command, Command::Write(_))
+            && let Some(refusal) = self.takes_nothing_in()
+        {
+            return Turn::Refuse(refusal);
+        }
         let Some(missing) = after.iter().find(|dot| !self.has(*dot)) else { return Turn::Do };
         let lost = after.iter().find_map(|dot| {
             let last = self.membership().final_of(dot.origin)?;

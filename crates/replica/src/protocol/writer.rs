@@ -46,6 +46,10 @@ impl<B: Base> Protocol<B> {
                     self.effect(Effect::Reply(ticket, Err(refusal)));
                     return Ok(());
                 }
+                if let Some(refusal) = self.unheard(op) {
+                    self.effect(Effect::Reply(ticket, Err(refusal)));
+                    return Ok(());
+                }
             }
             Judgement::Reused => {
                 let refusal = Refusal::OpIdReused(write.op);

@@ -24,7 +24,7 @@ impl admin_server::Admin for Admin {
     ) -> Result<Response<v1::ReplicaStatus>, Status> {
         let shared = &self.0;
         let standing = self.standing().await?;
-        let not_ready = not_ready_because(&shared.stage());
+        let not_ready = not_ready_because(shared);
         let refusals = shared.counts.refusals().map(|(_, count)| count).sum();
         let replica = &shared.replica;
         Ok(Response::new(v1::ReplicaStatus {
@@ -128,8 +128,11 @@ fn bytes(member: Member) -> Bytes {
 }
 
 /// Why requests are not taken, for people.
-pub(super) fn not_ready_because(stage: &Stage) -> Option<String> {
-    match stage {
+pub(super) fn not_ready_because(shared: &Shared) -> Option<String> {
+    match shared.stage() {
+        Stage::Serving if shared.replica.is_catching_up() => {
+            Some("its disk went back, and it has not caught up with a peer yet".into())
+        }
         Stage::Serving => None,
         Stage::Draining => Some("draining".into()),
         Stage::Failed(why) => Some(format!("storage failed: {why}")),
@@ -163,6 +166,10 @@ fn in_words(alarm: &Alarm) -> String {
              nobody's: {strays}; op memory: {memories}; log: {records}",
             buckets.len(),
             &buckets[..buckets.len().min(8)],
+        ),
+        Alarm::WentBack { peer, dot, have } => format!(
+            "member {peer} has {dot} of this member, and this directory only {have}: it went back \
+             to an earlier state without a mark, or a copy of it runs elsewhere"
         ),
     }
 }

@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Everything, at this moment. Of a replica that has ended, what the server knows.
 pub(super) async fn text(shared: &Shared) -> String {
     let mut page = Page::default();
-    let (replica, counts, stage) = (&shared.replica, &shared.counts, shared.stage());
-    let is_ready = not_ready_because(&stage).is_none();
+    let (replica, counts) = (&shared.replica, &shared.counts);
+    let is_ready = not_ready_because(shared).is_none();
     page.gauge("ready", "1 when requests are taken.", u64::from(is_ready));
     let uptime_us = replica.now_us().saturating_sub(shared.began_us);
     page.gauge("uptime_seconds", "Since the server began.", uptime_us / 1_000_000);
@@ -48,6 +48,8 @@ pub(super) async fn text(shared: &Shared) -> String {
     page.gauge("commands_waiting", "Commands that wait for their session.", standing.waiting);
     let waiting = standing.waiting_for_peers;
     page.gauge("writes_waiting_for_peers", "Writes that wait for peers.", waiting);
+    let help = "1 while it takes in no change: its disk went back, and it catches up.";
+    page.gauge("catching_up", help, u64::from(standing.catching_up));
     page.gauge("deltas_buffered", "Deltas that wait for their causes.", standing.buffered);
     for (name, help, value) in [
         ("ops_total", "Own ops committed.", stats.ops),

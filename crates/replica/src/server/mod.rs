@@ -309,7 +309,8 @@ fn inner_routes(shared: &Arc<Shared>) -> Routes {
     routes.with(AdminServer::new(admin::Admin(shared.clone())))
 }
 
-/// Keeps what `grpc.health.v1` says true: serving, until told to stop or until storage fails.
+/// Keeps what `grpc.health.v1` says true: serving, until told to stop or until storage fails, but
+/// while the replica catches up with a peer.
 async fn health(shared: Arc<Shared>, reporter: HealthReporter) {
     let names = [
         "",
@@ -319,12 +320,22 @@ async fn health(shared: Arc<Shared>, reporter: HealthReporter) {
         <ExecutorServer<execute::Executor> as NamedService>::NAME,
         <WatcherServer<watch::Watcher> as NamedService>::NAME,
     ];
-    for name in names {
-        reporter.set_service_status(name, ServingStatus::Serving).await;
-    }
-    tokio::select! {
-        () = Shared::over(shared.stages()) => {}
-        why = shared.replica.failed() => shared.go(Stage::Failed(why)),
+    let mut catching_up = shared.replica.catching_up();
+    loop {
+        let waits = *catching_up.borrow_and_update();
+        let stands = if waits { ServingStatus::NotServing } else { ServingStatus::Serving };
+        for name in names {
+            reporter.set_service_status(name, stands).await;
+        }
+        tokio::select! {
+            () = Shared::over(shared.stages()) => break,
+            why = shared.replica.failed() => {
+                shared.go(Stage::Failed(why));
+                break;
+            }
+            // The replica is there as long as `shared` is.
+            Ok(()) = catching_up.changed() => {}
+        }
     }
     for name in names {
         reporter.set_service_status(name, ServingStatus::NotServing).await;

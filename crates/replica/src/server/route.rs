@@ -109,7 +109,7 @@ async fn page(shared: Arc<Shared>, path: String) -> Result<Response<Body>, Infal
     let (code, kind, text) = match path.as_str() {
         "/metrics" => (StatusCode::OK, "text/plain; version=0.0.4", metrics::text(&shared).await),
         "/healthz" => (StatusCode::OK, plain, "alive\n".to_owned()),
-        "/readyz" => match not_ready_because(&shared.stage()) {
+        "/readyz" => match not_ready_because(&shared) {
             None => (StatusCode::OK, plain, "ready\n".to_owned()),
             Some(why) => (StatusCode::SERVICE_UNAVAILABLE, plain, why + "\n"),
         },

@@ -163,6 +163,20 @@ impl Directory {
     /// `InUse`; `Format` for a directory that is not ours or is newer; `Corrupted`; `Io`. Nothing
     /// was changed.
     pub fn mark_restored(path: &Path) -> Result<Member, StoreError> {
+        Self::set_restored(path, true)
+    }
+
+    /// Takes the mark away by hand: there is no peer to catch up with, and what the backup lacks is
+    /// given up.
+    ///
+    /// # Errors
+    ///
+    /// As `mark_restored`.
+    pub fn accept_restored(path: &Path) -> Result<Member, StoreError> {
+        Self::set_restored(path, false)
+    }
+
+    fn set_restored(path: &Path, restored: bool) -> Result<Member, StoreError> {
         let identity = path.join(IDENTITY);
         if !identity.is_file() {
             let problem = "it holds no identity file; name a data directory".into();
@@ -172,8 +186,8 @@ impl Directory {
         let text = read(&identity)?.ok_or_else(|| damaged(&identity, "it is gone"))?;
         let found = parse(path, &text)?;
         let member = found.member;
-        if !found.restored {
-            let marked = Identity { restored: true, ..found };
+        if found.restored != restored {
+            let marked = Identity { restored, ..found };
             write(path, &text_of(&marked)).map_err(|source| io_error(&identity, source))?;
         }
         Ok(member)

@@ -29,12 +29,17 @@ fn seq() -> impl Strategy<Value = u64> {
     prop_oneof![1_u64..1_000, 1..=u64::MAX]
 }
 
-fn message() -> impl Strategy<Value = Message> {
-    let dots = vec((origin(), seq()), 0..20);
-    let vector = dots.prop_map(|dots| {
+fn vector() -> impl Strategy<Value = VersionVector> {
+    vec((origin(), seq()), 0..20).prop_map(|dots| {
         dots.into_iter().map(|(origin, seq)| Dot::new(origin, seq)).collect::<VersionVector>()
-    });
-    let status = (origin(), any::<u64>(), vector, any::<u128>(), any::<bool>()).prop_map(
+    })
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let catch_up = origin().prop_map(|start| Message::CatchUp { start });
+    let standing =
+        (origin(), vector()).prop_map(|(start, vector)| Message::Standing { start, vector });
+    let status = (origin(), any::<u64>(), vector(), any::<u128>(), any::<bool>()).prop_map(
         |(origin, number, vector, total, reply)| Message::Status {
             origin,
             number,
@@ -53,7 +58,8 @@ fn message() -> impl Strategy<Value = Message> {
     let deltas = vec(delta, 0..20).prop_map(|deltas| Message::Deltas { deltas });
     let pruned =
         (origin(), 2..=u64::MAX).prop_map(|(origin, first)| Message::Pruned { origin, first });
-    prop_oneof![status, pull, deltas, pruned, compare().prop_map(Message::Compare)]
+    let compare = compare().prop_map(Message::Compare);
+    prop_oneof![status, pull, deltas, pruned, catch_up, standing, compare]
 }
 
 fn compare() -> impl Strategy<Value = Compare> {

@@ -31,6 +31,8 @@ pub struct Rig {
     pub alarms: Vec<Alarm>,
     pub replies: Vec<Result<Reply, Refusal>>,
     pub sent: Vec<Message>,
+    /// What was said of catching up with a peer.
+    pub catching_up: Vec<bool>,
 }
 
 impl Rig {
@@ -42,17 +44,41 @@ impl Rig {
         let disk = MemoryDisk::new();
         let mut settings = ProtocolSettings::new(vec![ME, PEER]);
         change(&mut settings);
-        let (store, protocol) = started(&disk, &settings, 1);
+        let (store, protocol) = started(&disk, &settings, 1, false);
         let now = Now { mono_us: 1, wall_ms: 1_700_000_000_000 };
-        let (alarms, replies, sent) = Default::default();
-        Self { protocol, store, disk, settings, starts: 1, now, alarms, replies, sent }
+        let (alarms, replies, sent, catching_up) = Default::default();
+        let starts = 1;
+        Self { protocol, store, disk, settings, starts, now, alarms, replies, sent, catching_up }
     }
 
     /// The process ends, and starts again from what is on disk: all that was synced.
     pub fn restart(&mut self) {
         self.disk.crash(InDoubt::NOTHING);
         self.starts += 1;
-        (self.store, self.protocol) = started(&self.disk, &self.settings, self.starts);
+        (self.store, self.protocol) = started(&self.disk, &self.settings, self.starts, false);
+    }
+
+    /// A copy of the disk as it is now.
+    pub fn backup(&self) -> MemoryDisk {
+        let disk = self.store.fork().disk().clone();
+        disk.crash(InDoubt::EVERYTHING);
+        disk
+    }
+
+    /// It starts from another disk, which is marked as put back or not.
+    pub fn restore(&mut self, disk: MemoryDisk, marked: bool) {
+        self.disk.crash(InDoubt::EVERYTHING);
+        self.disk = disk;
+        self.starts += 1;
+        (self.store, self.protocol) = started(&self.disk, &self.settings, self.starts, marked);
+        self.alarms.clear();
+        self.catching_up.clear();
+        self.sent.clear();
+    }
+
+    /// The identity of this start.
+    pub const fn origin(&self) -> Origin {
+        Origin::of(ME, self.starts)
     }
 
     /// One event, and everything it leads to.
@@ -66,7 +92,7 @@ impl Rig {
                 match effect {
                     Effect::Persist { round, records } => {
                         self.store.append(&records).unwrap();
-                        events.push(Event::Synced(round));
+                        events.extend([Event::Synced(round), Event::Commit]);
                     }
                     Effect::Checkpoint(batch) => {
                         self.store.write_state(&batch).unwrap();
@@ -87,6 +113,7 @@ impl Rig {
                         let found = survey(&*self.store).map_err(|error| error.to_string());
                         events.push(Event::Surveyed(number, found.map(Arc::new)));
                     }
+                    Effect::CatchingUp(is) => self.catching_up.push(is),
                     Effect::Changed(_) | Effect::Membership(_) => {}
                 }
             }
@@ -127,10 +154,12 @@ fn started(
     disk: &MemoryDisk,
     settings: &ProtocolSettings,
     start: u64,
+    restored: bool,
 ) -> (Arc<MemoryStore>, Protocol<Arc<MemoryStore>>) {
     let store = Arc::new(disk.open().unwrap());
     let extents = store.log_extents().unwrap();
-    let begin = Start { member: ME, origin: Origin::of(ME, start), previous: None, extents };
+    let origin = Origin::of(ME, start);
+    let begin = Start { member: ME, origin, previous: None, extents, restored };
     let write = |batch: &StateBatch| store.write_state(batch);
     let protocol = Protocol::new(begin, settings.clone(), store.clone(), write).unwrap();
     (store, protocol)

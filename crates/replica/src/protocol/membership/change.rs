@@ -1,9 +1,10 @@
 //! One change, from the proposal until it is in force. See `mod.rs` for what must be true.
 //!
-//! Who proposes: the member with the lowest id, so that two seldom do at once; and only when all
-//! the others have been heard of under its own number and have just what it has of the origins to
-//! close. Then accepting costs nobody anything, and the promise to take no more keeps nothing from
-//! anybody, however long the decision takes.
+//! Who proposes: the member with the lowest id, so that two seldom do at once (what only the buffer
+//! of another knows of, that one proposes); and only when all the others have been heard of under
+//! its own number and have just what it has of the origins to close. Then accepting costs nobody
+//! anything, and the promise to take no more keeps nothing from anybody, however long the decision
+//! takes.
 
 use super::record::{CLOSE_MAX, Final, Proposal, Record};
 use super::{Decided, Promise, Proposing, Talk};
@@ -327,10 +328,13 @@ impl<B: Base> Protocol<B> {
     }
 
     fn propose(&mut self, chance: u64, now: Now) {
+        let mut close = self.closable(now);
         if self.membership().members.first() != Some(&self.member) {
-            return;
+            // What waits in a buffer here, and came of an origin that nobody has, nobody else knows
+            // of: it would wait for ever, and what depends on it (counterexample 7).
+            let waiting: BTreeSet<Origin> = self.inbox.origins().collect();
+            close.retain(|origin, _| waiting.contains(origin));
         }
-        let close = self.closable(now);
         if close.is_empty() {
             return;
         }

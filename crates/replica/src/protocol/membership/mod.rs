@@ -187,6 +187,11 @@ impl Membership {
         self.over.is_some()
     }
 
+    /// Another has more of this start than it has made: it ends.
+    pub fn end_for_good(&mut self, last: Dot) {
+        self.over.get_or_insert((Number::MAX, last));
+    }
+
     /// Pages that a later one on disk has replaced.
     pub fn pages_behind(&self) -> u64 {
         self.synced_page.saturating_sub(1)
@@ -237,6 +242,14 @@ impl<B: Base> Protocol<B> {
     pub(super) fn has(&self, dot: Dot) -> bool {
         let is_closed = || self.membership.record().covers(dot);
         self.applied.contains(dot) || (self.canary != Canary::ClosedForgotten && is_closed())
+    }
+
+    /// Whether a membership is known, and all that was closed by it is here.
+    pub(super) fn has_all_closed_by(&self, number: Number) -> bool {
+        let known = self.membership.known();
+        let closed = known.finals.iter().filter(|(_, last)| last.number <= number);
+        let mut ends = closed.map(|(origin, last)| Dot::new(*origin, last.seq));
+        number <= known.number && ends.all(|last| self.has(last))
     }
 
     /// Everything applied, with what is closed: what a checkpoint stands for. (While the log is

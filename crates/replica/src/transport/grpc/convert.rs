@@ -150,6 +150,13 @@ pub fn to_wire(message: Message) -> v1::PeerMessage {
             v1::peer_message::Body::Snapshot(v1::Snapshot { parcel: parcel.encode().into() })
         }
         Message::Compare(said) => v1::peer_message::Body::Compare(compare::to_wire(said)),
+        Message::CatchUp { start } => {
+            v1::peer_message::Body::CatchUp(v1::CatchUp { origin: id(start) })
+        }
+        Message::Standing { start, vector } => {
+            let vector = entries(&vector);
+            v1::peer_message::Body::Standing(v1::Standing { origin: id(start), vector })
+        }
     })
 }
 
@@ -225,6 +232,13 @@ pub fn from_wire(message: v1::PeerMessage) -> Result<Said, Malformed> {
         Some(v1::peer_message::Body::Deltas(deltas)) => {
             Said::Message(Message::Deltas { deltas: copied(&deltas.deltas)? })
         }
+        Some(v1::peer_message::Body::CatchUp(asked)) => {
+            Said::Message(Message::CatchUp { start: origin(&asked.origin)? })
+        }
+        Some(v1::peer_message::Body::Standing(standing)) => Said::Message(Message::Standing {
+            start: origin(&standing.origin)?,
+            vector: vector(&standing.vector)?,
+        }),
         Some(v1::peer_message::Body::Membership(membership)) => match membership.talk {
             None => Said::Unknown,
             Some(talk) => Said::Message(Message::Membership(talk_from_wire(talk)?)),

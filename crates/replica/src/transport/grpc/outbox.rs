@@ -23,7 +23,7 @@ use crate::protocol::membership::Talk;
 use crate::protocol::snapshot::Parcel;
 use crate::protocol::verify::Compare;
 use crate::protocol::{Message, Range};
-use orset::Origin;
+use orset::{Origin, VersionVector};
 use pannier_proto::v1;
 use prost::Message as _;
 use std::collections::VecDeque;
@@ -52,6 +52,8 @@ enum Item {
     Pruned(Origin, u64),
     Parcel(Parcel),
     Compare(Compare),
+    CatchUp(Origin),
+    Standing(Origin, VersionVector),
     /// The status, as it is when its turn comes.
     Status,
 }
@@ -66,7 +68,8 @@ impl Item {
             Self::Talk(Talk::Propose(proposal)) => 64 * proposal.close.len(),
             Self::Parcel(parcel) => parcel.bytes(),
             Self::Compare(compare) => compare.bytes(),
-            Self::Talk(_) | Self::Pruned(..) | Self::Status => 0,
+            Self::Standing(_, vector) => 24 * vector.len(),
+            Self::Talk(_) | Self::Pruned(..) | Self::CatchUp(_) | Self::Status => 0,
         }
     }
 }
@@ -118,6 +121,10 @@ impl Outbox {
             Message::Membership(talk) => queue.put_all([Item::Talk(talk)], self.bounds),
             Message::Snapshot(parcel) => queue.put_all([Item::Parcel(parcel)], self.bounds),
             Message::Compare(said) => queue.put_all([Item::Compare(said)], self.bounds),
+            Message::CatchUp { start } => queue.put_all([Item::CatchUp(start)], self.bounds),
+            Message::Standing { start, vector } => {
+                queue.put_all([Item::Standing(start, vector)], self.bounds)
+            }
         };
         let waker = if queue.is_open { queue.waker.take() } else { None };
         drop(queue);
@@ -216,6 +223,8 @@ impl Queue {
             Item::Parcel(parcel) => Some(Message::Snapshot(parcel)),
             Item::Compare(said) => Some(Message::Compare(said)),
             Item::Pruned(origin, first) => Some(Message::Pruned { origin, first }),
+            Item::CatchUp(start) => Some(Message::CatchUp { start }),
+            Item::Standing(start, vector) => Some(Message::Standing { start, vector }),
             Item::Status => self.status.take(),
             Item::Delta(delta) => Some(Message::Deltas { deltas: vec![delta] }),
         }

@@ -214,7 +214,13 @@ proptest! {
                             left += 1;
                         }
                     }
-                    Some(Body::Hello(_) | Body::Membership(_) | Body::Snapshot(_)) => {
+                    Some(
+                        Body::Hello(_)
+                        | Body::Membership(_)
+                        | Body::Snapshot(_)
+                        | Body::CatchUp(_)
+                        | Body::Standing(_),
+                    ) => {
                         prop_assert!(false, "nobody put that in");
                     }
                 },
