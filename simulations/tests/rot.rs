@@ -67,7 +67,8 @@ impl World {
         let replica = |member: Member| {
             let store = Arc::new(MemoryDisk::new().open().unwrap());
             let origin = Origin::of(member, 1);
-            let start = Start { member, origin, previous: None, extents: Vec::new() };
+            let extents = Vec::new();
+            let start = Start { member, origin, previous: None, extents, restored: false };
             let write = |batch: &StateBatch| store.write_state(batch);
             let (base, settings) = (store.clone(), settings.clone());
             let protocol = Protocol::with_canary(start, settings, base, write, canary).unwrap();
@@ -104,6 +105,8 @@ impl World {
                 Effect::Alarm(alarm) => it.alarms.push(alarm),
                 Effect::Reply(..)
                 | Effect::Prune(_)
+                | Effect::Skip(_)
+                | Effect::CatchingUp(_)
                 | Effect::Changed(_)
                 | Effect::Membership(_) => {}
             }

@@ -60,7 +60,7 @@ fn started(
     let store = Arc::new(disk.open().unwrap());
     let (member, origin) = (NAMES[place], Origin::of(NAMES[place], starts));
     let extents = store.log_extents().unwrap();
-    let start = Start { member, origin, previous: None, extents };
+    let start = Start { member, origin, previous: None, extents, restored: false };
     let write = |batch: &StateBatch| store.write_state(batch);
     let made = Protocol::with_canary(start, settings(), store.clone(), write, canary).unwrap();
     (store.clone(), made)

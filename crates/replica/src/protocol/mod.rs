@@ -32,6 +32,7 @@ mod durable;
 mod fork;
 mod listing;
 pub mod membership;
+mod memory;
 mod message;
 mod peers;
 mod prune;

@@ -19,12 +19,12 @@
 
 pub(super) mod mend;
 
+pub(super) use super::memory::{Memory, MemoryState, decode_memory, encode_memory};
 use super::sessions::{Asked, Sessions};
 use super::walk::Walk;
 use crate::store::{Row, StateBatch, StateView, StoreError};
 use orset::cart::Entry;
 use orset::codec::{Reader, put_u64};
-use orset::counter::Change;
 use orset::{DecodeError, ObjectKey, OpId, Product};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -63,82 +63,6 @@ pub(super) const ENTRY: u8 = 1;
 pub(super) const MEMORY: u8 = 2;
 pub(super) const COUNTER: u8 = 3;
 pub(super) const STAGED: u8 = 4;
-
-/// Where one op id stands in one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Memory {
-    pub object: ObjectKey,
-    /// Hash of the request; `None` when a remove named the id before its op arrived.
-    pub content: Option<u64>,
-    pub state: MemoryState,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum MemoryState {
-    Gone,
-    In(Product),
-    Counted(Change),
-}
-
-/// `era` is when it last changed here; 0: it is of counters only, which need none.
-pub(super) fn encode_memory(era: u64, memories: &[Memory], out: &mut Vec<u8>) {
-    if era > 0 {
-        out.push(ERA);
-        put_u64(out, era);
-    }
-    for memory in memories {
-        let state = match &memory.state {
-            MemoryState::Gone => 0,
-            MemoryState::In(_) => 1,
-            MemoryState::Counted(_) => 2,
-        };
-        out.push(state | if memory.content.is_some() { 4 } else { 0 });
-        out.extend_from_slice(memory.object.as_bytes());
-        if let Some(content) = memory.content {
-            out.extend_from_slice(&content.to_be_bytes());
-        }
-        match &memory.state {
-            MemoryState::Gone => {}
-            MemoryState::In(product) => product.encode(out),
-            MemoryState::Counted(change) => change.encode(out),
-        }
-    }
-}
-
-/// Tag of the part that says when a row last changed; it stands first.
-const ERA: u8 = 8;
-
-/// The era in which it last changed, and its parts.
-pub(super) fn decode_memory(bytes: &[u8]) -> Result<(u64, Vec<Memory>), DecodeError> {
-    let mut from = Reader::new(bytes);
-    let (mut era, mut memories) = (0, Vec::with_capacity(1));
-    while from.remaining() > 0 {
-        let tag = from.u8()?;
-        if tag == ERA && era == 0 && memories.is_empty() {
-            era = from.u64()?;
-            if era == 0 {
-                return Err(DecodeError::NotCanonical("era 0"));
-            }
-            continue;
-        }
-        let object = ObjectKey::decode(&mut from)?;
-        let content = if tag & 4 == 0 {
-            None
-        } else {
-            let mut hash = [0; 8];
-            hash.copy_from_slice(from.take(8)?);
-            Some(u64::from_be_bytes(hash))
-        };
-        let state = match tag & !4 {
-            0 => MemoryState::Gone,
-            1 => MemoryState::In(Product::decode(&mut from)?),
-            2 => MemoryState::Counted(Change::decode(&mut from)?),
-            tag => return Err(DecodeError::UnknownTag { what: "op memory", tag }),
-        };
-        memories.push(Memory { object, content, state });
-    }
-    Ok((era, memories))
-}
 
 pub(super) fn line_key(object: &ObjectKey, product: &Product) -> Vec<u8> {
     let mut key = Vec::with_capacity(object.as_bytes().len() + product.as_bytes().len() + 19);

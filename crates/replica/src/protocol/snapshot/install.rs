@@ -360,6 +360,9 @@ impl<B: Base> Protocol<B> {
         self.pruning.skipped(taking.skips());
         self.synced = Arc::new(self.applied.clone());
         self.synced_total = self.rows.total();
+        // What is compared with a peer meanwhile is of a state that is no more.
+        (0..BUCKETS).for_each(|bucket| self.rows.touches.touch(bucket));
+        self.verifying.synced_clock = self.rows.touches.clock();
         self.stats.snapshots_taken += 1;
         let applied = &self.applied;
         self.inbox.quarantined.retain(|origin, from| applied.get(*origin) < *from);
@@ -374,6 +377,7 @@ impl<B: Base> Protocol<B> {
         }
         self.drain_early()?;
         self.membership_settled(now)?;
+        self.settle_restored(now);
         self.settle_waiting(now)
     }
 }

@@ -1,0 +1,117 @@
+//! Replicas that start, from what their disk has kept, and disks that are not what they were: joined
+//! by a snapshot, put back, or lost.
+
+use super::shadow::Shadow;
+use super::{Breach, Checks, Verdict};
+use crate::coverage::{Coverage, Mark};
+use crate::names::Names;
+use orset::{Dot, Origin, VersionVector};
+use pannier_replica::protocol::Protocol;
+use pannier_replica::store::memory::MemoryStore;
+use pannier_replica::store::{LogExtent, Store};
+use std::sync::Arc;
+
+impl Checks {
+    /// A replica has recovered: exactly what its log holds, and the state that belongs to it.
+    pub fn started(
+        &mut self,
+        place: usize,
+        extents: &[LogExtent],
+        protocol: &Protocol<Arc<MemoryStore>>,
+        store: &MemoryStore,
+        names: &Names,
+        coverage: &mut Coverage,
+    ) -> Verdict {
+        let of_others = extents.iter().filter(|extent| extent.origin != Origin::BOOK);
+        let mut logged: VersionVector =
+            of_others.map(|extent| Dot::new(extent.origin, extent.last)).collect();
+        // Joined, and the log not skipped yet.
+        protocol.skips().iter().for_each(|(origin, seq)| logged.raise(*origin, *seq));
+        let taken_in = logged.iter().flat_map(|last| {
+            let dots = (1..=last.seq).map(move |seq| Dot::new(last.origin, seq));
+            dots.filter_map(|dot| Some(&self.ledger.get(dot)?.delta.ops)).flatten()
+        });
+        let taken_in = taken_in.map(|op| op.id).collect();
+        let (durable, applied) = (logged.clone(), logged.clone());
+        self.shadows[place] = Shadow { durable, applied, taken_in, ..Shadow::default() };
+        // It may be the first in which that one is in force.
+        self.in_force(place, protocol.membership(), names)?;
+        let about = vec![format!("r{place}")];
+        if *self.whole(protocol.applied()) != logged {
+            let what = format!("r{place} recovered something else than its log");
+            return Err(Breach::new("recovery", about, what));
+        }
+        if let Ok(Some(bytes)) = store.get(b"\0vector") {
+            let mut from = orset::codec::Reader::new(&bytes);
+            let kept = from.u64().and_then(|_| VersionVector::decode(&mut from));
+            if kept.is_ok_and(|kept| kept != logged) {
+                coverage.hit(Mark::CheckpointReplayed);
+            }
+        }
+        self.origins.insert(protocol.origin(), place);
+        self.totals.recompute(place, protocol)?;
+        if protocol.is_installing() {
+            // Its rows are of no vector.
+            return Ok(());
+        }
+        let applied = self.closed.whole(protocol.applied());
+        self.totals.compare(place, &applied, protocol.total())
+    }
+
+    /// A replica has joined a snapshot, and its logs go on behind these.
+    pub fn skipped(&mut self, place: usize, upto: &[(Origin, u64)], names: &Names) -> Verdict {
+        for (origin, seq) in upto {
+            let dot = Dot::new(*origin, *seq);
+            if !self.shadows.iter().any(|shadow| shadow.durable.contains(dot)) {
+                let dot = names.dot(dot);
+                let what = format!("r{place} joined a snapshot with {dot}, which nobody has");
+                return Err(Breach::new("snapshots", vec![dot], what));
+            }
+            let before = self.shadows[place].applied.get(*origin);
+            let new = (before + 1..=*seq).map(|seq| Dot::new(*origin, seq));
+            let ops = new.filter_map(|dot| Some(&self.ledger.get(dot)?.delta.ops)).flatten();
+            let ids: Vec<_> = ops.map(|op| op.id).collect();
+            let shadow = &mut self.shadows[place];
+            shadow.taken_in.extend(ids);
+            shadow.applied.raise(*origin, *seq);
+            shadow.durable.raise(*origin, *seq);
+        }
+        Ok(())
+    }
+
+    /// A replica starts from a directory that is marked as put back.
+    pub fn starts_marked(&mut self, place: usize) {
+        let others = self.shadows.iter().enumerate().filter(|(at, _)| *at != place);
+        self.peers_had.insert(place, others.map(|(_, shadow)| shadow.durable.clone()).collect());
+    }
+
+    /// It says that it has caught up: its log holds what one of the others had when it started.
+    pub(super) fn has_caught_up(&self, place: usize, names: &Names) -> Verdict {
+        let Some(peers_had) = self.peers_had.get(&place) else { return Ok(()) };
+        let durable = &self.shadows[place].durable;
+        if peers_had.is_empty() || peers_had.iter().any(|had| durable.covers(had)) {
+            return Ok(());
+        }
+        let has = names.vector(durable);
+        let what = format!("r{place} takes changes in again at {has}, behind what each peer had");
+        Err(Breach::new("restored", vec![format!("r{place}")], what))
+    }
+
+    /// A replica's disk is another from now on, which has only `kept`: what it had made and no
+    /// other disk has may be gone.
+    pub fn goes_back(&mut self, place: usize, kept: &VersionVector) {
+        let own = self.origins.iter().filter(|(_, at)| **at == place);
+        for origin in own.map(|(origin, _)| *origin) {
+            let others = self.shadows.iter().enumerate().filter(|(at, _)| *at != place);
+            let theirs = others.map(|(_, shadow)| shadow.durable.get(origin)).max();
+            let left = kept.get(origin).max(theirs.unwrap_or(0));
+            let made = self.shadows[place].applied.get(origin);
+            self.lost.extend((left + 1..=made).map(|seq| Dot::new(origin, seq)));
+        }
+    }
+
+    /// Whether a disk went back with commits that no other had.
+    pub fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+}
