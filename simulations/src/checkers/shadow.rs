@@ -64,8 +64,8 @@ impl Shadow {
         }
     }
 
-    /// The round whose replies carry this vector: the first, since one that holds only a page of the
-    /// book comes behind it with the same vector.
+    /// The round whose replies carry this vector: the first, since one that holds only a page of
+    /// the book comes behind it with the same vector.
     pub fn round_at(&self, vector: &VersionVector) -> Option<&Round> {
         self.rounds.iter().find(|round| round.after == *vector)
     }

@@ -1,5 +1,5 @@
-//! Replicas that start, from what their disk has kept, and disks that are not what they were: joined
-//! by a snapshot, put back, or lost.
+//! Replicas that start, from what their disk has kept, and disks that are not what they were:
+//! joined by a snapshot, put back, or lost.
 
 use super::shadow::Shadow;
 use super::{Breach, Checks, Verdict};

@@ -27,7 +27,7 @@ pub type Span = (u64, u64);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Knobs {
-    /// Between two rounds of gossip; this and what follows, up to `log_most`, are of `ProtocolSettings`.
+    /// Between two rounds of gossip; this and all up to `log_most` are of `ProtocolSettings`.
     pub gossip_us: u64,
     /// How long a push is awaited before a pull.
     pub pull_delay_us: u64,

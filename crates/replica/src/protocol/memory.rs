@@ -1,7 +1,8 @@
 //! What is remembered of an op id: one row, with a part for each object that it touched.
 //!
-//! So "do I know this op id?" is one look-up, and forgetting an id is dropping one row (`sweep.rs`).
-//! Which era it last changed in stands first: places in carts wait for it (`stable.rs`).
+//! So "do I know this op id?" is one look-up, and forgetting an id is dropping one row
+//! (`sweep.rs`). Which era it last changed in stands first: places in carts wait for it
+//! (`stable.rs`).
 
 use orset::codec::{Reader, put_u64};
 use orset::counter::Change;

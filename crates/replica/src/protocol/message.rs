@@ -1,8 +1,9 @@
 //! What members say to each other.
 //!
-//! Four messages are enough for deltas, and two families have their own folders. *Status* is gossip and acknowledgement in one: "this is my
+//! Four messages are enough for deltas. *Status* is gossip and acknowledgement in one: "this is my
 //! synced vector". *Pull* names ranges that are missing. *Deltas* carries encoded deltas, pushed or
 //! pulled; the receiver cannot and need not tell which. *Pruned* answers a pull of what is gone.
+//! What is said about members, snapshots and differences is in the folders of each.
 
 use super::membership::Talk;
 use super::snapshot::Parcel;

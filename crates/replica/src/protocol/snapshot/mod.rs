@@ -2,7 +2,8 @@
 //!
 //! The log is not kept for ever for a member that is away, so one that comes back may find that
 //! nobody has what it lacks (`prune.rs`). Then it fetches a *state*: a consistent cut of another's,
-//! at the vector of one of its checkpoints, row by row, while both go on; and joins it into its own.
+//! at the vector of one of its checkpoints, row by row, while both go on; and joins it into its
+//! own.
 //!
 //! ```text
 //! taker                                        giver
