@@ -70,6 +70,7 @@ impl Rig {
                 | Effect::Prune(_)
                 | Effect::Changed(_)
                 | Effect::Membership(_)
+                | Effect::Place(..)
                 | Effect::Alarm(_) => {}
             }
         }

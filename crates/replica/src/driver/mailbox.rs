@@ -14,6 +14,7 @@
 //! bound.
 
 use super::Answer;
+use crate::protocol::membership::Wish;
 use crate::protocol::{Command, Message};
 use crate::store::StoreError;
 use crate::transport::Delivery;
@@ -48,6 +49,8 @@ pub enum Notice {
     Watch(ObjectKey),
     /// Somebody no longer watches.
     Unwatch(ObjectKey),
+    /// An operator wants a change of members.
+    Change(Wish),
     /// Somebody wants to look.
     Inspect(super::Inspection),
     /// No more commands: finish and end.

@@ -30,7 +30,7 @@ pub use mailbox::{Asked, Mailbox, NotTaken, Notice};
 pub use tap::Tap;
 pub use writer::{Parts, spawn};
 
-use crate::protocol::membership::Record;
+use crate::protocol::membership::{Place, Record};
 use crate::protocol::{Alarm, Protocol, Refusal};
 use crate::store::{Store, StoreError};
 use orset::ObjectKey;
@@ -60,6 +60,8 @@ pub trait Observer: Send + Sync + 'static {
     fn alarm(&self, alarm: &Alarm);
     /// Another membership is in force.
     fn membership(&self, record: &Record);
+    /// Whether it takes part is news.
+    fn place(&self, place: Place);
     /// A round is on disk; appending and syncing it took so many microseconds.
     fn synced(&self, took_us: u64);
     /// The writer has ended: closed, or with this error. Commands are no longer taken.

@@ -225,6 +225,7 @@ impl<W: Workers> Writer<W> {
             Notice::Failed(error) => Err(error),
             Notice::Watch(object) => parts.feed(Event::Watch(object), now),
             Notice::Unwatch(object) => parts.feed(Event::Unwatch(object), now),
+            Notice::Change(wish) => parts.feed(Event::Change(wish), now),
             Notice::Inspect(look) => {
                 look(&parts.core);
                 Ok(())
@@ -258,6 +259,10 @@ impl<W: Workers> Writer<W> {
                 Effect::Changed(object) => self.parts.observer.changed(&object),
                 Effect::Membership(record) => self.parts.observer.membership(&record),
                 Effect::Alarm(alarm) => self.parts.observer.alarm(&alarm),
+                Effect::Place(place, record) => {
+                    self.parts.transport.follow(&record);
+                    self.parts.observer.place(place);
+                }
             }
         }
         self.answers.wake();

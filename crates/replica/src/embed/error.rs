@@ -94,9 +94,10 @@ impl Error {
     /// What to do next.
     pub const fn next_move(&self) -> NextMove {
         match self {
-            Self::Busy | Self::Refused(Refusal::Behind { .. } | Refusal::Overloaded) => {
-                NextMove::Retry
-            }
+            Self::Busy
+            | Self::Refused(
+                Refusal::Behind { .. } | Refusal::Overloaded | Refusal::NotServing(_),
+            ) => NextMove::Retry,
             Self::Bounds(_) | Self::Seen(_) | Self::OpId(_) | Self::Refused(_) => {
                 NextMove::MendRequest
             }

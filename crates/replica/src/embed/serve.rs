@@ -4,10 +4,11 @@ use super::{Ending, Error, Replica, Status};
 #[cfg(feature = "inline")]
 use crate::driver::Running;
 use crate::driver::{Core, Mailbox, Notice};
-use crate::protocol::ProtocolSettings;
+use crate::protocol::membership::wish::Report;
+use crate::protocol::membership::{Place, Wish};
 use crate::store::StoreError;
 use std::future::Future;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 impl Replica {
     /// Where commands go.
@@ -20,8 +21,19 @@ impl Replica {
         self.inner.clock.now().mono_us
     }
 
-    pub(crate) fn protocol_settings(&self) -> &ProtocolSettings {
-        &self.inner.settings.protocol
+    /// Whether it takes part, now and whenever that is news.
+    pub(crate) fn places(&self) -> watch::Receiver<Place> {
+        self.inner.watchers.place.subscribe()
+    }
+
+    /// Asks for a change of members. How it goes, `standing_soon` says.
+    pub(crate) fn wish(&self, wish: Wish) -> Result<(), Error> {
+        if self.inner.mailbox.notice(Notice::Change(wish)) { Ok(()) } else { Err(Error::Closed) }
+    }
+
+    /// How such a wish stands.
+    pub(crate) async fn standing_soon(&self, wish: Wish) -> Result<Report, Error> {
+        self.look(move |core| core.report(&wish)).await
     }
 
     /// As `status`, without blocking.

@@ -54,11 +54,17 @@ pub enum Canary {
     ForgottenBeforeSettled,
     /// The log is dropped up to the checkpoint, whoever lacks it.
     PrunedUnheard,
+    /// A joiner serves, and counts as a peer, before it has what it must have.
+    JoinedTooSoon,
+    /// Who is to leave takes writes after it has accepted that.
+    LeaverWrites,
+    /// Who is to leave is not asked: the change is decided without it.
+    LeaverUnasked,
 }
 
 impl Canary {
     /// Every planted bug.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -81,6 +87,9 @@ impl Canary {
         Self::CountForgottenWhenStable,
         Self::ForgottenBeforeSettled,
         Self::PrunedUnheard,
+        Self::JoinedTooSoon,
+        Self::LeaverWrites,
+        Self::LeaverUnasked,
     ];
 
     /// Whether it forgets what nobody has promised to refuse.

@@ -66,7 +66,7 @@ pub use time::{Now, Number};
 use crate::store::{LogRecord, StateBatch, StoreError};
 use cuts::Cutting;
 use durable::Durable;
-use membership::{Membership, Record};
+use membership::{Membership, Place, Record, Wish};
 use orset::{HybridClock, Member, ObjectKey, Origin, VersionVector};
 use peers::Peers;
 use prune::Pruning;
@@ -112,6 +112,8 @@ pub enum Event {
     Unwatch(ObjectKey),
     /// No message comes any more: answer what waits for peers as it stands.
     Closing,
+    /// An operator wants a change of members; `Protocol::standing` says how it goes.
+    Change(Wish),
 }
 
 /// What a replica wants done, in this order.
@@ -138,6 +140,9 @@ pub enum Effect {
     Membership(Arc<Record>),
     /// Tell the operator.
     Alarm(Alarm),
+    /// Whether this replica takes part, and whom it deals with and where, is news: serve, or serve
+    /// no more; keep links to these, and to nobody else.
+    Place(Place, Arc<Record>),
 }
 
 /// Counts of what happened since this start; all ascending.
@@ -266,6 +271,10 @@ impl<B: Base> Protocol<B> {
             }
             Event::Closing => {
                 self.close();
+                Ok(())
+            }
+            Event::Change(wish) => {
+                self.wish(wish, now);
                 Ok(())
             }
             Event::Watch(object) => {

@@ -1,12 +1,14 @@
 //! The knobs of the protocol, with what smaller and larger values cost.
 
 use orset::{Member, NAMESPACE_MAX, check_name};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Plain data; `validate` is called where a replica is opened.
 #[derive(Clone, Debug)]
 pub struct ProtocolSettings {
-    /// Every member of the cluster, this one included; a cluster of one is fine for ever.
+    /// Every member of the cluster as it was founded, this one included (a cluster of one is fine
+    /// for ever); of one that is to join, those that are there. The membership on disk, once there
+    /// is a later one than the first, overrules it.
     pub members: Vec<Member>,
     /// Microseconds between two rounds of gossip (one random peer each). Smaller heals faster
     /// after a loss and costs one small message each time.
@@ -56,6 +58,9 @@ pub struct ProtocolSettings {
     /// The default is `LOG_WHOLE`: as long as members send each other no snapshots, the log is how
     /// one comes back that has lost its disk.
     pub log_tail: u64,
+    /// Where members are reached (host:port), as far as is known here; for the first membership. A
+    /// later one says so itself.
+    pub addresses: BTreeMap<Member, String>,
 }
 
 /// Of `log_tail`: nothing is dropped from the log.
@@ -90,6 +95,7 @@ impl ProtocolSettings {
             window_ms: 7 * 86_400_000,
             windows: Vec::new(),
             log_tail: LOG_WHOLE,
+            addresses: BTreeMap::new(),
         }
     }
 

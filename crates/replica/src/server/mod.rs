@@ -24,6 +24,7 @@
 
 mod admin;
 mod ask;
+mod change;
 mod counts;
 mod execute;
 mod listen;
@@ -308,7 +309,8 @@ fn inner_routes(shared: &Arc<Shared>) -> Routes {
     routes.with(AdminServer::new(admin::Admin(shared.clone())))
 }
 
-/// Keeps what `grpc.health.v1` says true: serving, until told to stop or until storage fails.
+/// Keeps what `grpc.health.v1` says true: serving, as long as the replica takes part, until told to
+/// stop or until storage fails.
 async fn health(shared: Arc<Shared>, reporter: HealthReporter) {
     let names = [
         "",
@@ -318,15 +320,28 @@ async fn health(shared: Arc<Shared>, reporter: HealthReporter) {
         <ExecutorServer<execute::Executor> as NamedService>::NAME,
         <WatcherServer<watch::Watcher> as NamedService>::NAME,
     ];
-    for name in names {
-        reporter.set_service_status(name, ServingStatus::Serving).await;
+    let (mut stages, mut places) = (shared.stages(), shared.replica.places());
+    loop {
+        let is_serving = *stages.borrow_and_update() == Stage::Serving;
+        let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in names {
+            reporter.set_service_status(name, status).await;
+        }
+        tokio::select! {
+            changed = stages.changed() => if changed.is_err() { return },
+            // The replica keeps its sender as long as it is there, and we keep the replica.
+            _ = places.changed() => {
+                let place = *places.borrow_and_update();
+                shared.stand(place);
+            }
+            // While draining, a failure needs no telling: the drain finds it.
+            why = shared.replica.failed() => {
+                shared.go(Stage::Failed(why));
+                for name in names {
+                    reporter.set_service_status(name, ServingStatus::NotServing).await;
+                }
+                return;
+            }
+        }
     }
-    tokio::select! {
-        () = Shared::over(shared.stages()) => {}
-        why = shared.replica.failed() => shared.go(Stage::Failed(why)),
-    }
-    for name in names {
-        reporter.set_service_status(name, ServingStatus::NotServing).await;
-    }
-    // A failure while draining needs no telling: the drain finds it.
 }

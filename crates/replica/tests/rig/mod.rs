@@ -78,7 +78,7 @@ impl Rig {
                         let dropped = |(origin, upto)| self.store.prune_log(origin, upto).unwrap();
                         list.into_iter().for_each(dropped);
                     }
-                    Effect::Changed(_) | Effect::Membership(_) => {}
+                    Effect::Changed(_) | Effect::Membership(_) | Effect::Place(..) => {}
                 }
             }
         }
