@@ -48,8 +48,8 @@ pub use record::{CLOSE_MAX, Final, Proposal, Record, Seat};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-pub use wish::{Standing, Unfit, Wish};
 use wish::Wanted;
+pub use wish::{Standing, Unfit, Wish};
 
 /// What members say to each other about membership.
 #[derive(Clone, Debug, PartialEq, Eq)]

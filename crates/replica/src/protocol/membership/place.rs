@@ -202,8 +202,8 @@ impl<B: Base> Protocol<B> {
         let own = self.member;
         if !self.membership.admitted {
             let record = self.membership.record();
-            let is_admitted = self.canary == Canary::JoinedTooSoon
-                || record.admits(own, &self.synced);
+            let is_admitted =
+                self.canary == Canary::JoinedTooSoon || record.admits(own, &self.synced);
             if record.members.contains(&own) && is_admitted {
                 self.membership.admitted = true;
                 self.begin_as_high_as_any();

@@ -394,7 +394,9 @@ mod tests {
         assert_eq!(record.final_of(its), Some(5));
         assert_eq!(record.address_of(two), Some("two:1"));
         assert_eq!((record.address_of(one), record.address_of(gone)), (Some("one:1"), None));
-        assert!(!record.admits(two, &at(&[(theirs, 2)])) && record.admits(two, &at(&[(theirs, 3)])));
+        assert!(
+            !record.admits(two, &at(&[(theirs, 2)])) && record.admits(two, &at(&[(theirs, 3)]))
+        );
         assert!(record.admits(one, &VersionVector::new()), "it had been there before");
         let mut bytes = Vec::new();
         record.encode(&mut bytes);

@@ -11,10 +11,10 @@
 
 use super::record::{MEMBERS_MAX, is_address};
 use super::{Place, Record, Why};
+use crate::protocol::Protocol;
 use crate::protocol::peers::Heard;
 use crate::protocol::rows::Base;
 use crate::protocol::time::{Now, Number};
-use crate::protocol::Protocol;
 use orset::{Member, Origin};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -322,7 +322,8 @@ impl<B: Base> Protocol<B> {
     /// What was proposed is given up: why, and when to try again. Two that propose at once must not
     /// go on doing so in step.
     pub(super) fn wish_failed(&mut self, unfit: Unfit, chance: u64, now: Now) {
-        let pause_us = self.settings.change_us.saturating_add(chance % (self.settings.change_us + 1));
+        let pause_us =
+            self.settings.change_us.saturating_add(chance % (self.settings.change_us + 1));
         let is_final = matches!(unfit, Unfit::Refused { why: Why::Unfit, .. });
         let Some(wanted) = &mut self.membership.wanted else { return };
         wanted.next_us = now.mono_us.saturating_add(pause_us);
@@ -335,7 +336,11 @@ impl<B: Base> Protocol<B> {
     /// Why what is proposed here is not decided yet.
     pub(super) fn why_not_yet(&self) -> Unfit {
         let missing = self.not_accepted();
-        if missing.is_empty() { Unfit::Lacking(self.lacking()) } else { Unfit::Unreachable(missing) }
+        if missing.is_empty() {
+            Unfit::Lacking(self.lacking())
+        } else {
+            Unfit::Unreachable(missing)
+        }
     }
 
     /// A wish that is fulfilled, or can no longer be, or has been tried for long enough.

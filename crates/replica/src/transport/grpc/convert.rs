@@ -239,9 +239,7 @@ pub fn from_wire(message: v1::PeerMessage) -> Result<Said, Malformed> {
         }
         Some(v1::peer_message::Body::Membership(membership)) => match membership.talk {
             None => Said::Unknown,
-            Some(talk) => {
-                Said::Message(Message::Membership(talk_from_wire(talk, membership.why)?))
-            }
+            Some(talk) => Said::Message(Message::Membership(talk_from_wire(talk, membership.why)?)),
         },
     })
 }

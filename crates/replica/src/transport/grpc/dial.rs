@@ -88,12 +88,7 @@ impl From<Status> for Ended {
 }
 
 /// Dials, speaks and listens, waits, for ever; whoever has its handle ends it.
-pub async fn keep_dialling(
-    shared: Arc<Shared>,
-    to: Member,
-    peer: Arc<Peer>,
-    recipient: Recipient,
-) {
+pub async fn keep_dialling(shared: Arc<Shared>, to: Member, peer: Arc<Peer>, recipient: Recipient) {
     let Some(endpoint) = &peer.endpoint else {
         // It dials us, and may say so later where it is.
         return std::future::pending().await;
@@ -106,7 +101,8 @@ pub async fn keep_dialling(
     });
     let mut dice = Dice::new().ok();
     loop {
-        let Ended { end, why } = link(&shared, to, (&peer, endpoint), &recipient, &mut redial).await;
+        let Ended { end, why } =
+            link(&shared, to, (&peer, endpoint), &recipient, &mut redial).await;
         let chance = dice.as_mut().map_or(0, Dice::roll);
         let (wait_us, news) = redial.ended(end, shared.clock.now().mono_us, chance);
         let earlier = peer.failure().replace(why.clone());

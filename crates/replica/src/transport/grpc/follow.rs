@@ -41,7 +41,8 @@ impl Shared {
                 task.abort();
             }
             if let Some((_, end)) = state.heard.remove(&member) {
-                let why = format!("{member} is no longer a member, by membership {}", record.number);
+                let why =
+                    format!("{member} is no longer a member, by membership {}", record.number);
                 // Who reads it may have gone with its connection; then there is nothing to end.
                 drop(end.send(Failure::new(Reason::WrongCluster, why)));
             }

@@ -168,9 +168,8 @@ impl Links {
             return Err(LinksError::Itself(member));
         }
         let settled = peers.clone();
-        let peer = |(member, address)| {
-            Ok((member, Arc::new(Peer::new(member, address, &settings)?)))
-        };
+        let peer =
+            |(member, address)| Ok((member, Arc::new(Peer::new(member, address, &settings)?)));
         let peers = peers.into_iter().map(peer).collect::<Result<_, LinksError>>()?;
         let shared = Shared {
             identity: Identity { cluster, member },
