@@ -65,6 +65,11 @@ impl Canary {
                 | protocol::Canary::CountForgottenWhenStable
                 | protocol::Canary::ForgottenBeforeSettled,
             ) => Profile::Forget,
+            Self::Protocol(
+                protocol::Canary::JoinedTooSoon
+                | protocol::Canary::LeaverWrites
+                | protocol::Canary::LeaverUnasked,
+            ) => Profile::Members,
             _ => Profile::Mixed,
         }
     }

@@ -51,11 +51,17 @@ pub enum Profile {
     Forget,
     /// Everything, drawn.
     Swarm,
+    /// Members that come and go, while replicas crash and links are cut.
+    Members,
 }
+
+/// Those that `Mixed` draws of, the first so many of all: what came later is played by itself, so
+/// that a mixed seed keeps its meaning.
+const MIXED: usize = 18;
 
 impl Profile {
     /// Every profile that is a kind of run.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Calm,
         Self::Loss,
         Self::Doubling,
@@ -74,6 +80,7 @@ impl Profile {
         Self::Gateways,
         Self::Forget,
         Self::Swarm,
+        Self::Members,
     ];
 
     /// As the command line says it.
@@ -98,6 +105,7 @@ impl Profile {
             Self::Gateways => "gateways",
             Self::Forget => "forget",
             Self::Swarm => "swarm",
+            Self::Members => "members",
         }
     }
 
@@ -108,7 +116,7 @@ impl Profile {
         } else if seed % 2 == 1 {
             Self::Swarm
         } else {
-            Self::ALL[(seed / 2) as usize % Self::ALL.len()]
+            Self::ALL[(seed / 2) as usize % MIXED]
         }
     }
 }

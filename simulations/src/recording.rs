@@ -165,6 +165,7 @@ impl Player {
                     | Effect::Send(..)
                     | Effect::Changed(_)
                     | Effect::Membership(_)
+                    | Effect::Place(..)
                     | Effect::Alarm(_) => {}
                 }
                 Ok(())
@@ -194,7 +195,8 @@ impl Player {
             | Event::Tick { .. }
             | Event::Watch(_)
             | Event::Unwatch(_)
-            | Event::Closing => Ok(()),
+            | Event::Closing
+            | Event::Change(_) => Ok(()),
         }
     }
 

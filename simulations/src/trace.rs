@@ -96,6 +96,10 @@ impl Trace {
                 out.extend_from_slice(&chance.to_be_bytes());
             }
             Event::Closing => out.push(9),
+            Event::Change(wish) => {
+                out.push(10);
+                out.extend_from_slice(wish.to_string().as_bytes());
+            }
             Event::Checkpointed { durable } => out.extend_from_slice(&[7, (*durable).into()]),
             Event::Watch(object) | Event::Unwatch(object) => {
                 out.push(8);
@@ -153,6 +157,11 @@ impl Trace {
                 out.push(7);
                 record.encode(out);
             }
+            Effect::Place(place, record) => {
+                out.push(8);
+                out.push(*place as u8);
+                record.encode(out);
+            }
             Effect::Alarm(alarm) => {
                 out.push(6);
                 out.extend_from_slice(format!("{alarm:?}").as_bytes());
@@ -201,14 +210,16 @@ fn put_message(message: &Message, out: &mut Vec<u8>) {
                     out.push(1);
                     proposal.encode(out);
                 }
-                Talk::Accept { change, start } => {
+                Talk::Accept { change, start, vector } => {
                     out.push(2);
                     out.extend_from_slice(&change.to_be_bytes());
                     out.extend_from_slice(start.as_bytes());
+                    vector.encode(out);
                 }
-                Talk::Refuse { change } => {
+                Talk::Refuse { change, why } => {
                     out.push(3);
                     out.extend_from_slice(&change.to_be_bytes());
+                    out.push(*why as u8);
                 }
                 Talk::Abandon { change } => {
                     out.push(4);
@@ -415,6 +426,9 @@ fn tell_effect(effect: &Effect, names: &Names) -> Option<String> {
         Effect::Prune(list) => {
             let dots = list.iter().map(|(origin, upto)| names.dot(Dot::new(*origin, *upto)));
             format!("drops the log up to {}", dots.collect::<Vec<_>>().join(" "))
+        }
+        Effect::Place(place, record) => {
+            format!("this replica {place} (membership {})", record.number)
         }
         Effect::Alarm(Alarm::Diverged { totals, .. }) => format!("ALARM diverged {totals:x?}"),
         Effect::Alarm(alarm) => format!("ALARM {alarm:?}"),

@@ -10,7 +10,7 @@
 //! | I8 after faults end, everything converges | `world/settle.rs`, which names the smallest stuck pair |
 //! | I10 bad input changes nothing | `finale`: what was refused is in no commit; `actors/shopper.rs`, `actors/stranger.rs`: it is refused |
 //! | replay equals join, logs agree | `cuts` |
-//! | a closed origin ends where it was closed | `closed` |
+//! | a closed origin ends where it was closed; a joiner serves with all that the members had | `closed` |
 //! | I6 sessions never go backwards | `promises`: an answer's vector covers the session's; `reads`: its value is the state at that vector; `sessions`: what each client was really answered, beside all tokens |
 //! | I7 removed stays removed, unseen stays | `rounds`: a removal ends exactly what its client was shown; `reads` |
 //! | P3 causal order | `rounds`: each record follows everything it depends on |
@@ -213,6 +213,7 @@ impl Checks {
                 let attempt = &history.attempts[*ticket as usize];
                 self.reply_rests_on_log(place, *ticket, reply, attempt, history, names)?;
                 self.reply_rests_on_peers(place, *ticket, reply, attempt, history, coverage)?;
+                self.serves_with_all(place, nodes, names)?;
                 match (reply, &attempt.asked) {
                     (Reply::Shown(shown), Asked::Read(object)) => {
                         self.read_is_right(place, *ticket, object, shown, attempt, names, coverage)
@@ -236,15 +237,25 @@ impl Checks {
             Effect::Prune(list) => {
                 let deltas = list.iter().filter(|(origin, _)| *origin != Origin::BOOK);
                 let dots = deltas.map(|(origin, upto)| Dot::new(*origin, *upto));
-                self.nobody_lacks(place, &dots.collect::<Vec<_>>(), names)
+                self.nobody_lacks(place, &dots.collect::<Vec<_>>(), nodes, names)
             }
-            Effect::Reply(_, Err(_)) | Effect::Checkpoint(_) | Effect::Alarm(_) => Ok(()),
+            Effect::Reply(_, Err(_))
+            | Effect::Checkpoint(_)
+            | Effect::Alarm(_)
+            | Effect::Place(..) => Ok(()),
         }
     }
 
     /// What is dropped from a log, every member has on its disk, also one that is down.
-    fn nobody_lacks(&self, place: usize, dropped: &[Dot], names: &Names) -> Verdict {
-        for (member, shadow) in self.shadows.iter().enumerate() {
+    fn nobody_lacks(
+        &self,
+        place: usize,
+        dropped: &[Dot],
+        nodes: &[Node],
+        names: &Names,
+    ) -> Verdict {
+        let here = nodes.iter().enumerate().filter(|(_, node)| !node.out);
+        for (member, shadow) in here.map(|(member, _)| (member, &self.shadows[member])) {
             if let Some(dot) = dropped.iter().find(|dot| !shadow.durable.contains(**dot)) {
                 let (dot, has) = (names.dot(*dot), names.vector(&shadow.durable));
                 let what = format!("r{place} drops its log up to {dot}, and r{member} has {has}");
@@ -310,7 +321,7 @@ impl Checks {
         let mut all = VersionVector::new();
         let mut first = None;
         for (place, node) in nodes.iter().enumerate() {
-            let Some(up) = &node.up else { continue };
+            let Some(up) = node.here() else { continue };
             all.join(&*self.closed.whole(up.protocol.synced()));
             self.totals.recompute(place, &up.protocol)?;
             let applied = self.closed.whole(up.protocol.applied());
@@ -326,7 +337,7 @@ impl Checks {
             }
         }
         for (place, node) in nodes.iter().enumerate() {
-            if let Some(up) = &node.up {
+            if let Some(up) = node.here() {
                 self.log_is_of_the_ledger(place, &up.store, names)?;
                 coverage.hit(Mark::LogsCompared);
             }

@@ -73,6 +73,8 @@ pub struct Options {
     pub faults: Faults,
     /// Replicas.
     pub replicas: usize,
+    /// Replicas besides, which do not belong at the beginning.
+    pub joiners: usize,
     /// Client sessions.
     pub sessions: usize,
     /// Carts, sets, counters.
@@ -314,6 +316,16 @@ pub enum Doing {
         /// Until another stands in its place.
         pause_us: u64,
     },
+    /// An operator wants a replica taken in that waits for that.
+    Join {
+        /// Which of the joiners (modulo).
+        joiner: usize,
+    },
+    /// An operator wants a member to leave, unless too few would stay.
+    Leave {
+        /// Whose place (modulo).
+        place: usize,
+    },
 }
 
 impl Doing {
@@ -332,7 +344,9 @@ impl Doing {
             Self::Shop { .. }
             | Self::Cut { .. }
             | Self::Flap { .. }
-            | Self::GatewayCrash { .. } => None,
+            | Self::GatewayCrash { .. }
+            | Self::Join { .. }
+            | Self::Leave { .. } => None,
         }
     }
 }

@@ -53,6 +53,7 @@ impl Default for Options {
             profile: Profile::Calm,
             faults: Faults::default(),
             replicas: 3,
+            joiners: 0,
             sessions: 2,
             objects: (1, 1, 1),
             products: 1,
@@ -107,6 +108,11 @@ impl Default for Knobs {
 }
 
 impl Options {
+    /// Replicas and those that join.
+    pub const fn places(&self) -> usize {
+        self.replicas + self.joiners
+    }
+
     /// Whether op ids are forgotten within a run.
     pub const fn forgets(&self) -> bool {
         self.knobs.window_ms < WEEK_MS
@@ -162,6 +168,7 @@ impl Options {
             }
             Profile::Forget => options.forget(&mut dice),
             Profile::Swarm => options.swarm(&mut dice),
+            Profile::Members => options.members(&mut dice),
         }
         // In every kind of run: what peers say of themselves is what each fault gets at.
         options.peers = Dice::new(seed, Purpose::Durable).pick(&[0, 100, 300]);
@@ -225,6 +232,27 @@ impl Options {
         self.faults.pauses = dice.chance(200);
         if dice.chance(500) {
             self.skew_ms = dice.between((0, 1_500));
+        }
+    }
+
+    /// Few founders, some who join. A joiner has the logs alone to learn from, so they are whole.
+    fn members(&mut self, dice: &mut Dice) {
+        self.replicas = dice.between((2, 4)) as usize;
+        self.joiners = dice.between((1, 2)) as usize;
+        self.front = Front::draw(self.seed, self.profile, self.places());
+        self.front.library.direct = 0;
+        self.knobs.log_tail = 1 << 32;
+        self.faults.crashes = dice.chance(500);
+        self.faults.partitions = dice.chance(500);
+        self.faults.pauses = dice.chance(300);
+        if dice.chance(300) {
+            self.loss = dice.between((1, 100)) as u32;
+        }
+        if dice.chance(300) {
+            self.doubled = dice.between((1, 100)) as u32;
+        }
+        if dice.chance(300) {
+            self.delays(dice);
         }
     }
 

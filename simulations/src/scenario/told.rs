@@ -90,6 +90,8 @@ impl Display for Doing {
                 let (drain, pause) = (seconds(for_us), seconds(pause_us));
                 write!(f, "r{replica} drains for {drain}, and starts {pause} later")
             }
+            Self::Join { joiner } => write!(f, "an operator has joiner {joiner} taken in"),
+            Self::Leave { place } => write!(f, "an operator has r{place} leave"),
             Self::GatewayCrash { gateway, pause_us } => {
                 write!(
                     f,

@@ -209,7 +209,7 @@ impl World<'_> {
     }
 
     fn serving(&self, place: usize) -> Heard {
-        if self.nodes[place].draining { Heard::NotServing } else { Heard::Serving }
+        if self.nodes[place].is_shut() { Heard::NotServing } else { Heard::Serving }
     }
 
     fn not_made(&mut self, at: LaneAt) {

@@ -196,7 +196,8 @@ impl Scene {
                 Effect::Checkpoint(_)
                 | Effect::Prune(_)
                 | Effect::Changed(_)
-                | Effect::Membership(_) => {}
+                | Effect::Membership(_)
+                | Effect::Place(..) => {}
             }
         }
     }

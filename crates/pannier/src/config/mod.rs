@@ -19,7 +19,7 @@ mod replica;
 mod served;
 mod sources;
 
-pub use address::{Peer, local as local_address, remote as remote_address};
+pub use address::{Peer, local as local_address, member, remote as remote_address};
 pub use gateway::{Gateway, GatewayFlags};
 pub use replica::{Replica, ReplicaFlags};
 pub use sources::Problem;

@@ -101,6 +101,11 @@ impl admin_server::Admin for Admin {
         let shared = &self.0;
         let request = request.into_inner();
         let wish = change::wish(&request).map_err(|failure| shared.told(failure))?;
+        if !wish.add.is_empty() && shared.links.is_none() {
+            let what = "this replica was started without a cluster and member to have links by: \
+                        start it with both";
+            return Err(shared.told(Failure::new(Reason::WrongCluster, what)));
+        }
         let closed = || shared.told(Failure::new(Reason::Closed, "the replica is closed"));
         if !request.only_ask {
             shared.replica.wish(wish.clone()).map_err(|_| closed())?;

@@ -38,6 +38,7 @@ fn bounds(field: &str, what: &str) -> Failure {
 /// How it stands.
 pub(super) fn answer(report: Report) -> v1::ChangeMembersResponse {
     let Report { standing, number } = report;
+    let try_again = matches!(&standing, Standing::Refused(unfit) if unfit.may_pass());
     let (state, members, why) = match standing {
         Standing::Unasked => (State::Unasked, Vec::new(), String::new()),
         Standing::Waits(members) => (State::Waits, members, String::new()),
@@ -48,7 +49,7 @@ pub(super) fn answer(report: Report) -> v1::ChangeMembersResponse {
         Standing::Refused(unfit) => (State::Refused, Vec::new(), unfit.to_string()),
     };
     let members = members.iter().map(|member| Bytes::copy_from_slice(member.as_bytes()));
-    v1::ChangeMembersResponse { state: state.into(), members: members.collect(), number, why }
+    v1::ChangeMembersResponse { state: state.into(), members: members.collect(), number, why, try_again }
 }
 
 /// As tools read it.

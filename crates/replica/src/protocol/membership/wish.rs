@@ -80,6 +80,17 @@ pub enum Unfit {
     },
 }
 
+impl Unfit {
+    /// Whether it may be over soon, so that asking again is of use.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::UnderWay | Self::Unreachable(_) | Self::Lacking(_) => true,
+            Self::Refused { why, .. } => !matches!(why, Why::Unfit),
+            _ => false,
+        }
+    }
+}
+
 fn list(members: &[Member]) -> String {
     members.iter().map(Member::to_string).collect::<Vec<_>>().join(", ")
 }
