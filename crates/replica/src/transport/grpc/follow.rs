@@ -1,9 +1,10 @@
 //! Who is dialled and heard, and where: as the membership says.
 //!
 //! Settings name the members that a cluster was founded with, or whom a joiner asks first. From the
-//! first change on the record decides, since it is what all members agree on; a settings file is
-//! what one operator wrote one day. What only the settings say counts as long as the record says
-//! nothing else: of a founder whose address no change has named.
+//! first change on the record decides *who* belongs, since it is what all members agree on; a
+//! settings file is what one operator wrote one day. *Where* somebody is, the settings say for whom
+//! they name (two networks may reach one machine by two addresses), and the record for the others:
+//! a joiner stands in nobody's settings.
 
 use super::{Peer, Recipient, Shared, State, dial};
 use crate::protocol::membership::Record;
@@ -65,19 +66,19 @@ impl Shared {
         }
     }
 
-    /// The record's word, and where it has none, the settings'.
+    /// The settings' word, and where they have none, the record's.
     fn address_of(&self, record: &Record, member: Member) -> String {
-        let settled = self.settled.get(&member).cloned();
-        let (Some(known), true) = (record.address_of(member), record.number > 0) else {
-            if settled.is_none() {
+        let known = record.address_of(member);
+        let Some(settled) = self.settled.get(&member) else {
+            if known.is_none() {
                 tracing::warn!(peer = %member, "nobody says where it is; it is waited for");
             }
-            return settled.unwrap_or_default();
+            return known.unwrap_or_default().to_owned();
         };
-        if let Some(settled) = settled.filter(|settled| settled != known) {
+        if let Some(known) = known.filter(|known| known != settled) {
             let number = record.number;
-            tracing::warn!(peer = %member, known, settled, number, "membership and settings differ");
+            tracing::info!(peer = %member, settled, known, number, "settings and membership differ");
         }
-        known.to_owned()
+        settled.clone()
     }
 }
