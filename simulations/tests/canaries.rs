@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MEDIAN: usize = 10;
 
 /// Planted bug, seeds within which it must be found.
-const BUDGET: [(Canary, u64); 31] = [
+const BUDGET: [(Canary, u64); 34] = [
     (Canary::Protocol(Planted::RemoveEndsUnseen), 10),
     (Canary::Protocol(Planted::AckBeforeSync), 2),
     (Canary::Protocol(Planted::GossipBeforeSync), 2),
@@ -40,6 +40,9 @@ const BUDGET: [(Canary, u64); 31] = [
     (Canary::Protocol(Planted::CountForgottenWhenStable), 4),
     (Canary::Protocol(Planted::ForgottenBeforeSettled), 40),
     (Canary::Protocol(Planted::PrunedUnheard), 10),
+    (Canary::Protocol(Planted::JoinedTooSoon), 10),
+    (Canary::Protocol(Planted::LeaverWrites), 20),
+    (Canary::Protocol(Planted::LeaverUnasked), 20),
     (Canary::StrangeTokenTaken, 10),
     (Canary::RetryForgetsSession, 20),
     (Canary::BudgetIgnored, 10),

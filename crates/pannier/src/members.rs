@@ -2,8 +2,8 @@
 //!
 //! A replica is asked for the change, by its inner listener, and then how it goes, until it is
 //! done or refused. What is asked is known by what it says, so the same call again goes on after
-//! anything that cut it short, and says so when it is done. Nothing here decides whether a change is
-//! safe: the members do, all of them.
+//! anything that cut it short, and says so when it is done. Nothing here decides whether a change
+//! is safe: the members do, all of them.
 
 use crate::admin::{Inner, member};
 use crate::config;

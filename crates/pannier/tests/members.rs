@@ -214,8 +214,7 @@ fn a_command_that_is_cut_short_goes_on_when_it_is_repeated() {
     it.kill(1);
     let words = ["admin", "join", &first, &third];
     let mut asking = Running::start_by_stderr(command(it.state.path()).args(words));
-    let waits = asking.until(&name(1));
-    assert!(waits.last().unwrap().contains("heard"), "{waits:?}");
+    asking.until(&name(1));
     // The operator's shell goes, and so does the replica that was asked.
     drop(asking);
     it.kill(0);

@@ -130,7 +130,8 @@ impl World<'_> {
                 self.nodes[place].dead = true;
             }
             let start = self.nodes[place].start;
-            if self.nodes[place].up.is_none() && !self.nodes[place].dead && !self.nodes[place].gone {
+            if self.nodes[place].up.is_none() && !self.nodes[place].dead && !self.nodes[place].gone
+            {
                 self.queue.put(self.now_us, What::Restart { place, start });
             }
         }

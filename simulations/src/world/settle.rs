@@ -164,8 +164,7 @@ impl World<'_> {
         let is_over = |origin: Origin| {
             origin != Origin::MEMBERSHIP && ups().all(|up| up.protocol.origin() != origin)
         };
-        for (place, up) in
-            self.nodes.iter().enumerate().filter_map(|(at, n)| Some((at, n.here()?)))
+        for (place, up) in self.nodes.iter().enumerate().filter_map(|(at, n)| Some((at, n.here()?)))
         {
             let mut origins = up.protocol.synced().iter().map(|dot| dot.origin);
             if let Some(origin) = origins.find(|origin| is_over(*origin)) {

@@ -172,8 +172,9 @@ const SEEN: &[(Canary, &str, &[Config])] = &[
 
 /// Not for these worlds: nothing here must happen in the end, messages are not counted, nobody asks
 /// for what is out of bounds, no clock moves, so nothing is forgotten, no checkpoint is on disk for
-/// sure, so no log is dropped, and no origin is closed. The simulator finds them.
-const UNSEEN: [Canary; 12] = [
+/// sure, so no log is dropped, no origin is closed, and nobody joins or leaves. The simulator finds
+/// them.
+const UNSEEN: [Canary; 15] = [
     Canary::PullForgotten,
     Canary::StatusStorm,
     Canary::BoundsUnchecked,
@@ -186,6 +187,9 @@ const UNSEEN: [Canary; 12] = [
     Canary::CountForgottenWhenStable,
     Canary::ForgottenBeforeSettled,
     Canary::PrunedUnheard,
+    Canary::JoinedTooSoon,
+    Canary::LeaverWrites,
+    Canary::LeaverUnasked,
 ];
 
 #[test]

@@ -164,10 +164,7 @@ impl Replica {
                 // Never for sure on disk: this world drops no log.
                 events.push_back(Event::Checkpointed { durable: false });
             }
-            Effect::Changed(_)
-            | Effect::Prune(_)
-            | Effect::Membership(_)
-            | Effect::Place(..) => {}
+            Effect::Changed(_) | Effect::Prune(_) | Effect::Membership(_) | Effect::Place(..) => {}
             Effect::Alarm(_) => outcome.broken = outcome.broken.or(Some(checks::ALARM)),
         }
     }

@@ -84,9 +84,7 @@ impl ReplicaArgs {
 
 /// Opens the directory and serves it, on this runtime.
 pub fn open(config: &config::Replica, sockets: Sockets, clock: Clock) -> Result<Server, Fail> {
-    let mut builder = pannier_replica::Replica::builder()
-        .clock(clock)
-        .directory(&config.directory);
+    let mut builder = pannier_replica::Replica::builder().clock(clock).directory(&config.directory);
     let mut limits = config.limits.clone();
     if let Some(cluster) = &config.cluster {
         builder = builder.cluster(cluster);
@@ -113,7 +111,8 @@ pub fn open(config: &config::Replica, sockets: Sockets, clock: Clock) -> Result<
         };
         links = Some(made);
     }
-    let replica = builder.settings(limits).open().map_err(|error| Fail::open("directory", error))?;
+    let replica =
+        builder.settings(limits).open().map_err(|error| Fail::open("directory", error))?;
     let mut server = Server::builder(replica).settings(config.server.clone()).sockets(sockets);
     if let Some(links) = &links {
         server = server.links(links);

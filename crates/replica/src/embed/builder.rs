@@ -244,6 +244,7 @@ impl Builder {
         let attached = Attached::new(transport, member, members, &mailbox)
             .map_err(|error| OpenError::Setting(error.to_string()))?;
         let listeners = Arc::new(Listeners::default());
+        listeners.place.send_replace(core.place());
         let clock = self.clock.unwrap_or_else(Clock::start);
         let parts = Parts {
             core,

@@ -49,7 +49,13 @@ pub(super) fn answer(report: Report) -> v1::ChangeMembersResponse {
         Standing::Refused(unfit) => (State::Refused, Vec::new(), unfit.to_string()),
     };
     let members = members.iter().map(|member| Bytes::copy_from_slice(member.as_bytes()));
-    v1::ChangeMembersResponse { state: state.into(), members: members.collect(), number, why, try_again }
+    v1::ChangeMembersResponse {
+        state: state.into(),
+        members: members.collect(),
+        number,
+        why,
+        try_again,
+    }
 }
 
 /// As tools read it.

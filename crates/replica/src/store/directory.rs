@@ -32,6 +32,7 @@
 //! L3  A format newer than ours is refused as such, before its checksum is looked at: how a newer
 //!     one computes it is not for us to know.
 
+mod anew;
 mod place;
 
 use super::{EngineKind, StoreError};
@@ -177,61 +178,6 @@ impl Directory {
             write(path, &text_of(&marked)).map_err(|source| io_error(&identity, source))?;
         }
         Ok(member)
-    }
-
-    /// Whose a closed directory is; nothing is changed.
-    ///
-    /// # Errors
-    ///
-    /// As `reidentify`.
-    pub fn owner(path: &Path) -> Result<Member, StoreError> {
-        let identity = path.join(IDENTITY);
-        match read(&identity)? {
-            None => {
-                let problem = "it holds no identity file; name a data directory".into();
-                Err(format_error(path, problem))
-            }
-            Some(text) => {
-                let _lock = lock(path)?;
-                parse(path, &text).map(|found| found.member)
-            }
-        }
-    }
-
-    /// Gives the directory another member, `fresh`, and says whose it was. It keeps nothing but
-    /// its engine and the name of its cluster: what another member promised and wrote is that
-    /// member's, and a copy of it is no use to anybody. When it is cut short, `reidentify` again
-    /// goes on; until then what is left does not open as anybody's (`Builder::join_anew`).
-    ///
-    /// # Errors
-    ///
-    /// `InUse`; `Format` for a directory that is not ours or is newer; `Corrupted`; `Io`.
-    pub fn reidentify(path: &Path, fresh: Member) -> Result<Member, StoreError> {
-        let identity = path.join(IDENTITY);
-        if !identity.is_file() {
-            let problem = "it holds no identity file; name a data directory".into();
-            return Err(format_error(path, problem));
-        }
-        let _lock = lock(path)?;
-        let text = read(&identity)?.ok_or_else(|| damaged(&identity, "it is gone"))?;
-        let found = parse(path, &text)?;
-        let was = found.member;
-        // Its name goes first: under the old one, half of its data would pass for that member's.
-        let anew = Identity { member: fresh, restored: false, ..found };
-        write(path, &text_of(&anew)).map_err(|source| io_error(&identity, source))?;
-        for entry in fs::read_dir(path).map_err(|source| io_error(path, source))? {
-            let entry = entry.map_err(|source| io_error(path, source))?;
-            let name = entry.file_name();
-            if name == IDENTITY || name == LOCK || name == "lost+found" {
-                continue;
-            }
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let at = entry.path();
-            let removed = if is_dir { fs::remove_dir_all(&at) } else { fs::remove_file(&at) };
-            removed.map_err(|source| io_error(&at, source))?;
-        }
-        sync_dir(path).map_err(|source| io_error(path, source))?;
-        Ok(was)
     }
 
     /// Whether it is marked as put back from a backup: what it knows may be older than what its

@@ -168,11 +168,12 @@ impl Wish {
                 return Err(Unfit::Address(*member));
             }
             if record.members.contains(member) {
-                let known = record.address_of(*member).unwrap_or_default();
-                if *known != **address {
-                    return Err(Unfit::Belongs { member: *member, address: known.into() });
+                match record.address_of(*member) {
+                    Some(known) if *known != **address => {
+                        return Err(Unfit::Belongs { member: *member, address: known.into() });
+                    }
+                    _ => continue,
                 }
-                continue;
             }
             let mark = Origin::of(*member, 0);
             let mut others = self.add.keys().chain(&record.members);
@@ -263,7 +264,11 @@ impl<B: Base> Protocol<B> {
             return Standing::Decided;
         }
         let Some(proposing) = &self.membership.proposing else {
-            return Standing::Waits(self.absent_since(u64::MAX));
+            let wanted = self.membership.wanted.as_ref();
+            return match wanted.and_then(|wanted| wanted.failed.as_ref()) {
+                Some(Unfit::Unreachable(absent)) => Standing::Waits(absent.clone()),
+                _ => Standing::Waits(Vec::new()),
+            };
         };
         let missing = self.not_accepted();
         if !missing.is_empty() || proposing.proposal.remove.is_empty() {

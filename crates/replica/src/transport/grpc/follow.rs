@@ -77,7 +77,8 @@ impl Shared {
         };
         if let Some(known) = known.filter(|known| known != settled) {
             let number = record.number;
-            tracing::info!(peer = %member, settled, known, number, "settings and membership differ");
+            let what = "settings and membership differ";
+            tracing::info!(peer = %member, settled, known, number, what);
         }
         settled.clone()
     }
