@@ -482,3 +482,16 @@ fn a_joiner_that_crashes_at_any_step_goes_on() {
         assert_eq!(it.lamps(2), 6, "crashed after {after} steps");
     }
 }
+
+/// Found by the simulator: in a cluster where nothing was written, a joiner must have nothing; and
+/// when the first word of it was lost, it was never told.
+#[test]
+fn a_joiner_of_an_empty_cluster_is_told_again() {
+    let mut it = Cluster::new(2);
+    it.open(&[member(0), member(1)]);
+    it.cut.insert(2);
+    assert_eq!(it.ends(0, &join(2)), Standing::Done);
+    it.run(2_000);
+    it.cut.clear();
+    it.until("it serves", |it| it.place(2) == Place::Member);
+}

@@ -8,7 +8,7 @@ use crate::history::History;
 use crate::names::Names;
 use crate::world::Node;
 use orset::cart::{CartEffect, Seen};
-use orset::{Dot, Effect, Op, OpId, OpIdSet, Origin, Request};
+use orset::{Dot, Effect, Op, OpId, OpIdSet, Origin, Request, VersionVector};
 use pannier_replica::store::LogRecord;
 use std::collections::BTreeSet;
 
@@ -86,6 +86,14 @@ impl Checks {
         let mut deps = committed.delta.deps.iter();
         let made = deps.find(|dep| dep.origin == Origin::MEMBERSHIP).map_or(0, |dep| dep.seq);
         if made <= up.protocol.number() {
+            return Ok(());
+        }
+        // One that joins goes by the membership that takes it in, and has all that was closed.
+        let joins = !up.protocol.membership().members.contains(&nodes[place].member);
+        let mut closed = VersionVector::new();
+        self.closed.fill(&mut closed, made);
+        let has_all = self.shadows[place].applied.covers(&closed);
+        if joins && made <= up.protocol.circle().number && has_all {
             return Ok(());
         }
         let dot = names.dot(dot);

@@ -1,6 +1,6 @@
 //! How options are drawn from a seed, and the plain world that they are held against.
 
-use super::{Knobs, Options};
+use super::{Knobs, LOG_WHOLE, Options};
 use crate::chance::{Dice, Purpose};
 use crate::front::Front;
 use crate::profile::Profile;
@@ -241,7 +241,7 @@ impl Options {
         self.joiners = dice.between((1, 2)) as usize;
         self.front = Front::draw(self.seed, self.profile, self.places());
         self.front.library.direct = 0;
-        self.knobs.log_tail = 1 << 32;
+        self.knobs.log_tail = LOG_WHOLE;
         self.faults.crashes = dice.chance(500);
         self.faults.partitions = dice.chance(500);
         self.faults.pauses = dice.chance(300);

@@ -24,7 +24,7 @@
 //! Bad input (an unknown field, another format, a replica that is not there) is refused with its
 //! line; nothing is played.
 
-use super::{Act, Doing, Home, Options, REPLICAS_MAX, Scenario, Span};
+use super::{Act, Doing, Home, LOG_WHOLE, Options, REPLICAS_MAX, Scenario, Span};
 use crate::canary::Canary;
 use crate::run::play;
 use pannier_replica::protocol::WINDOW_MAX_MS;
@@ -182,7 +182,7 @@ fn check(options: &Options) -> Result<(), String> {
         ("duration_us", options.duration_us, (1, day_us)),
         ("tick_us", options.tick_us.0, (1, day_us)),
         ("pipeline", options.knobs.pipeline as u64, (1, 64)),
-        ("log_tail", options.knobs.log_tail, (1, 1 << 32)),
+        ("log_tail", options.knobs.log_tail, (1, LOG_WHOLE)),
         ("window_ms", options.knobs.window_ms, (1, WINDOW_MAX_MS)),
         ("round_ops", options.knobs.round_ops as u64, (1, 1 << 20)),
         ("durable_max", options.knobs.durable_max as u64, (1, 1 << 20)),

@@ -27,7 +27,7 @@ use crate::checkers::{Breach, Checks, Verdict};
 use crate::coverage::{Coverage, Mark};
 use crate::history::{History, LaneAt, TryAt};
 use crate::names::Names;
-use crate::scenario::{Act, Scenario};
+use crate::scenario::{Act, LOG_WHOLE, Scenario};
 use crate::trace::Trace;
 use bytes::Bytes;
 pub(crate) use edge::{Answer, Arrival, CLUSTER};
@@ -340,7 +340,7 @@ impl<'a> World<'a> {
             waiting_max: knobs.waiting_max,
             durable_max: knobs.durable_max,
             window_ms: knobs.window_ms,
-            log_tail: knobs.log_tail,
+            log_tail: if knobs.log_tail < LOG_WHOLE { knobs.log_tail } else { u64::MAX },
             ..ProtocolSettings::new(members)
         }
     }

@@ -423,12 +423,11 @@ impl<B: Base> Protocol<B> {
     /// Who was taken in may not know it yet, and nobody hears it before.
     fn tell_joiners(&mut self) {
         let record = self.membership().clone();
-        let is_new = |heard: &Heard<'_>| {
-            let seat = record.seats.get(&heard.member);
-            heard.origin.is_none() && seat.is_some_and(|seat| !seat.until.is_empty())
-        };
-        let new: Vec<Member> =
-            self.peers.heard().filter(is_new).map(|heard| heard.member).collect();
+        if record.number == 0 {
+            return;
+        }
+        let new = self.peers.heard().filter(|heard| heard.origin.is_none());
+        let new: Vec<Member> = new.map(|heard| heard.member).collect();
         for member in new {
             self.talk(member, Talk::Record(record.clone()));
         }
