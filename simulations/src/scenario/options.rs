@@ -240,7 +240,10 @@ impl Options {
         self.replicas = dice.between((2, 4)) as usize;
         self.joiners = dice.between((1, 2)) as usize;
         self.front = Front::draw(self.seed, self.profile, self.places());
-        self.front.library.direct = 0;
+        if dice.chance(500) {
+            // So that catching up takes its time.
+            self.knobs.message_bytes = dice.between((64, 512)) as usize;
+        }
         self.knobs.log_tail = LOG_WHOLE;
         self.faults.crashes = dice.chance(500);
         self.faults.partitions = dice.chance(500);

@@ -382,7 +382,7 @@ impl<B: Base> Protocol<B> {
             let (proposal, accepted) = (proposing.proposal.clone(), proposing.accepted.clone());
             let has = |peer: &Member| accepted.iter().any(|(member, _)| member == peer);
             for peer in self.other_members().into_iter().filter(|peer| !has(peer)) {
-                self.talk(peer, Talk::Propose(proposal.clone()));
+                self.ask(peer, &proposal);
             }
             return Ok(());
         }
@@ -433,6 +433,12 @@ impl<B: Base> Protocol<B> {
         }
     }
 
+    fn ask(&mut self, peer: Member, proposal: &Proposal) {
+        if self.canary != Canary::LeaverUnasked || !proposal.remove.contains(&peer) {
+            self.talk(peer, Talk::Propose(proposal.clone()));
+        }
+    }
+
     /// Proposes, and promises it first of all.
     pub(super) fn put_to_all(
         &mut self,
@@ -445,7 +451,7 @@ impl<B: Base> Protocol<B> {
         let (number, by, start) = (self.number() + 1, self.member, self.origin);
         let proposal = Proposal { number, change, by, start, close, add, remove };
         for peer in self.other_members() {
-            self.talk(peer, Talk::Propose(proposal.clone()));
+            self.ask(peer, &proposal);
         }
         let until_us = now.mono_us.saturating_add(patience_us);
         let (accepted, agreed) = (BTreeSet::new(), VersionVector::new());

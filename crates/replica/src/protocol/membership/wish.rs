@@ -140,13 +140,13 @@ const PATIENCE: u64 = 30;
 impl Wish {
     /// Whether the record has all of it.
     pub fn is_fulfilled_by(&self, record: &Record) -> bool {
-        let belongs = |(member, address): (&Member, &Box<str>)| {
+        let belongs = |member: &Member, address: &str| {
             let known = record.address_of(*member);
-            record.members.contains(member) && known.is_none_or(|known| *known == **address)
+            record.members.contains(member) && known.is_none_or(|known| known == address)
         };
         let names = self.add.len() + self.remove.len() > 0;
         names
-            && self.add.iter().all(belongs)
+            && self.add.iter().all(|(member, address)| belongs(member, address))
             && self.remove.iter().all(|member| !record.members.contains(member))
     }
 
@@ -326,8 +326,8 @@ impl<B: Base> Protocol<B> {
             return true;
         }
         let record = self.membership();
-        let is_new = |(member, _): &(&Member, &Box<str>)| !record.members.contains(*member);
-        let add = wanted.wish.add.iter().filter(is_new);
+        let add = wanted.wish.add.iter();
+        let add = add.filter(|(member, _)| !record.members.contains(*member));
         let add = add.map(|(member, address)| (*member, address.clone())).collect();
         let remove = wanted.wish.remove.intersection(&record.members).copied().collect();
         let patience_us = wanted.until_us.saturating_sub(now.mono_us);
