@@ -80,7 +80,7 @@ impl Checks {
 }
 
 impl Checks {
-    /// Whoever answers has, on its disk, all that the members had when they took it in.
+    /// Whoever takes part has, on its disk, all that the members had when they took it in.
     pub(super) fn serves_with_all(&self, place: usize, nodes: &[Node], names: &Names) -> Verdict {
         let Some(up) = &nodes[place].up else { return Ok(()) };
         let record = up.protocol.membership();
@@ -90,7 +90,7 @@ impl Checks {
             None => Ok(()),
             Some(dot) => {
                 let (dot, has) = (names.dot(dot), names.vector(durable));
-                let what = format!("r{place} answers without {dot}; it has {has}");
+                let what = format!("r{place} takes part without {dot}; it has {has}");
                 Err(Breach::new("joining", vec![format!("r{place}")], what))
             }
         }

@@ -46,6 +46,7 @@ pub use accounts::Accounts;
 use closed::Closed;
 use ledger::Ledger;
 use orset::{Dot, Kind, Lattice, OpId, Origin, VersionVector};
+use pannier_replica::protocol::membership::Place;
 use pannier_replica::protocol::{Command, Effect, Event, Protocol, Refusal, Reply};
 use pannier_replica::store::memory::MemoryStore;
 use pannier_replica::store::{LogExtent, Store};
@@ -239,6 +240,7 @@ impl Checks {
                 let dots = deltas.map(|(origin, upto)| Dot::new(*origin, *upto));
                 self.nobody_lacks(place, &dots.collect::<Vec<_>>(), nodes, names)
             }
+            Effect::Place(Place::Member, _) => self.serves_with_all(place, nodes, names),
             Effect::Reply(_, Err(_))
             | Effect::Checkpoint(_)
             | Effect::Alarm(_)
