@@ -73,6 +73,11 @@ impl Canary {
                 | protocol::Canary::SnapshotWithoutMemory
                 | protocol::Canary::SnapshotShown,
             ) => Profile::Away,
+            Self::Protocol(
+                protocol::Canary::JoinedTooSoon
+                | protocol::Canary::LeaverWrites
+                | protocol::Canary::LeaverUnasked,
+            ) => Profile::Members,
             Self::BackupUnderOldOrigin
             | Self::Protocol(protocol::Canary::RestoredTakesIn | protocol::Canary::StableLeftOut) => {
                 Profile::Restored

@@ -122,6 +122,10 @@ marks! {
     LostTold = "session told that what it had seen is gone",
     CaughtUp = "replica caught up with a peer before it took anything in",
     RestoredRefused = "change refused before a peer was caught up with",
+    MemberJoined = "member joined, caught up and served",
+    MemberLeft = "member left",
+    MemberTold = "member that had left was told so and ended",
+    WishRefused = "change of members refused, and asked again",
 }
 
 /// Runs of one profile from which on it must have met what it is made for.
@@ -139,12 +143,16 @@ impl Mark {
         Self::LostTold,
     ];
 
+    /// Met by kinds of runs of their own alone.
+    const APART: &'static [Self] =
+        &[Self::MemberJoined, Self::MemberLeft, Self::MemberTold, Self::WishRefused];
+
     /// What a sweep of so many seeds must have met in all, or it has failed whatever was green: a
     /// thousand mixed ones everything that is not rare, two thousand everything.
     pub fn claims(profile: Profile, seeds: u64) -> Vec<Self> {
         let of = |mark: &Self| match (profile, seeds) {
-            (Profile::Mixed, 2_000..) => true,
-            (Profile::Mixed, 400..) => !Self::RARE.contains(mark),
+            (Profile::Mixed, 2_000..) => !Self::APART.contains(mark),
+            (Profile::Mixed, 400..) => !Self::RARE.contains(mark) && !Self::APART.contains(mark),
             _ => false,
         };
         Self::ALL.iter().copied().filter(of).collect()
@@ -233,6 +241,15 @@ impl Mark {
                 Self::WentBackTold,
                 Self::CaughtUp,
                 Self::RestoredRefused,
+            ],
+            Profile::Members => &[
+                Self::MemberJoined,
+                Self::MemberLeft,
+                Self::MemberTold,
+                Self::WishRefused,
+                Self::OriginClosed,
+                Self::Crash,
+                Self::MessageCut,
             ],
             Profile::Swarm => &[
                 Self::Crash,

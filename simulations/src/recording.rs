@@ -178,6 +178,7 @@ impl Player {
                     | Effect::Changed(_)
                     | Effect::Membership(_)
                     | Effect::CatchingUp(_)
+                    | Effect::Place(..)
                     | Effect::Alarm(_)
                     | Effect::Survey(_) => {}
                 }
@@ -214,6 +215,7 @@ impl Player {
             | Event::Unwatch(_)
             | Event::Verify(_)
             | Event::Surveyed(..)
+            | Event::Change(_)
             | Event::Closing => Ok(()),
         }
     }

@@ -101,6 +101,10 @@ impl Trace {
                 out.push(10);
                 out.extend_from_slice(format!("{event:?}").as_bytes());
             }
+            Event::Change(wish) => {
+                out.push(12);
+                out.extend_from_slice(wish.to_string().as_bytes());
+            }
             Event::Checkpointed { durable } => out.extend_from_slice(&[7, (*durable).into()]),
             Event::Watch(object) | Event::Unwatch(object) => {
                 out.push(8);
@@ -166,6 +170,11 @@ impl Trace {
                 record.encode(out);
             }
             Effect::CatchingUp(is) => out.extend_from_slice(&[8, u8::from(*is)]),
+            Effect::Place(place, record) => {
+                out.push(9);
+                out.push(*place as u8);
+                record.encode(out);
+            }
             Effect::Alarm(alarm) => {
                 out.push(6);
                 out.extend_from_slice(format!("{alarm:?}").as_bytes());
@@ -235,14 +244,16 @@ fn put_message(message: &Message, out: &mut Vec<u8>) {
                     out.push(1);
                     proposal.encode(out);
                 }
-                Talk::Accept { change, start } => {
+                Talk::Accept { change, start, vector } => {
                     out.push(2);
                     out.extend_from_slice(&change.to_be_bytes());
                     out.extend_from_slice(start.as_bytes());
+                    vector.encode(out);
                 }
-                Talk::Refuse { change } => {
+                Talk::Refuse { change, why } => {
                     out.push(3);
                     out.extend_from_slice(&change.to_be_bytes());
+                    out.push(*why as u8);
                 }
                 Talk::Abandon { change } => {
                     out.push(4);
@@ -455,6 +466,9 @@ fn tell_effect(effect: &Effect, names: &Names) -> Option<String> {
         Effect::Skip(upto) => {
             let dots = upto.iter().map(|(origin, seq)| names.dot(Dot::new(*origin, *seq)));
             format!("snapshot joined, logs go on behind {}", dots.collect::<Vec<_>>().join(" "))
+        }
+        Effect::Place(place, record) => {
+            format!("this replica {place} (membership {})", record.number)
         }
         Effect::Alarm(Alarm::Diverged { totals, .. }) => format!("ALARM diverged {totals:x?}"),
         Effect::Alarm(alarm) => format!("ALARM {alarm:?}"),

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MEDIAN: usize = 10;
 
 /// Planted bug, seeds within which it must be found.
-const BUDGET: [(Canary, u64); 37] = [
+const BUDGET: [(Canary, u64); 40] = [
     (Canary::Protocol(Planted::RemoveEndsUnseen), 10),
     (Canary::Protocol(Planted::AckBeforeSync), 2),
     (Canary::Protocol(Planted::GossipBeforeSync), 2),
@@ -45,6 +45,9 @@ const BUDGET: [(Canary, u64); 37] = [
     (Canary::Protocol(Planted::SnapshotShown), 10),
     (Canary::Protocol(Planted::RestoredTakesIn), 20),
     (Canary::Protocol(Planted::StableLeftOut), 4),
+    (Canary::Protocol(Planted::JoinedTooSoon), 10),
+    (Canary::Protocol(Planted::LeaverWrites), 20),
+    (Canary::Protocol(Planted::LeaverUnasked), 20),
     (Canary::StrangeTokenTaken, 10),
     (Canary::RetryForgetsSession, 20),
     (Canary::BudgetIgnored, 10),

@@ -68,6 +68,21 @@ impl Inner {
         Ok(asked.map_err(|status| self.away(&status))?.into_inner().members)
     }
 
+    /// Who is in the cluster, and which membership that is.
+    pub async fn member_list(&self) -> Result<v1::MemberList, Fail> {
+        let asked = self.client.clone().list_members(Request::new(v1::ListMembersRequest {})).await;
+        Ok(asked.map_err(|status| self.away(&status))?.into_inner())
+    }
+
+    /// Asks for a change of members, or how it stands.
+    pub async fn change(
+        &self,
+        request: v1::ChangeMembersRequest,
+    ) -> Result<v1::ChangeMembersResponse, Fail> {
+        let asked = self.client.clone().change_members(Request::new(request)).await;
+        Ok(asked.map_err(|status| self.away(&status))?.into_inner())
+    }
+
     /// What it has applied and synced.
     pub async fn frontier(&self) -> Result<VersionVector, Fail> {
         let asked = self.client.clone().get_frontier(Request::new(v1::GetFrontierRequest {})).await;

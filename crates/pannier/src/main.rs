@@ -9,7 +9,7 @@
 //! | `dev`, `replica`, `gateway` | `run/`, with settings from `config/` |
 //! | `cart`, `set`, `counter`, `watch` | `call/`; then `wire/`, or `local/` for a directory |
 //! | `status` | `wire/status.rs` |
-//! | `admin` | `offline.rs`; `verify/` |
+//! | `admin` | `offline.rs`, `members.rs`; `verify/` |
 //! | `replay` | `replay/` |
 //! | `sim`, `bench` | `simulate.rs`, `bench/` |
 
@@ -22,6 +22,7 @@ mod demo;
 mod fail;
 mod hex;
 mod local;
+mod members;
 mod offline;
 mod out;
 mod processes;
@@ -99,7 +100,7 @@ enum Command {
     Gateway(run::GatewayArgs),
     /// Ask a cluster how it stands
     Status(wire::StatusArgs),
-    /// Look after a cluster and its data directories
+    /// Look after the members of a cluster, or a data directory that nothing has open
     Admin {
         #[command(subcommand)]
         verb: offline::AdminVerb,

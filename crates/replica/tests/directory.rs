@@ -265,3 +265,30 @@ fn a_directory_that_was_moved_or_copied_says_so_once() {
     assert!(open(&copy).unwrap().moved().is_some());
     assert!(open(&second).unwrap().moved().is_none());
 }
+
+#[test]
+fn a_copy_becomes_another_members_and_keeps_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut held = open(dir.path()).unwrap();
+    held.join("shop").unwrap();
+    fs::create_dir(dir.path().join("state")).unwrap();
+    fs::write(dir.path().join("state/rows"), "theirs").unwrap();
+    fs::write(dir.path().join("log"), "theirs").unwrap();
+    assert!(matches!(Directory::reidentify(dir.path(), BOB), Err(StoreError::InUse(_))));
+    assert!(dir.path().join("log").exists(), "who is open keeps what it has");
+    drop(held);
+    assert_eq!(Directory::owner(dir.path()).unwrap(), ALICE);
+    Directory::mark_restored(dir.path()).unwrap();
+    for was in [ALICE, BOB] {
+        assert_eq!(Directory::reidentify(dir.path(), BOB).unwrap(), was, "again is no harm");
+        let left: Vec<String> = contents(dir.path()).into_keys().collect();
+        assert_eq!(left, ["lock", "pannier"]);
+        assert!(!dir.path().join("state").exists());
+    }
+    let held = open(dir.path()).unwrap();
+    assert_eq!((held.member(), held.cluster(), held.is_restored()), (BOB, Some("shop"), false));
+    let nowhere = dir.path().join("nowhere");
+    for refused in [Directory::reidentify(&nowhere, BOB), Directory::owner(&nowhere)] {
+        assert!(matches!(refused, Err(StoreError::Format { .. })));
+    }
+}

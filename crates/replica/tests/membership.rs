@@ -9,9 +9,10 @@ mod rig;
 use orset::cart::{CartEffect, Take};
 use orset::{Dot, Effect, Origin, Product, Request, VersionVector};
 use pannier_replica::protocol::delta::{Birth, Delta};
-use pannier_replica::protocol::membership::{Final, Proposal, Record, Talk};
+use pannier_replica::protocol::membership::{Final, Proposal, Record, Talk, Why};
 use pannier_replica::protocol::{Alarm, Event, Message, Refusal, Reply};
 use rig::*;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The peer's next start. Its id is below that of `OLD`, so a log names it first.
@@ -37,13 +38,29 @@ fn started_anew(rig: &mut Rig, origin: Origin, number: u64) {
 
 fn closes(change: u64, last: u64) -> Talk {
     let close = [(OLD, last)].into_iter().collect();
-    Talk::Propose(Proposal { number: 1, change, by: PEER, start: NEXT, close })
+    Talk::Propose(Proposal {
+        number: 1,
+        change,
+        by: PEER,
+        start: NEXT,
+        close,
+        add: BTreeMap::new(),
+        remove: BTreeSet::new(),
+    })
+}
+
+fn refused(change: u64, why: Why) -> Talk {
+    Talk::Refuse { change, why }
+}
+
+fn accepted(change: u64) -> Talk {
+    Talk::Accept { change, start: MINE, vector: VersionVector::new() }
 }
 
 fn closed(change: u64, last: u64) -> Talk {
     let finals = [(OLD, Final { seq: last, number: 1 })].into_iter().collect();
     let members = [ME, PEER].into_iter().collect();
-    Talk::Record(Arc::new(Record { number: 1, change, members, finals }))
+    Talk::Record(Arc::new(Record { number: 1, change, members, finals, ..Record::default() }))
 }
 
 fn seen(seq: u64) -> VersionVector {
@@ -62,10 +79,10 @@ fn with_two() -> Rig {
 #[test]
 fn an_end_is_promised_only_where_it_is_and_nothing_behind_it_is_taken() {
     let mut rig = with_two();
-    assert_eq!(says(&mut rig, closes(7, 1)), [Talk::Refuse { change: 7 }]);
-    assert_eq!(says(&mut rig, closes(8, 3)), [Talk::Refuse { change: 8 }]);
-    assert_eq!(says(&mut rig, closes(9, 2)), [Talk::Accept { change: 9, start: MINE }]);
-    assert_eq!(says(&mut rig, closes(10, 2)), [Talk::Refuse { change: 10 }], "one at a time");
+    assert_eq!(says(&mut rig, closes(7, 1)), [refused(7, Why::Differs)]);
+    assert_eq!(says(&mut rig, closes(8, 3)), [refused(8, Why::Differs)]);
+    assert_eq!(says(&mut rig, closes(9, 2)), [accepted(9)]);
+    assert_eq!(says(&mut rig, closes(10, 2)), [refused(10, Why::Promised)], "one at a time");
     rig.hears(delta(3, 3, 1).encode());
     assert_eq!(rig.lamps(), 2, "what comes late is not taken");
     rig.restart();
@@ -81,10 +98,11 @@ fn what_a_member_still_writes_under_is_not_closed() {
     let mut rig = Rig::new();
     rig.hears(delta(1, 1, 1).encode());
     started_anew(&mut rig, OLD, 0);
-    assert_eq!(says(&mut rig, closes(7, 1)), [Talk::Refuse { change: 7 }]);
+    assert_eq!(says(&mut rig, closes(7, 1)), [refused(7, Why::Differs)]);
     let close = [(MINE, 0)].into_iter().collect();
-    let mine = Proposal { number: 1, change: 8, by: PEER, start: NEXT, close };
-    assert_eq!(says(&mut rig, Talk::Propose(mine)), [Talk::Refuse { change: 8 }]);
+    let Talk::Propose(theirs) = closes(8, 0) else { panic!() };
+    let mine = Proposal { close, ..theirs };
+    assert_eq!(says(&mut rig, Talk::Propose(mine)), [refused(8, Why::Differs)]);
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl Rig {
                 | Effect::Membership(_)
                 | Effect::Survey(_)
                 | Effect::CatchingUp(_)
+                | Effect::Place(..)
                 | Effect::Alarm(_) => {}
             }
         }

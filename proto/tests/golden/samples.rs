@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use pannier_proto::v1::{
     AcceptChange, AddToCart, AddToCounter, AddToSet, Answer, BatchGetCarts, BatchGetCounters,
-    BatchGetSets, BatchOfCarts, BatchOfCounters, BatchOfSets, Cart, CatchUp, ClearCart, ClearSet,
-    Command, Counter, DecrementInCart, Deltas, Dot, Entry, ExecuteRequest, ExecuteResponse,
-    Failure, Frontier, GetCart, GetCounter, GetFrontierRequest, GetSet, GetStateHashRequest,
-    GetStatusRequest, Hello, Kind, Line, ListMembersRequest, ListRequest, ListResponse, MemberInfo,
-    MemberList, Membership, MergeCarts, MergeSets, ObjectRef, PeerMessage, Pruned, Pull,
-    RemoveFromCart, RemoveFromSet, ReplicaStatus, SeqRange, Set, SetInCart, Standing, StateHash,
-    Status, VectorEntry, WatchEvent, WatchRequest, Written, answer, command::Body, membership,
+    BatchGetSets, BatchOfCarts, BatchOfCounters, BatchOfSets, Cart, CatchUp, ChangeMembersRequest,
+    ChangeMembersResponse, ClearCart, ClearSet, Command, Counter, DecrementInCart, Deltas, Dot,
+    Entry, ExecuteRequest, ExecuteResponse, Failure, Frontier, GetCart, GetCounter,
+    GetFrontierRequest, GetSet, GetStateHashRequest, GetStatusRequest, Hello, Kind, Line,
+    ListMembersRequest, ListRequest, ListResponse, MemberInfo, MemberList, Membership, MergeCarts,
+    MergeSets, NewMember, ObjectRef, PeerMessage, Pruned, Pull, RemoveFromCart, RemoveFromSet,
+    ReplicaStatus, SeqRange, Set, SetInCart, Standing, StateHash, Status, VectorEntry, WatchEvent,
+    WatchRequest, Written, answer, change_members_response, command::Body, membership,
     peer_message, watch_event,
 };
 use prost::{DecodeError, Message};
@@ -250,11 +251,11 @@ fn deltas() -> Deltas {
 }
 
 fn accept() -> AcceptChange {
-    AcceptChange { change: 9, origin: id(1) }
+    AcceptChange { change: 9, origin: id(1), vector: vector() }
 }
 
 fn about(talk: membership::Talk) -> Membership {
-    Membership { talk: Some(talk) }
+    Membership { talk: Some(talk), why: 0 }
 }
 
 fn said(body: peer_message::Body) -> PeerMessage {
@@ -268,6 +269,7 @@ fn member() -> MemberInfo {
         connected: true,
         heard_ms_ago: Some(0),
         unacknowledged: 4,
+        membership: Some(0),
     }
 }
 
@@ -291,7 +293,24 @@ fn replica_status() -> ReplicaStatus {
         disk_bytes: 9,
         alarms: 10,
         last_alarms: vec!["clock skew".into()],
+        place: "joining".into(),
+        lacks_to_join: 11,
+        membership: 12,
     }
+}
+
+fn new_member() -> NewMember {
+    NewMember { member: id(2), address: "replica-2:7401".into() }
+}
+
+fn change_members() -> ChangeMembersRequest {
+    ChangeMembersRequest { add: vec![new_member()], remove: vec![id(1)], only_ask: true }
+}
+
+fn changing() -> ChangeMembersResponse {
+    let state = change_members_response::State::Refused.into();
+    let (members, why) = (vec![id(1)], "away".into());
+    ChangeMembersResponse { state, members, number: 3, why, try_again: true }
 }
 
 /// In the order of `golden.txt`.
@@ -399,5 +418,9 @@ fn rarer() -> Vec<Sample> {
         Frontier Frontier { vector: vector() };
         GetStateHashRequest GetStateHashRequest::default();
         StateHash StateHash { vector: vector(), total: id(7), ..StateHash::default() };
+        Membership Membership { why: 1, ..about(membership::Talk::Refuse(9)) };
+        NewMember new_member();
+        ChangeMembersRequest change_members();
+        ChangeMembersResponse changing();
     }
 }

@@ -11,6 +11,8 @@ impl World<'_> {
     pub(crate) fn act(&mut self, act: Act) -> Verdict {
         match act.what {
             Doing::Shop { .. } => return self.shop_act(act),
+            Doing::Join { joiner } => return self.wants_in(joiner),
+            Doing::Leave { place } => return self.wants_out(place),
             Doing::Crash { replica, keep_log, keep_state, pause_us } => {
                 let in_doubt = self.nodes[replica].disk.in_doubt();
                 let part = |n: usize, of_255: u8| n * usize::from(of_255) / 255;
@@ -132,7 +134,8 @@ impl World<'_> {
                 self.nodes[place].dead = true;
             }
             let start = self.nodes[place].start;
-            if self.nodes[place].up.is_none() && !self.nodes[place].dead {
+            if self.nodes[place].up.is_none() && !self.nodes[place].dead && !self.nodes[place].gone
+            {
                 self.queue.put(self.now_us, What::Restart { place, start });
             }
         }

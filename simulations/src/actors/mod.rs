@@ -7,10 +7,12 @@
 mod faults;
 mod last;
 mod library;
+mod operator;
 mod service;
 mod shop;
 mod shopper;
 mod stranger;
 
+pub use operator::Errand;
 pub use service::Service;
 pub use shop::Shop;

@@ -251,6 +251,12 @@ impl World<'_> {
                 if reason == Reason::Overloaded {
                     self.coverage.hit(Mark::Overloaded);
                 }
+                if let Home::Single(Door::Replica(place)) = self.shop.sessions[session].home
+                    && self.nodes[place].out
+                {
+                    // Who has left is not asked again.
+                    return self.behind(session);
+                }
                 if reason == Reason::StorageFailed {
                     self.coverage.hit(Mark::StorageToldFailed);
                 }

@@ -8,6 +8,7 @@
 
 use super::{Breach, Checks, Verdict};
 use crate::names::Names;
+use crate::world::Node;
 use orset::{Dot, Origin, VersionVector};
 use pannier_replica::protocol::membership::Record;
 use std::borrow::Cow;
@@ -79,5 +80,23 @@ impl Checks {
             }
         }
         Ok(())
+    }
+}
+
+impl Checks {
+    /// Whoever takes part has, on its disk, all that the members had when they took it in.
+    pub(super) fn serves_with_all(&self, place: usize, nodes: &[Node], names: &Names) -> Verdict {
+        let Some(up) = &nodes[place].up else { return Ok(()) };
+        let record = up.protocol.membership();
+        let Some(seat) = record.seats.get(&nodes[place].member) else { return Ok(()) };
+        let durable = &self.shadows[place].durable;
+        match seat.until.iter().find(|dot| !durable.contains(*dot)) {
+            None => Ok(()),
+            Some(dot) => {
+                let (dot, has) = (names.dot(dot), names.vector(durable));
+                let what = format!("r{place} takes part without {dot}; it has {has}");
+                Err(Breach::new("joining", vec![format!("r{place}")], what))
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@
 //! | I8 after faults end, everything converges | `world/settle.rs`, which names the smallest stuck pair |
 //! | I10 bad input changes nothing | `finale`: what was refused is in no commit; `actors/shopper.rs`, `actors/stranger.rs`: it is refused |
 //! | replay equals join, logs agree | `cuts` |
-//! | a closed origin ends where it was closed | `closed` |
+//! | a closed origin ends where it was closed; a joiner serves with all that the members had | `closed` |
 //! | I6 sessions never go backwards | `promises`: an answer's vector covers the session's; `reads`: its value is the state at that vector; `sessions`: what each client was really answered, beside all tokens |
 //! | I7 removed stays removed, unseen stays | `rounds`: a removal ends exactly what its client was shown; `reads` |
 //! | P3 causal order | `rounds`: each record follows everything it depends on |
@@ -48,6 +48,7 @@ pub use accounts::Accounts;
 use closed::Closed;
 use ledger::Ledger;
 use orset::{Dot, Kind, Lattice, OpId, Origin, VersionVector};
+use pannier_replica::protocol::membership::Place;
 use pannier_replica::protocol::{Command, Effect, Event, Refusal, Reply};
 use sessions::Sessions;
 pub use sessions::Snapshot;
@@ -182,6 +183,7 @@ impl Checks {
                 let attempt = &history.attempts[*ticket as usize];
                 self.reply_rests_on_log(place, *ticket, reply, attempt, history, names)?;
                 self.reply_rests_on_peers(place, *ticket, reply, attempt, history, coverage)?;
+                self.serves_with_all(place, nodes, names)?;
                 match (reply, &attempt.asked) {
                     (Reply::Shown(shown), Asked::Read(object)) => {
                         self.read_is_right(place, *ticket, object, shown, attempt, names, coverage)
@@ -211,14 +213,16 @@ impl Checks {
                 let dots = deltas.map(|(origin, upto)| Dot::new(*origin, *upto));
                 let applied = nodes[place].up.as_ref().map(|up| up.protocol.applied());
                 let applied = applied.unwrap_or(&self.shadows[place].applied);
-                self.nobody_lacks(place, applied, &dots.collect::<Vec<_>>(), names)
+                self.nobody_lacks(place, applied, &dots.collect::<Vec<_>>(), nodes, names)
             }
             Effect::CatchingUp(false) => self.has_caught_up(place, names),
+            Effect::Place(Place::Member, _) => self.serves_with_all(place, nodes, names),
             Effect::Reply(_, Err(_))
             | Effect::Checkpoint(_)
             | Effect::Skip(_)
             | Effect::CatchingUp(true)
             | Effect::Alarm(_)
+            | Effect::Place(..)
             | Effect::Survey(_) => Ok(()),
         }
     }
@@ -228,15 +232,17 @@ impl Checks {
     fn nobody_lacks(
         &self,
         place: usize,
-        here: &VersionVector,
+        applied: &VersionVector,
         dropped: &[Dot],
+        nodes: &[Node],
         names: &Names,
     ) -> Verdict {
         let is_kept = |dot: &&Dot| {
-            let behind = here.get(dot.origin).saturating_sub(dot.seq);
+            let behind = applied.get(dot.origin).saturating_sub(dot.seq);
             behind < self.log_most
         };
-        for (member, shadow) in self.shadows.iter().enumerate() {
+        let here = nodes.iter().enumerate().filter(|(_, node)| !node.out);
+        for (member, shadow) in here.map(|(member, _)| (member, &self.shadows[member])) {
             let lacks = |dot: &&Dot| !shadow.durable.contains(**dot);
             if let Some(dot) = dropped.iter().filter(is_kept).find(lacks) {
                 let (dot, has) = (names.dot(*dot), names.vector(&shadow.durable));
@@ -308,7 +314,7 @@ impl Checks {
         let mut all = VersionVector::new();
         let mut first = None;
         for (place, node) in nodes.iter().enumerate() {
-            let Some(up) = &node.up else { continue };
+            let Some(up) = node.here() else { continue };
             all.join(&*self.closed.whole(up.protocol.synced()));
             self.totals.recompute(place, &up.protocol)?;
             let applied = self.closed.whole(up.protocol.applied());
@@ -324,7 +330,7 @@ impl Checks {
             }
         }
         for (place, node) in nodes.iter().enumerate() {
-            if let Some(up) = &node.up {
+            if let Some(up) = node.here() {
                 self.log_is_of_the_ledger(place, &up.store, names)?;
                 coverage.hit(Mark::LogsCompared);
             }

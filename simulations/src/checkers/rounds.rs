@@ -8,7 +8,7 @@ use crate::history::History;
 use crate::names::Names;
 use crate::world::Node;
 use orset::cart::{CartEffect, Seen};
-use orset::{Dot, Effect, Op, OpId, OpIdSet, Origin, Request};
+use orset::{Dot, Effect, Op, OpId, OpIdSet, Origin, Request, VersionVector};
 use pannier_replica::store::LogRecord;
 use std::collections::BTreeSet;
 
@@ -91,6 +91,14 @@ impl Checks {
         if made <= up.protocol.number()
             || closed.all(|last| self.shadows[place].applied.contains(last))
         {
+            return Ok(());
+        }
+        // One that joins goes by the membership that takes it in, and has all that was closed.
+        let joins = !up.protocol.membership().members.contains(&nodes[place].member);
+        let mut closed = VersionVector::new();
+        self.closed.fill(&mut closed, made);
+        let has_all = self.shadows[place].applied.covers(&closed);
+        if joins && made <= up.protocol.circle().number && has_all {
             return Ok(());
         }
         let dot = names.dot(dot);

@@ -81,7 +81,7 @@ impl<'a> Acts<'a> {
     }
 
     fn replica(&mut self) -> usize {
-        self.dice.index(self.options.replicas)
+        self.dice.index(self.options.places())
     }
 
     fn faults(&mut self) {
@@ -145,6 +145,24 @@ impl<'a> Acts<'a> {
             pause_us: acts.dice.between((1_000, 1_000_000)),
         });
         self.loss_of_one();
+        self.members();
+    }
+
+    /// Each joiner is taken in once; up to two others leave.
+    fn members(&mut self) {
+        let Options { joiners, duration_us, .. } = *self.options;
+        if joiners == 0 {
+            return;
+        }
+        for joiner in 0..joiners {
+            let at_us = self.dice.below(duration_us * 6 / 10);
+            self.put(at_us, Doing::Join { joiner });
+        }
+        for _ in 0..1 + self.dice.below(2) {
+            let at_us = self.dice.between((duration_us / 5, duration_us * 9 / 10));
+            let place = self.replica();
+            self.put(at_us, Doing::Leave { place });
+        }
     }
 
     /// What a cluster bears of one member and no more: it dies, its disk decays, or goes back.
@@ -183,7 +201,7 @@ impl<'a> Acts<'a> {
 
     /// Two sides, both ways or one way; or one link.
     fn links(&mut self) -> Links {
-        let replicas = self.options.replicas;
+        let replicas = self.options.places();
         let one_way = self.options.faults.one_way && self.dice.chance(500);
         if one_way && self.dice.chance(500) {
             let from = self.dice.index(replicas);

@@ -20,6 +20,9 @@ use std::collections::BTreeSet;
 /// Replicas at most: a link is one bit of a `u64` (`from * 8 + to`).
 pub const REPLICAS_MAX: usize = 8;
 
+/// Of `log_tail`: from here on nothing is dropped from a log, closed or not.
+pub const LOG_WHOLE: u64 = 1 << 32;
+
 /// Low and high of a drawn number, both included.
 pub type Span = (u64, u64);
 
@@ -75,6 +78,8 @@ pub struct Options {
     pub faults: Faults,
     /// Replicas.
     pub replicas: usize,
+    /// Replicas besides, which do not belong at the beginning.
+    pub joiners: usize,
     /// Client sessions.
     pub sessions: usize,
     /// Carts, sets, counters.
@@ -332,6 +337,16 @@ pub enum Doing {
         /// Until another stands in its place.
         pause_us: u64,
     },
+    /// An operator wants a replica taken in that waits for that.
+    Join {
+        /// Which of the joiners (modulo).
+        joiner: usize,
+    },
+    /// An operator wants a member to leave, unless too few would stay.
+    Leave {
+        /// Whose place (modulo).
+        place: usize,
+    },
 }
 
 impl Doing {
@@ -352,7 +367,9 @@ impl Doing {
             Self::Shop { .. }
             | Self::Cut { .. }
             | Self::Flap { .. }
-            | Self::GatewayCrash { .. } => None,
+            | Self::GatewayCrash { .. }
+            | Self::Join { .. }
+            | Self::Leave { .. } => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How options are drawn from a seed, and the plain world that they are held against.
 
-use super::{Knobs, Options};
+use super::{Knobs, LOG_WHOLE, Options};
 use crate::chance::{Dice, Purpose};
 use crate::front::Front;
 use crate::profile::Profile;
@@ -59,6 +59,7 @@ impl Default for Options {
             profile: Profile::Calm,
             faults: Faults::default(),
             replicas: 3,
+            joiners: 0,
             sessions: 2,
             objects: (1, 1, 1),
             products: 1,
@@ -117,6 +118,11 @@ impl Default for Knobs {
 }
 
 impl Options {
+    /// Replicas and those that join.
+    pub const fn places(&self) -> usize {
+        self.replicas + self.joiners
+    }
+
     /// Whether op ids are forgotten within a run.
     pub const fn forgets(&self) -> bool {
         self.knobs.window_ms < WEEK_MS
@@ -179,6 +185,7 @@ impl Options {
             Profile::Away => options.away(&mut dice),
             Profile::Restored => options.restored(&mut dice),
             Profile::Swarm => options.swarm(&mut dice),
+            Profile::Members => options.members(&mut dice),
         }
         // In every kind of run: what peers say of themselves is what each fault gets at.
         options.peers = Dice::new(seed, Purpose::Durable).pick(&[0, 100, 300]);
@@ -287,6 +294,30 @@ impl Options {
         self.faults.one_way = dice.chance(300);
         if dice.chance(300) {
             self.loss = dice.between((1, 100)) as u32;
+        }
+    }
+
+    /// Few founders, some who join. A joiner has the logs alone to learn from, so they are whole.
+    fn members(&mut self, dice: &mut Dice) {
+        self.replicas = dice.between((2, 4)) as usize;
+        self.joiners = dice.between((1, 2)) as usize;
+        self.front = Front::draw(self.seed, self.profile, self.places());
+        if dice.chance(500) {
+            // So that catching up takes its time.
+            self.knobs.message_bytes = dice.between((64, 512)) as usize;
+        }
+        self.knobs.log_tail = WHOLE;
+        self.faults.crashes = dice.chance(500);
+        self.faults.partitions = dice.chance(500);
+        self.faults.pauses = dice.chance(300);
+        if dice.chance(300) {
+            self.loss = dice.between((1, 100)) as u32;
+        }
+        if dice.chance(300) {
+            self.doubled = dice.between((1, 100)) as u32;
+        }
+        if dice.chance(300) {
+            self.delays(dice);
         }
     }
 

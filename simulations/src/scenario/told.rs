@@ -96,6 +96,8 @@ impl Display for Doing {
                 write!(f, "r{replica}'s disk goes back to its copy{mark}; it starts after ")?;
                 f.write_str(&seconds(pause_us))
             }
+            Self::Join { joiner } => write!(f, "an operator has joiner {joiner} taken in"),
+            Self::Leave { place } => write!(f, "an operator has r{place} leave"),
             Self::GatewayCrash { gateway, pause_us } => {
                 write!(
                     f,

@@ -24,7 +24,7 @@
 //! Bad input (an unknown field, another format, a replica that is not there) is refused with its
 //! line; nothing is played.
 
-use super::{Act, Doing, Home, Options, REPLICAS_MAX, Scenario, Span};
+use super::{Act, Doing, Home, LOG_WHOLE, Options, REPLICAS_MAX, Scenario, Span};
 use crate::canary::Canary;
 use crate::run::play;
 use pannier_replica::protocol::WINDOW_MAX_MS;
@@ -173,6 +173,7 @@ fn check(options: &Options) -> Result<(), String> {
     let day_us = 90_000_000_000;
     for (name, value, span) in [
         ("replicas", options.replicas as u64, (1, REPLICAS_MAX as u64)),
+        ("replicas and joiners", options.places() as u64, (1, REPLICAS_MAX as u64)),
         ("sessions", options.sessions as u64, (1, 1_000)),
         ("carts in objects", carts as u64, (1, 1_000)),
         ("sets in objects", sets as u64, (1, 1_000)),
@@ -209,7 +210,7 @@ fn check(options: &Options) -> Result<(), String> {
 }
 
 fn check_act(act: &Act, options: &Options) -> Result<(), String> {
-    let (sessions, replicas) = (options.sessions, options.replicas);
+    let (sessions, replicas) = (options.sessions, options.places());
     if let Doing::Shop { session, .. } = act.what
         && session >= sessions
     {

@@ -157,8 +157,12 @@ impl World<'_> {
                 up.checkpoint = Some(batch);
                 self.queue.put(self.now_us + after_us, What::StateDone { place, start });
             }
-            // Nobody in the world asks but the checkers.
-            Effect::Membership(_) => {}
+            Effect::Membership(record) => self.note_membership(&record),
+            Effect::Place(..) => {
+                if self.nodes[place].is_shut() {
+                    self.streams_of_replica_end(place, true);
+                }
+            }
             Effect::CatchingUp(true) => {}
             Effect::CatchingUp(false) => {
                 self.coverage.hit(Mark::CaughtUp);

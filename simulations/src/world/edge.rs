@@ -100,6 +100,7 @@ fn refusal(refusal: &Refusal) -> Failure {
             failure(Reason::Lost).with("origin", origin).with("count", need - last)
         }
         Refusal::Over => failure(Reason::Closed),
+        Refusal::NotServing(_) => failure(Reason::Draining),
         Refusal::TooFewPeers { .. } => failure(Reason::TooFewPeers),
         Refusal::Overloaded => failure(Reason::Overloaded),
         Refusal::Restored | Refusal::Unheard { .. } => failure(Reason::CatchingUp),
@@ -161,7 +162,7 @@ impl World<'_> {
         let Some(up) = node.up.as_ref().filter(|_| node.start == arrival.start) else {
             return Ok(());
         };
-        if node.draining {
+        if node.is_shut() {
             let failure = Failure::new(Reason::Draining, "the server is shutting down");
             return self.send_back(arrival.place, arrival.via, Answer::refused(failure), None);
         }

@@ -211,7 +211,7 @@ impl World<'_> {
     fn serving(&self, place: usize) -> Heard {
         let node = &self.nodes[place];
         let catches_up = node.up.as_ref().is_some_and(|up| up.protocol.is_catching_up());
-        if node.draining || catches_up { Heard::NotServing } else { Heard::Serving }
+        if node.is_shut() || catches_up { Heard::NotServing } else { Heard::Serving }
     }
 
     fn not_made(&mut self, at: LaneAt) {

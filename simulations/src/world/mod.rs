@@ -21,7 +21,7 @@ mod queue;
 mod settle;
 mod streams;
 
-use crate::actors::{Service, Shop};
+use crate::actors::{Errand, Service, Shop};
 use crate::canary::Canary;
 use crate::chance::{Dice, Purpose};
 use crate::checkers::{Breach, Checks, Verdict};
@@ -94,6 +94,8 @@ pub(crate) enum What {
     Restart { place: usize, start: u64 },
     /// A disk may have room again.
     Room { place: usize },
+    /// An operator looks how it goes.
+    Errand { errand: usize },
     /// The act of that number.
     Act(Act),
     /// The faults end.
@@ -128,6 +130,10 @@ pub struct World<'a> {
     pub(crate) streams: Vec<Stream>,
     pub(crate) services: Vec<Service>,
     pub(crate) shop: Shop,
+    /// What operators want of the membership.
+    pub(crate) errands: Vec<Errand>,
+    /// The latest membership that is in force anywhere.
+    pub(crate) number: u64,
     pub(crate) history: History,
     pub(crate) names: Names,
     pub(crate) trace: Trace,
@@ -148,10 +154,12 @@ impl<'a> World<'a> {
         let options = &scenario.options;
         let mut names = Names::default();
         let mut dice = Dice::keyed(options.seed, Purpose::Identity, 4, 0);
-        let nodes = (0..options.replicas).map(|place| {
+        let nodes = (0..options.places()).map(|place| {
             let skew = options.skew_ms;
             let off_ms = dice.below(2 * skew + 1) as i64 - skew as i64;
-            Node::new(Names::member(options.seed, place), off_ms)
+            let mut node = Node::new(Names::member(options.seed, place), off_ms);
+            node.out = place >= options.replicas;
+            node
         });
         let nodes: Vec<Node> = nodes.collect();
         let shop = Shop::new(options, &mut names);
@@ -168,6 +176,8 @@ impl<'a> World<'a> {
             streams: Vec::new(),
             services: Vec::new(),
             shop,
+            errands: Vec::new(),
+            number: 0,
             history: History::default(),
             names,
             trace: Trace::new(told),
@@ -275,13 +285,14 @@ impl<'a> World<'a> {
             What::Tick { place, start } if self.is_start(place, start) => self.ticked(place),
             What::Restart { place, start } => {
                 let node = &self.nodes[place];
-                let wanted = node.start == start && node.up.is_none() && !node.dead;
+                let wanted = node.start == start && node.up.is_none() && !node.dead && !node.gone;
                 if wanted { self.start(place) } else { Ok(()) }
             }
             What::Room { place } => {
                 self.room(place);
                 Ok(())
             }
+            What::Errand { errand } => self.errand(errand),
             What::Act(act) => self.act(act),
             What::Heal => {
                 self.healed = true;
@@ -320,7 +331,8 @@ impl<'a> World<'a> {
 
     pub(crate) fn settings(&self) -> ProtocolSettings {
         let knobs = &self.scenario.options.knobs;
-        let members = self.nodes.iter().map(|node| node.member).collect();
+        let founders = &self.nodes[..self.scenario.options.replicas];
+        let members = founders.iter().map(|node| node.member).collect();
         ProtocolSettings {
             gossip_us: knobs.gossip_us,
             change_us: 5 * knobs.gossip_us,

@@ -8,6 +8,7 @@
 use crate::chance::{Dice, Purpose};
 use crate::scenario::Options;
 use orset::{Member, ObjectKey, Origin};
+use pannier_replica::protocol::membership::Place;
 use pannier_replica::protocol::{Event, Now, Protocol};
 use pannier_replica::store::StateBatch;
 use pannier_replica::store::memory::{MemoryDisk, MemoryStore};
@@ -69,6 +70,10 @@ pub struct Node {
     pub went_back: bool,
     /// It has not started since then.
     pub is_put_back: bool,
+    /// It does not belong, by the latest membership that is in force anywhere.
+    pub out: bool,
+    /// It has left, and its disk is no more.
+    pub gone: bool,
     /// It finishes what is under way, and takes nothing new.
     pub draining: bool,
     /// Commands that are not answered, by ticket.
@@ -99,12 +104,31 @@ impl Node {
             marked: false,
             went_back: false,
             is_put_back: false,
+            out: false,
+            gone: false,
             draining: false,
             open: BTreeSet::new(),
             up: None,
             watched: Vec::new(),
             disk_calls: 0,
         }
+    }
+
+    /// Whether its server takes nothing from clients: it drains, or does not take part. While it is
+    /// about to leave, its server may not have heard of that yet.
+    pub fn is_shut(&self) -> bool {
+        let place = self.up.as_ref().map(|up| up.protocol.place());
+        self.draining
+            || match place {
+                None | Some(Place::Member) => false,
+                Some(Place::Leaving) => self.start.is_multiple_of(2),
+                Some(Place::Outside | Place::Joining | Place::Left) => true,
+            }
+    }
+
+    /// What is there while it is up, and belongs.
+    pub const fn here(&self) -> Option<&Up> {
+        if self.out { None } else { self.up.as_ref() }
     }
 
     /// The present moment by this replica's clocks.

@@ -19,7 +19,7 @@ impl World<'_> {
         if node.up.is_none() {
             return self.end_stream(id, Some(unavailable("connection refused")));
         }
-        if node.draining {
+        if node.is_shut() {
             let failure = Failure::new(Reason::Draining, "the server is shutting down");
             return self.end_stream(id, Some(failure.into()));
         }
@@ -113,7 +113,7 @@ impl World<'_> {
         if node.up.is_none() || node.start != start {
             return;
         }
-        let outcome = if node.draining { Outcome::Leaving } else { Outcome::Answered };
+        let outcome = if node.is_shut() { Outcome::Leaving } else { Outcome::Answered };
         if outcome == Outcome::Answered {
             self.streams[id].replica = Some((place, start));
         }

@@ -27,18 +27,20 @@ impl World<'_> {
         let options = &self.scenario.options;
         let knobs = &options.knobs;
         let mut all = VersionVector::new();
-        for up in self.nodes.iter().filter_map(|node| node.up.as_ref()) {
+        for up in self.nodes.iter().filter_map(super::Node::here) {
             orset::Lattice::join(&mut all, &*self.checks.whole(up.protocol.applied()));
         }
         let lacks = |mine: &VersionVector| -> u64 {
             all.iter().map(|dot| dot.seq.saturating_sub(mine.get(dot.origin))).sum()
         };
-        let ups = self.nodes.iter().filter_map(|node| node.up.as_ref());
+        let ups = self.nodes.iter().filter_map(super::Node::here);
         let most =
             ups.map(|up| lacks(&self.checks.whole(up.protocol.applied()))).max().unwrap_or(0);
         let steps_us = 10_000_000 + 40 * knobs.gossip_us + 10 * knobs.pull_timeout_us;
         let slowest_us = options.delay_us.1 + 20_000;
-        self.settle_by_us = self.now_us + TAIL_US + steps_us + 3 * slowest_us * (most + 100);
+        let errands_us = if self.errands.is_empty() { 0 } else { 3 * steps_us };
+        self.settle_by_us =
+            self.now_us + TAIL_US + steps_us + errands_us + 3 * slowest_us * (most + 100);
         self.queue.put(self.now_us + TAIL_US, What::Settled);
     }
 
@@ -100,7 +102,7 @@ impl World<'_> {
     /// I9: who still remembers an op id that has no living entry.
     fn remembers_idle(&self) -> Option<String> {
         for (place, node) in self.nodes.iter().enumerate() {
-            let Some(up) = &node.up else { continue };
+            let Some(up) = node.here() else { continue };
             match up.protocol.remembered(u64::MAX) {
                 Ok((_, 0)) => {}
                 Ok((all, idle)) => {
@@ -116,7 +118,7 @@ impl World<'_> {
     /// What the replicas that are left have together.
     fn had_by_all(&self) -> VersionVector {
         let mut all = VersionVector::new();
-        for up in self.nodes.iter().filter_map(|node| node.up.as_ref()) {
+        for up in self.nodes.iter().filter_map(super::Node::here) {
             orset::Lattice::join(&mut all, &*self.checks.whole(up.protocol.synced()));
         }
         all
@@ -130,7 +132,11 @@ impl World<'_> {
         if self.gateways.iter().any(|gateway| !gateway.up || !gateway.calls.is_empty()) {
             return Some("a gateway is still at something".into());
         }
-        for (place, node) in self.nodes.iter().enumerate().filter(|(_, node)| !node.dead) {
+        if self.errands.iter().any(|errand| !errand.over) {
+            return Some("an operator waits for a change of members".into());
+        }
+        let is_here = |(_, node): &(usize, &super::Node)| !node.dead && !node.out;
+        for (place, node) in self.nodes.iter().enumerate().filter(is_here) {
             let Some(up) = &node.up else { return Some(format!("r{place} is down")) };
             let protocol = &up.protocol;
             if protocol.has_open_round() || protocol.rounds_in_flight() > 0 || !up.held.is_empty() {
@@ -154,12 +160,11 @@ impl World<'_> {
         if self.nodes.iter().any(|node| node.dead) {
             return None;
         }
-        let ups = || self.nodes.iter().filter_map(|node| node.up.as_ref());
+        let ups = || self.nodes.iter().filter_map(super::Node::here);
         let is_over = |origin: Origin| {
             origin != Origin::MEMBERSHIP && ups().all(|up| up.protocol.origin() != origin)
         };
-        for (place, up) in
-            self.nodes.iter().enumerate().filter_map(|(at, n)| Some((at, n.up.as_ref()?)))
+        for (place, up) in self.nodes.iter().enumerate().filter_map(|(at, n)| Some((at, n.here()?)))
         {
             let mut origins = up.protocol.synced().iter().map(|dot| dot.origin);
             if let Some(origin) = origins.find(|origin| is_over(*origin)) {
@@ -174,7 +179,7 @@ impl World<'_> {
     /// one range of one log to look at.
     fn stuck_pair(&self) -> Option<String> {
         let ups =
-            || self.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.up.as_ref()?)));
+            || self.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.here()?)));
         let mut least: Option<(u64, usize, usize, orset::Dot, u64)> = None;
         for (behind, mine) in ups() {
             for (ahead, theirs) in ups().filter(|(ahead, _)| *ahead != behind) {
@@ -216,7 +221,7 @@ impl World<'_> {
         let objects: Vec<_> = self.shop.objects.iter().flatten().cloned().collect();
         for place in 0..self.nodes.len() {
             for object in &objects {
-                let Some(up) = &self.nodes[place].up else { continue };
+                let Some(up) = self.nodes[place].here() else { continue };
                 let after: Arc<VersionVector> = up.protocol.synced().clone();
                 let ticket = self.history.attempt(crate::history::Attempt {
                     asked: Asked::Read(object.clone()),

@@ -171,6 +171,7 @@ impl Replica {
             | Effect::Skip(_)
             | Effect::Membership(_)
             | Effect::CatchingUp(_)
+            | Effect::Place(..)
             | Effect::Survey(_) => {}
             Effect::Alarm(_) => outcome.broken = outcome.broken.or(Some(checks::ALARM)),
         }

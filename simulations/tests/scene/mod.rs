@@ -298,6 +298,7 @@ impl Scene {
                 | Effect::Skip(_)
                 | Effect::Changed(_)
                 | Effect::Membership(_)
+                | Effect::Place(..)
                 | Effect::Survey(_) => {}
             }
         }

@@ -109,6 +109,7 @@ mod tests {
         } = Settings::default();
         let ProtocolSettings {
             members: _,
+            addresses: _,
             gossip_us: _,
             change_us: _,
             pull_delay_us: _,

@@ -22,6 +22,10 @@ pub struct Replica {
     pub directory: PathBuf,
     /// The other members.
     pub peers: Vec<Peer>,
+    /// It does not belong yet: the peers are those that are there.
+    pub join: bool,
+    /// Where the others reach its inner listener, when not where it listens.
+    pub advertise: Option<String>,
     /// Where it stands, for people and gateways.
     pub zone: String,
     /// The library's knobs.
@@ -39,6 +43,8 @@ impl Default for Replica {
             member: None,
             directory: PathBuf::new(),
             peers: Vec::new(),
+            join: false,
+            advertise: None,
             zone: String::new(),
             limits: Settings::default(),
             server: ServerSettings::default(),
@@ -80,6 +86,13 @@ pub struct ReplicaFlags {
     /// Another member and its inner address; once for each, or `none` for a replica that is alone
     #[arg(long = "peer", value_name = "MEMBER=HOST:PORT")]
     peers: Vec<String>,
+    /// It joins: it does not belong to the cluster yet, and the peers are those that are there;
+    /// `pannier admin join` has it taken in
+    #[arg(long)]
+    join: bool,
+    /// Where the other members reach its inner listener, when not where it listens
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
     /// The zone it stands in
     #[arg(long, value_name = "NAME")]
     zone: Option<String>,
@@ -124,6 +137,14 @@ pub fn keys() -> Vec<Key<Replica>> {
             it.zone = address::name(value.text())?;
             Ok(())
         }),
+        Key::new("join", Takes::Flag, |it: &mut Replica, value| {
+            it.join = value.flag();
+            Ok(())
+        }),
+        Key::new("advertise", Takes::Text, |it: &mut Replica, value| {
+            it.advertise = Some(address::remote(value.text())?);
+            Ok(())
+        }),
     ];
     keys.extend(
         limits::keys().into_iter().map(|key| key.within(|it: &mut Replica| &mut it.limits)),
@@ -145,6 +166,7 @@ impl ReplicaFlags {
             ("--listen", "listen", &self.listen),
             ("--inner-listen", "inner_listen", &self.inner_listen),
             ("--zone", "zone", &self.zone),
+            ("--advertise", "advertise", &self.advertise),
         ];
         let mut given = Vec::new();
         for (flag, key, text) in texts {
@@ -153,6 +175,9 @@ impl ReplicaFlags {
         if self.allow_remote {
             let (key, text) = ("allow_remote".into(), "true".into());
             given.push(Given { flag: "--allow-remote", key, text });
+        }
+        if self.join {
+            given.push(Given { flag: "--join", key: "join".into(), text: "true".into() });
         }
         for text in &self.peers {
             given.push(Given { flag: "--peer", key: "peers".into(), text: text.clone() });
@@ -207,6 +232,9 @@ fn judge(loaded: &mut Loaded<Replica>) {
         loaded.problem("server", error.to_string());
     }
     if it.peers.is_empty() {
+        if it.join {
+            loaded.problem("join", "name the members that are there as peers");
+        }
         return;
     }
     if !said(loaded, "cluster") {

@@ -84,10 +84,8 @@ impl ReplicaArgs {
 
 /// Opens the directory and serves it, on this runtime.
 pub fn open(config: &config::Replica, sockets: Sockets, clock: Clock) -> Result<Server, Fail> {
-    let mut builder = pannier_replica::Replica::builder()
-        .clock(clock)
-        .directory(&config.directory)
-        .settings(config.limits.clone());
+    let mut builder = pannier_replica::Replica::builder().clock(clock).directory(&config.directory);
+    let mut limits = config.limits.clone();
     if let Some(cluster) = &config.cluster {
         builder = builder.cluster(cluster);
     }
@@ -95,19 +93,26 @@ pub fn open(config: &config::Replica, sockets: Sockets, clock: Clock) -> Result<
         builder = builder.member(member);
     }
     let mut links = None;
-    // With peers, both are there: the settings were judged.
-    if let (Some(cluster), Some(member), false) =
-        (&config.cluster, config.member, config.peers.is_empty())
-    {
+    // With peers, both are there: the settings were judged. One that is alone may be joined.
+    if let (Some(cluster), Some(member)) = (&config.cluster, config.member) {
         let peers: BTreeMap<Member, String> =
             config.peers.iter().map(|peer| (peer.member, peer.address.clone())).collect();
         let members: Vec<Member> = peers.keys().copied().chain([member]).collect();
+        limits.protocol.addresses.clone_from(&peers);
+        let listens = sockets.inner_address().ok().filter(|at| !at.ip().is_unspecified());
+        let own = config.advertise.clone().or_else(|| listens.map(|at| at.to_string()));
+        limits.protocol.addresses.extend(own.map(|own| (member, own)));
         let made = Links::new(cluster, member, peers, config.links.clone(), Handle::current());
         let made = made.map_err(|error: LinksError| Fail::of("peers", error))?;
-        builder = builder.join(&members, &made);
+        builder = if config.join {
+            builder.join_anew(&members, &made)
+        } else {
+            builder.join(&members, &made)
+        };
         links = Some(made);
     }
-    let replica = builder.open().map_err(|error| Fail::open("directory", error))?;
+    let replica =
+        builder.settings(limits).open().map_err(|error| Fail::open("directory", error))?;
     if replica.is_catching_up() && config.peers.is_empty() {
         return Err(alone(&config.directory));
     }

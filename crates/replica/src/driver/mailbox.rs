@@ -14,6 +14,7 @@
 //! bound.
 
 use super::Answer;
+use crate::protocol::membership::Wish;
 use crate::protocol::verify::{Survey, Verify};
 use crate::protocol::{Command, Message};
 use crate::store::StoreError;
@@ -55,6 +56,8 @@ pub enum Notice {
     Surveyed(u64, Result<std::sync::Arc<Survey>, String>),
     /// Somebody wants to know whether all is as it was written.
     Verify(Verify),
+    /// An operator wants a change of members.
+    Change(Wish),
     /// Somebody wants to look.
     Inspect(super::Inspection),
     /// No more commands: finish and end.

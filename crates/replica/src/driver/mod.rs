@@ -32,7 +32,7 @@ pub use mailbox::{Asked, Mailbox, NotTaken, Notice};
 pub use tap::Tap;
 pub use writer::{Parts, spawn};
 
-use crate::protocol::membership::Record;
+use crate::protocol::membership::{Place, Record};
 use crate::protocol::{Alarm, Protocol, Refusal};
 use crate::store::{Store, StoreError};
 use orset::ObjectKey;
@@ -65,6 +65,8 @@ pub trait Observer: Send + Sync + 'static {
     /// Nothing is taken in that writes before a peer has been caught up with; or it has been, and
     /// all of it is on disk.
     fn catching_up(&self, catching_up: bool);
+    /// Whether it takes part is news.
+    fn place(&self, place: Place);
     /// A round is on disk; appending and syncing it took so many microseconds.
     fn synced(&self, took_us: u64);
     /// Everything that is stored is being read: so many rows and records so far.

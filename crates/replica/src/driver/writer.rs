@@ -240,6 +240,7 @@ impl<W: Workers> Writer<W> {
             Notice::Verify(asked) => parts.feed(Event::Verify(asked), now),
             Notice::Watch(object) => parts.feed(Event::Watch(object), now),
             Notice::Unwatch(object) => parts.feed(Event::Unwatch(object), now),
+            Notice::Change(wish) => parts.feed(Event::Change(wish), now),
             Notice::Inspect(look) => {
                 look(&parts.core);
                 Ok(())
@@ -279,6 +280,10 @@ impl<W: Workers> Writer<W> {
                 Effect::Alarm(alarm) => self.parts.observer.alarm(&alarm),
                 Effect::Survey(number) => self.workers.survey(number)?,
                 Effect::CatchingUp(is) => self.parts.observer.catching_up(is),
+                Effect::Place(place, record) => {
+                    self.parts.transport.follow(&record);
+                    self.parts.observer.place(place);
+                }
             }
         }
         self.answers.wake();

@@ -11,7 +11,7 @@ use crate::store::fjall::FjallSettings;
 use crate::store::memory::MemoryDisk;
 use crate::store::{self, EngineKind, SledSettings, Store};
 use crate::transport::{Attached, Mesh, Transport};
-use orset::Member;
+use orset::{Member, Origin};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -77,6 +77,7 @@ pub struct Builder {
     place: Option<Place>,
     member: Option<Member>,
     members: Vec<Member>,
+    joins: bool,
     transport: Option<Arc<dyn Transport>>,
     cluster: Option<String>,
     settings: Settings,
@@ -120,6 +121,16 @@ impl Builder {
         self.members = members.to_vec();
         self.transport = Some(Arc::new(transport.clone()));
         self
+    }
+
+    /// As `join`, of a replica that does not belong yet: `members` are those that are there. It
+    /// serves nobody before they have taken it in, which an operator asks of one of them, and it
+    /// has caught up. Its directory must be empty then; later on the directory knows that it
+    /// belongs, and this is as `join`.
+    #[must_use]
+    pub fn join_anew(mut self, members: &[Member], transport: &(impl Transport + Clone)) -> Self {
+        self.joins = true;
+        self.join(members, transport)
     }
 
     /// Which cluster it belongs to: a name of 1 to 64 bytes without control characters. A directory
@@ -213,7 +224,16 @@ impl Builder {
         settings.protocol.members =
             if self.members.is_empty() { vec![member] } else { self.members };
         settings.protocol.validate().map_err(OpenError::Setting)?;
-        if !settings.protocol.members.contains(&member) {
+        if self.joins {
+            settings.protocol.members.retain(|other| *other != member);
+            let extents = store.log_extents()?;
+            let has_book = extents.iter().any(|extent| extent.origin == Origin::BOOK);
+            if !extents.is_empty() && !has_book {
+                let problem = "a replica that joins begins with an empty directory, and this one \
+                               has data; name another, or `admin reidentify` it";
+                return Err(OpenError::Setting(problem.into()));
+            }
+        } else if !settings.protocol.members.contains(&member) {
             let problem = format!("members does not name this replica's member {member}");
             return Err(OpenError::Setting(problem));
         }
@@ -237,6 +257,7 @@ impl Builder {
         let listeners = Arc::new(Listeners { directory: held.clone(), ..Listeners::default() });
         // The effect that says so waits for the writer's first turn.
         listeners.catching_up.send_replace(restored);
+        listeners.place.send_replace(core.place());
         let clock = self.clock.unwrap_or_else(Clock::start);
         let parts = Parts {
             core,

@@ -99,6 +99,7 @@ impl Error {
                 Refusal::Behind { .. }
                 | Refusal::Overloaded
                 | Refusal::Restored
+                | Refusal::NotServing(_)
                 | Refusal::Unheard { .. },
             ) => NextMove::Retry,
             Self::Bounds(_) | Self::Seen(_) | Self::OpId(_) | Self::Refused(_) => {

@@ -38,7 +38,7 @@ pub use watch::Watch;
 use crate::doors::chance;
 use crate::doors::clock::Clock;
 use crate::driver::{Answer, Asked, Core, Mailbox, NotTaken, Notice, Observer, Running};
-use crate::protocol::membership::Record;
+use crate::protocol::membership::{Place, Record};
 use crate::protocol::{Alarm, Command, Durability, NO_LANE, Read, Stats, Write, Written};
 use crate::store::directory::Directory;
 use crate::store::{Store, StoreError};
@@ -114,6 +114,8 @@ struct Listeners {
     sync_us: Histogram,
     /// Rows and records that the survey under way has read.
     surveyed: (AtomicU64, AtomicU64),
+    /// Whether it takes part.
+    place: tokio::sync::watch::Sender<Place>,
     /// How the writer ended, when it has.
     ending: tokio::sync::watch::Sender<Option<Ending>>,
 }
@@ -181,6 +183,11 @@ impl Observer for Listeners {
         self.catching_up.send_replace(catching_up);
     }
 
+    fn place(&self, place: Place) {
+        tracing::info!("this replica {place}");
+        self.place.send_replace(place);
+    }
+
     fn synced(&self, took_us: u64) {
         self.sync_us.note(took_us);
     }
@@ -207,6 +214,12 @@ pub struct Status {
     pub total: u128,
     /// The membership in force: who belongs, and what is over.
     pub membership: Arc<Record>,
+    /// Whether it takes part.
+    pub place: Place,
+    /// Of one that is joining: commits that it lacks until it serves, as far as it knows.
+    pub lacks_to_join: u64,
+    /// Of each other member, the membership that it was heard under last; `None`: it was not heard.
+    pub heard_numbers: BTreeMap<Member, Option<u64>>,
     /// Counts since it was opened.
     pub stats: Stats,
     /// Deltas that wait for their causes.
@@ -307,6 +320,9 @@ impl Replica {
             vector: core.synced().clone(),
             total: core.synced_total(),
             membership: core.membership().clone(),
+            place: core.place(),
+            lacks_to_join: core.lacks_to_join(),
+            heard_numbers: core.heard_numbers().collect(),
             stats: *core.stats(),
             buffered: core.buffered(),
             waiting: core.waiting(),

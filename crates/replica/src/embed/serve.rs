@@ -5,12 +5,14 @@ use super::{Ending, Error, Replica, Status, Verification};
 use crate::driver::Running;
 use crate::driver::{Core, Mailbox, Notice};
 use crate::protocol::ProtocolSettings;
+use crate::protocol::membership::wish::Report;
+use crate::protocol::membership::{Place, Wish};
 use crate::protocol::verify::Verify;
 use crate::store::StoreError;
 use orset::VersionVector;
 use std::future::Future;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// State as of one synced cut.
 pub(crate) struct Cut {
@@ -33,8 +35,19 @@ impl Replica {
         self.inner.clock.now().mono_us
     }
 
-    pub(crate) fn protocol_settings(&self) -> &ProtocolSettings {
-        &self.inner.settings.protocol
+    /// Whether it takes part, now and whenever that is news.
+    pub(crate) fn places(&self) -> watch::Receiver<Place> {
+        self.inner.watchers.place.subscribe()
+    }
+
+    /// Asks for a change of members. How it goes, `standing_soon` says.
+    pub(crate) fn wish(&self, wish: Wish) -> Result<(), Error> {
+        if self.inner.mailbox.notice(Notice::Change(wish)) { Ok(()) } else { Err(Error::Closed) }
+    }
+
+    /// How such a wish stands.
+    pub(crate) async fn standing_soon(&self, wish: Wish) -> Result<Report, Error> {
+        self.look(move |core| core.report(&wish)).await
     }
 
     /// As `status`, without blocking.

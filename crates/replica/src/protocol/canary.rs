@@ -67,11 +67,17 @@ pub enum Canary {
     RestoredTakesIn,
     /// A session's vector leaves out what every member has.
     StableLeftOut,
+    /// A joiner serves, and counts as a peer, before it has what it must have.
+    JoinedTooSoon,
+    /// Who is to leave takes writes after it has accepted that.
+    LeaverWrites,
+    /// Who is to leave is not asked: the change is decided without it.
+    LeaverUnasked,
 }
 
 impl Canary {
     /// Every planted bug that a drawn run can meet.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -99,6 +105,9 @@ impl Canary {
         Self::SnapshotShown,
         Self::RestoredTakesIn,
         Self::StableLeftOut,
+        Self::JoinedTooSoon,
+        Self::LeaverWrites,
+        Self::LeaverUnasked,
     ];
 
     /// Whether it forgets what nobody has promised to refuse.

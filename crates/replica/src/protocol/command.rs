@@ -1,6 +1,7 @@
 //! What a client may ask of a replica, and what it is answered.
 
 use super::durable::Durability;
+use super::membership::Place;
 use super::time::Now;
 use orset::cart::{EntryKind, Line, Seen};
 use orset::{
@@ -310,6 +311,10 @@ pub enum Refusal {
         /// All that the session has seen and is not gone.
         left: Arc<VersionVector>,
     },
+    /// This replica does not belong to the cluster yet, has not caught up, or is leaving or has
+    /// left. Ask another.
+    #[error("this replica {0}; ask another")]
+    NotServing(Place),
     /// The other members have closed this start. Ask another; an operator must look at this one.
     #[error("this replica's start was closed by the others; an operator must look at it")]
     Over,

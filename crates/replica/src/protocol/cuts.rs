@@ -268,6 +268,16 @@ impl<B: Base> Protocol<B> {
         self.cuts.own.raise(&forgotten);
     }
 
+    /// A member takes part that has written nothing yet: others may have forgotten by any cut that
+    /// it has applied, so it refuses by all of them.
+    pub(super) fn begin_as_high_as_any(&mut self) {
+        let own = self.cuts.by_origin.keys().any(|it| self.member_of(*it) == Some(self.member));
+        if !own && self.number() > 0 {
+            let all: Vec<Cuts> = self.cuts.by_origin.values().cloned().collect();
+            all.iter().for_each(|cuts| self.cuts.own.raise(cuts));
+        }
+    }
+
     /// This start is told the time for the first time: from now on it refuses by its clock, before
     /// it has told anybody. Its disk may be new, or one of long ago, and others have forgotten by
     /// cuts of this member that it knows nothing of.
@@ -280,7 +290,7 @@ impl<B: Base> Protocol<B> {
 
     /// Time passes: a member that writes nothing holds up everybody's forgetting.
     pub(super) fn tick_cut(&mut self, now: Now) {
-        if self.open.ops == 0 && self.has_risen(IDLE_STEP, now.wall_ms) {
+        if self.may_commit() && self.open.ops == 0 && self.has_risen(IDLE_STEP, now.wall_ms) {
             self.open.cut = true;
         }
     }
@@ -291,7 +301,7 @@ impl<B: Base> Protocol<B> {
         let wanted = if self.tells_cut() {
             true
         } else if open.ops == 0 {
-            open.cut && self.has_risen(IDLE_STEP, now.wall_ms)
+            open.cut && self.may_commit() && self.has_risen(IDLE_STEP, now.wall_ms)
         } else {
             self.applied.get(self.origin) == 0 || self.has_risen(STEP, now.wall_ms)
         };
@@ -336,7 +346,8 @@ impl<B: Base> Protocol<B> {
             return Cuts { rest: MS_MAX, ..Cuts::default() };
         }
         let all = self.membership().members.iter().all(|member| met.contains(member));
-        least.filter(|_| all).unwrap_or_default()
+        // Whoever is about to be taken in need not have what is forgotten from here on.
+        least.filter(|_| all && !self.membership.takes_in()).unwrap_or_default()
     }
 
     /// Up to where this start refuses op ids that it does not know.

@@ -26,6 +26,7 @@
 use super::canary::Canary;
 use super::command::{Command, Refusal, Reply, Ticket, Unreplicated, Write, Written};
 use super::membership::Record;
+use super::peers::Heard;
 use super::rows::Base;
 use super::time::Now;
 use super::{Effect, Protocol};
@@ -177,7 +178,8 @@ impl<B: Base> Protocol<B> {
     /// Who has reported a synced vector that covers this one.
     fn reported_by(&self, vector: &VersionVector) -> BTreeSet<Member> {
         let canary = self.canary == Canary::PeersMerelySent;
-        let covering = self.peers.heard().filter(|it| canary || it.vector.covers(vector));
+        let counts = |it: &Heard<'_>| it.vector.covers(vector) && self.counts(it.member, it.vector);
+        let covering = self.peers.heard().filter(|it| canary || counts(it));
         covering.map(|heard| heard.member).collect()
     }
 
@@ -188,6 +190,9 @@ impl<B: Base> Protocol<B> {
         }
         let mut reached = Vec::new();
         let Some(frontier) = self.peers.frontier(member) else { return };
+        if !self.counts(member, frontier) {
+            return;
+        }
         let covered = self.durable.stands.partition_point(|it| frontier.covers(&it.vector));
         for stand in self.durable.stands.range_mut(..covered) {
             if stand.at.insert(member) {

@@ -70,7 +70,7 @@ pub use time::{Now, Number};
 use crate::store::{LogRecord, StateBatch, StoreError};
 use cuts::Cutting;
 use durable::Durable;
-use membership::{Membership, Record};
+use membership::{Membership, Place, Record, Wish};
 use orset::{HybridClock, Member, ObjectKey, Origin, VersionVector};
 use peers::Peers;
 use prune::Pruning;
@@ -125,6 +125,8 @@ pub enum Event {
     Verify(verify::Verify),
     /// What was to be read by `Survey` has been read; or not, and why.
     Surveyed(u64, Result<Arc<verify::Survey>, String>),
+    /// An operator wants a change of members; `Protocol::standing` says how it goes.
+    Change(Wish),
 }
 
 /// What a replica wants done, in this order.
@@ -160,6 +162,9 @@ pub enum Effect {
     /// From here on nothing is taken in that writes, before a peer has been caught up with; or it
     /// has been, and all of it is synced: a mark of the directory can be taken off.
     CatchingUp(bool),
+    /// Whether this replica takes part, and whom it deals with and where, is news: serve, or serve
+    /// no more; keep links to these, and to nobody else.
+    Place(Place, Arc<Record>),
 }
 
 /// Counts of what happened since this start; all ascending.
@@ -314,6 +319,10 @@ impl<B: Base> Protocol<B> {
             Event::Surveyed(number, survey) => self.surveyed(number, survey, now),
             Event::Closing => {
                 self.close();
+                Ok(())
+            }
+            Event::Change(wish) => {
+                self.wish(wish, now);
                 Ok(())
             }
             Event::Watch(object) => {

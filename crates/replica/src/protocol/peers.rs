@@ -11,7 +11,7 @@
 
 use super::canary::Canary;
 use super::command::Alarm;
-use super::membership::Record;
+use super::membership::{Place, Record};
 use super::message::{Message, Range};
 use super::pull::PULL_RANGES;
 use super::rows::Base;
@@ -71,10 +71,15 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    pub fn new(members: &[Member], own: Member) -> Self {
-        let others = members.iter().filter(|member| **member != own);
-        let peers = others.map(|member| (*member, Peer::default())).collect();
-        Self { peers, ..Self::default() }
+    /// Deals with the members of this record from now on; gives back whom it no longer deals with.
+    pub fn follow(&mut self, record: &Record, own: Member) -> Vec<Member> {
+        let gone = self.peers.keys().filter(|member| !record.members.contains(member));
+        let gone: Vec<Member> = gone.copied().collect();
+        gone.iter().for_each(|member| drop(self.peers.remove(member)));
+        for member in record.members.iter().filter(|member| **member != own) {
+            self.peers.entry(*member).or_default();
+        }
+        gone
     }
 
     /// Each peer as it was last heard.
@@ -118,6 +123,10 @@ impl<B: Base> Protocol<B> {
         }
         if self.is_installing() {
             return self.message_behind_doors(from, message, now);
+        }
+        if matches!(self.place(), Place::Outside | Place::Left) {
+            self.heard_apart(from, message);
+            return Ok(());
         }
         match message {
             Message::Status { origin, number, vector, total, reply } => {
@@ -177,6 +186,9 @@ impl<B: Base> Protocol<B> {
     pub(super) fn tick(&mut self, chance: u64, now: Now) -> Result<(), StoreError> {
         self.settle_waiting(now)?;
         self.settle_durable(now);
+        if matches!(self.place(), Place::Outside | Place::Left) {
+            return Ok(());
+        }
         let speaks = !self.peers.peers.is_empty() && !self.is_installing();
         if speaks && now.mono_us >= self.peers.gossip_us {
             self.peers.gossip_us = now.mono_us + self.settings.gossip_us;
@@ -227,6 +239,11 @@ impl<B: Base> Protocol<B> {
         self.membership().number
     }
 
+    /// Each peer, and the membership that it was heard under last.
+    pub fn heard_numbers(&self) -> impl Iterator<Item = (Member, Option<Number>)> + '_ {
+        self.peers.heard().map(|heard| (heard.member, heard.origin.map(|_| heard.number)))
+    }
+
     /// Each peer, and how many own synced commits it has not acknowledged.
     pub fn unacknowledged(&self) -> impl Iterator<Item = (Member, u64)> + '_ {
         let synced = self.synced.get(self.origin);
@@ -261,6 +278,7 @@ impl<B: Base> Protocol<B> {
             let missing = !self.has(dot)
                 && dot.origin != self.origin
                 && dot.origin != Origin::MEMBERSHIP
+                && self.is_of_circle(dot.origin)
                 && !self.inbox.is_refused(next)
                 && !self.membership.is_beyond_end(next);
             if missing {
@@ -269,7 +287,20 @@ impl<B: Base> Protocol<B> {
             }
         }
         self.pull_now_if_waiting(now);
-        self.acknowledged(from, origin, number, vector, now)
+        self.acknowledged(from, origin, number, vector, now)?;
+        self.conclude(now);
+        if self.membership.is_deciding() { self.membership_settled(now) } else { Ok(()) }
+    }
+
+    /// Whether an origin is one of a member's, or was and is closed.
+    pub(super) fn is_of_circle(&self, origin: Origin) -> bool {
+        let circle = self.circle();
+        circle.member_of(origin).is_some() || circle.final_of(origin).is_some()
+    }
+
+    /// Whether a member was heard at a later membership than this replica's.
+    pub(super) fn is_ahead(&self, member: Member) -> bool {
+        self.peers.peers.get(&member).is_some_and(|peer| peer.number > self.number())
     }
 
     fn acknowledged(

@@ -195,7 +195,11 @@ impl<B: Base> Protocol<B> {
         if is_known || self.inbox.is_refused(dot) || self.membership.is_beyond_end(dot) {
             return Ok(false);
         }
-        if self.membership().member_of(dot.origin).is_none() {
+        if !self.is_of_circle(dot.origin) {
+            if self.is_ahead(from) {
+                // Of one who has joined since: it is asked for again under that membership.
+                return Ok(false);
+            }
             self.quarantine(dot, "its member is not in the cluster");
             return Ok(false);
         }

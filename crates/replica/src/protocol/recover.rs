@@ -91,10 +91,9 @@ impl<B: Base> Protocol<B> {
         let (book, extents): (Vec<LogExtent>, Vec<LogExtent>) =
             start.extents.iter().copied().partition(|extent| extent.origin == Origin::BOOK);
         let membership = match book.first() {
-            None => Membership::new(Record::first(&settings.members)),
+            None => Membership::new(Record::first(&settings.members, &settings.addresses)),
             Some(book) => open_book(&rows.base, book)?,
         };
-        let peers = Peers::new(&settings.members, start.member);
         let mut protocol = Self {
             member: start.member,
             origin: start.origin,
@@ -112,7 +111,7 @@ impl<B: Base> Protocol<B> {
             last_round: 0,
             freeze_after: None,
             inbox: Inbox::default(),
-            peers,
+            peers: Peers::default(),
             pulls: Pulls::default(),
             membership,
             waiting: Waiting::default(),
@@ -157,6 +156,7 @@ impl<B: Base> Protocol<B> {
             protocol.effect(Effect::Membership(record));
         }
         protocol.begin_restored(start.restored);
+        protocol.settle_place();
         Ok(protocol)
     }
 

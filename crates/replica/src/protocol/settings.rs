@@ -1,12 +1,14 @@
 //! The knobs of the protocol, with what smaller and larger values cost.
 
 use orset::{Member, NAMESPACE_MAX, check_name};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Plain data; `validate` is called where a replica is opened.
 #[derive(Clone, Debug)]
 pub struct ProtocolSettings {
-    /// Every member of the cluster, this one included; a cluster of one is fine for ever.
+    /// Every member of the cluster as it was founded, this one included (a cluster of one is fine
+    /// for ever); of one that is to join, those that are there. The membership on disk, once there
+    /// is a later one than the first, overrules it.
     pub members: Vec<Member>,
     /// Microseconds between two rounds of gossip (one random peer each). Smaller heals faster
     /// after a loss and costs one small message each time.
@@ -59,6 +61,9 @@ pub struct ProtocolSettings {
     /// Deltas of each origin that stay in the log for members that lack them. One that lacks more
     /// fetches a snapshot. Smaller keeps less; larger spares snapshots after long absences.
     pub log_most: u64,
+    /// Where members are reached (host:port), as far as is known here; for the first membership. A
+    /// later one says so itself.
+    pub addresses: BTreeMap<Member, String>,
 }
 
 /// Of `log_tail` and `log_most`: nothing is dropped from the log.
@@ -94,6 +99,7 @@ impl ProtocolSettings {
             windows: Vec::new(),
             log_tail: LOG_WHOLE,
             log_most: LOG_WHOLE,
+            addresses: BTreeMap::new(),
         }
     }
 

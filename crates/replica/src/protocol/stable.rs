@@ -131,6 +131,10 @@ impl Eras {
 impl<B: Base> Protocol<B> {
     /// A step of the eras; called on each tick as long as there may be something to forget.
     pub(super) fn tick_eras(&mut self) {
+        if self.membership.takes_in() {
+            // A joiner has what was there when it was accepted, and is asked like all from then on.
+            return;
+        }
         let mut frontiers: Vec<_> = self.peers.heard().map(|heard| heard.vector).collect();
         frontiers.push(&self.synced);
         self.eras.look(&frontiers, &self.applied);

@@ -114,6 +114,9 @@ impl<B: Base> Protocol<B> {
     }
 
     fn turn(&self, command: &Command, now: Now) -> Turn {
+        if let Some(refusal) = self.not_here(command) {
+            return Turn::Refuse(refusal);
+        }
         let after = command.after();
         if self.canary == Canary::SessionIgnored {
             return Turn::Do;

@@ -1,5 +1,6 @@
 //! What operators and their tools ask, on the inner listener.
 
+use super::change;
 use super::shared::{Shared, Stage};
 use super::verify;
 use crate::embed::Status as Standing;
@@ -46,6 +47,9 @@ impl admin_server::Admin for Admin {
             disk_bytes: replica.disk_bytes_soon().await.unwrap_or_default(),
             alarms: standing.alarms.count,
             last_alarms: standing.alarms.last.iter().map(in_words).collect(),
+            place: change::place(standing.place).into(),
+            lacks_to_join: standing.lacks_to_join,
+            membership: standing.membership.number,
         }))
     }
 
@@ -56,20 +60,22 @@ impl admin_server::Admin for Admin {
         let shared = &self.0;
         let standing = self.standing().await?;
         let peers = shared.links.as_ref().map(|links| links.peers()).unwrap_or_default();
-        let mut members = shared.replica.protocol_settings().members.clone();
-        members.sort_unstable();
+        let record = &standing.membership;
         let info = |member: &Member| {
             let peer = peers.iter().find(|peer| peer.member == *member);
+            let known = record.address_of(*member).filter(|_| record.number > 0);
+            let dialled = peer.map(|peer| peer.address.as_str());
             v1::MemberInfo {
                 member: bytes(*member),
-                address: peer.map(|peer| peer.address.clone()).unwrap_or_default(),
+                address: dialled.or(known).unwrap_or_default().to_owned(),
                 connected: peer.is_some_and(|peer| peer.connected),
                 heard_ms_ago: peer.and_then(|peer| peer.heard_ms_ago),
                 unacknowledged: standing.unacknowledged.get(member).copied().unwrap_or_default(),
+                membership: standing.heard_numbers.get(member).copied().flatten(),
             }
         };
-        let number = standing.membership.number;
-        Ok(Response::new(v1::MemberList { number, members: members.iter().map(info).collect() }))
+        let members = record.members.iter().map(info).collect();
+        Ok(Response::new(v1::MemberList { number: record.number, members }))
     }
 
     async fn get_frontier(
@@ -110,6 +116,26 @@ impl admin_server::Admin for Admin {
         let stands = self.0.replica.verified_soon().await;
         Ok(Response::new(verify::report(&stands.map_err(|_| self.closed())?)))
     }
+
+    async fn change_members(
+        &self,
+        request: Request<v1::ChangeMembersRequest>,
+    ) -> Result<Response<v1::ChangeMembersResponse>, Status> {
+        let shared = &self.0;
+        let request = request.into_inner();
+        let wish = change::wish(&request).map_err(|failure| shared.told(failure))?;
+        if !wish.add.is_empty() && shared.links.is_none() {
+            let what = "this replica was started without a cluster and member to have links by: \
+                        start it with both";
+            return Err(shared.told(Failure::new(Reason::WrongCluster, what)));
+        }
+        let closed = || shared.told(Failure::new(Reason::Closed, "the replica is closed"));
+        if !request.only_ask {
+            shared.replica.wish(wish.clone()).map_err(|_| closed())?;
+        }
+        let standing = shared.replica.standing_soon(wish).await.map_err(|_| closed())?;
+        Ok(Response::new(change::answer(standing)))
+    }
 }
 
 impl Admin {
@@ -134,6 +160,7 @@ pub(super) fn not_ready_because(shared: &Shared) -> Option<String> {
             Some("its disk went back, and it has not caught up with a peer yet".into())
         }
         Stage::Serving => None,
+        Stage::Apart(place) => Some(format!("this replica {place}")),
         Stage::Draining => Some("draining".into()),
         Stage::Failed(why) => Some(format!("storage failed: {why}")),
     }

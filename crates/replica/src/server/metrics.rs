@@ -87,6 +87,10 @@ pub(super) async fn text(shared: &Shared) -> String {
     ] {
         page.counter(name, help, value);
     }
+    let number = standing.membership.number;
+    page.gauge("membership_number", "Number of the membership in force.", number);
+    let lacks = standing.lacks_to_join;
+    page.gauge("lacks_to_join", "Commits that a joiner lacks until it serves.", lacks);
     let help = "Own commits that a peer has not acknowledged.";
     page.begin("peer_unacknowledged", "gauge", help);
     for (member, count) in &standing.unacknowledged {

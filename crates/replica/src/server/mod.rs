@@ -24,6 +24,7 @@
 
 mod admin;
 mod ask;
+mod change;
 mod counts;
 mod execute;
 mod listen;
@@ -309,8 +310,8 @@ fn inner_routes(shared: &Arc<Shared>) -> Routes {
     routes.with(AdminServer::new(admin::Admin(shared.clone())))
 }
 
-/// Keeps what `grpc.health.v1` says true: serving, until told to stop or until storage fails, but
-/// while the replica catches up with a peer.
+/// Keeps what `grpc.health.v1` says true: serving, as long as the replica takes part and need not
+/// catch up with a peer first, until told to stop or until storage fails.
 async fn health(shared: Arc<Shared>, reporter: HealthReporter) {
     let names = [
         "",
@@ -320,25 +321,31 @@ async fn health(shared: Arc<Shared>, reporter: HealthReporter) {
         <ExecutorServer<execute::Executor> as NamedService>::NAME,
         <WatcherServer<watch::Watcher> as NamedService>::NAME,
     ];
+    let (mut stages, mut places) = (shared.stages(), shared.replica.places());
     let mut catching_up = shared.replica.catching_up();
     loop {
         let waits = *catching_up.borrow_and_update();
-        let stands = if waits { ServingStatus::NotServing } else { ServingStatus::Serving };
+        let is_serving = *stages.borrow_and_update() == Stage::Serving && !waits;
+        let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         for name in names {
-            reporter.set_service_status(name, stands).await;
+            reporter.set_service_status(name, status).await;
         }
         tokio::select! {
-            () = Shared::over(shared.stages()) => break,
+            changed = stages.changed() => if changed.is_err() { return },
+            // The replica keeps its senders as long as it is there, and we keep the replica.
+            _ = places.changed() => {
+                let place = *places.borrow_and_update();
+                shared.stand(place);
+            }
+            Ok(()) = catching_up.changed() => {}
+            // While draining, a failure needs no telling: the drain finds it.
             why = shared.replica.failed() => {
                 shared.go(Stage::Failed(why));
-                break;
+                for name in names {
+                    reporter.set_service_status(name, ServingStatus::NotServing).await;
+                }
+                return;
             }
-            // The replica is there as long as `shared` is.
-            Ok(()) = catching_up.changed() => {}
         }
     }
-    for name in names {
-        reporter.set_service_status(name, ServingStatus::NotServing).await;
-    }
-    // A failure while draining needs no telling: the drain finds it.
 }

@@ -6,6 +6,7 @@ use super::tokens::TokenWriter;
 use super::{ask, status};
 use crate::driver::{Answer, Asked as Queued, NoReply, Outcome};
 use crate::embed::Replica;
+use crate::protocol::membership;
 use crate::protocol::{Command, Durability, NO_LANE};
 use crate::transport::grpc::Links;
 use bytes::Bytes;
@@ -25,6 +26,8 @@ use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Serving,
+    /// The replica does not take part: it joins the cluster, or leaves it.
+    Apart(membership::Place),
     /// It was told to stop: what is under way is finished.
     Draining,
     /// Storage failed, and why.
@@ -54,7 +57,7 @@ impl Shared {
             cluster,
             origin: Bytes::copy_from_slice(replica.origin().as_bytes()),
             began_us: replica.now_us(),
-            stage: watch::Sender::new(Stage::Serving),
+            stage: watch::Sender::new(stage_of(*replica.places().borrow())),
             lanes: AtomicU64::new(NO_LANE),
             tokens: Mutex::new((writer, None)),
             counts: Counts::default(),
@@ -74,10 +77,15 @@ impl Shared {
         self.stage.subscribe()
     }
 
-    /// Goes to a later stage; a failure stays what it is.
+    /// The replica takes part, or no longer.
+    pub fn stand(&self, place: membership::Place) {
+        self.go(stage_of(place));
+    }
+
+    /// Goes to a later stage; a failure stays what it is, and so does a drain.
     pub fn go(&self, to: Stage) {
         self.stage.send_if_modified(|stage| {
-            let goes = matches!(stage, Stage::Serving);
+            let goes = matches!(stage, Stage::Serving | Stage::Apart(_)) && *stage != to;
             if goes {
                 *stage = to;
             }
@@ -85,7 +93,7 @@ impl Shared {
         });
     }
 
-    /// Resolves when requests are no longer taken.
+    /// Resolves when requests are no longer taken, or not yet.
     pub async fn over(mut stages: watch::Receiver<Stage>) {
         // An error says that the server is gone altogether.
         let _ = stages.wait_for(|stage| *stage != Stage::Serving).await;
@@ -95,6 +103,10 @@ impl Shared {
     pub fn refusal(&self) -> Option<Failure> {
         match &*self.stage.borrow() {
             Stage::Serving => None,
+            Stage::Apart(place) => {
+                let why = format!("this replica {place}; ask another");
+                Some(Failure::new(Reason::Draining, why))
+            }
             Stage::Draining => Some(Failure::new(Reason::Draining, "the server is shutting down")),
             Stage::Failed(why) => Some(Failure::new(Reason::StorageFailed, why.as_str())),
         }
@@ -217,6 +229,13 @@ impl Shared {
         let value = BinaryMetadataValue::from_bytes(&bytes);
         tokens.1 = Some(value.clone());
         value
+    }
+}
+
+fn stage_of(place: membership::Place) -> Stage {
+    match place {
+        membership::Place::Member => Stage::Serving,
+        place => Stage::Apart(place),
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) fn refused(refusal: &Refusal) -> Failure {
             Failure { session: Some(left.clone()), ..lost }
         }
         Refusal::Over => failure(Reason::Closed),
+        Refusal::NotServing(_) => failure(Reason::Draining),
         Refusal::TooFewPeers { asked, others } => {
             failure(Reason::TooFewPeers).with("peers", asked).with("others", others)
         }

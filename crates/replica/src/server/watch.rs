@@ -95,6 +95,9 @@ impl Watching {
                 Stage::Serving | Stage::Draining => {
                     Failure::new(Reason::Draining, "the server is shutting down")
                 }
+                Stage::Apart(place) => {
+                    Failure::new(Reason::Draining, format!("this replica {place}"))
+                }
                 Stage::Failed(why) => Failure::new(Reason::StorageFailed, why),
             }),
             () = sender.closed() => Ok(()),

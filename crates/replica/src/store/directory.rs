@@ -32,6 +32,7 @@
 //! L3  A format newer than ours is refused as such, before its checksum is looked at: how a newer
 //!     one computes it is not for us to know.
 
+mod anew;
 mod place;
 
 use super::{EngineKind, StoreError};

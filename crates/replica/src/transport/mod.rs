@@ -18,6 +18,7 @@ pub use mesh::{Mesh, Verdict};
 
 use crate::driver::Mailbox;
 use crate::protocol::Message;
+use crate::protocol::membership::Record;
 use orset::Member;
 use std::sync::{Arc, Weak};
 
@@ -31,6 +32,13 @@ pub trait Transport: Send + Sync + 'static {
         members: &[Member],
         recipient: Recipient,
     ) -> Result<(), AttachError>;
+
+    /// The members that `member` deals with from now on are those of this record, where it says.
+    /// Nobody else is spoken with or heard.
+    fn follow(&self, member: Member, record: &Record) {
+        // Where there is nothing to dial there is nothing to do.
+        let _ = (member, record);
+    }
 
     /// The replica of `member` has ended: nothing is sent by it, or brought to it, any more.
     fn detach(&self, member: Member);
@@ -104,6 +112,11 @@ impl Attached {
     ) -> Result<Self, AttachError> {
         transport.attach(member, members, Recipient::new(mailbox))?;
         Ok(Self { transport, member })
+    }
+
+    /// Deals with the members of this record.
+    pub(crate) fn follow(&self, record: &Record) {
+        self.transport.follow(self.member, record);
     }
 
     /// Says `message` to `to`, if it can.

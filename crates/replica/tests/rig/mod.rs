@@ -114,7 +114,7 @@ impl Rig {
                         events.push(Event::Surveyed(number, found.map(Arc::new)));
                     }
                     Effect::CatchingUp(is) => self.catching_up.push(is),
-                    Effect::Changed(_) | Effect::Membership(_) => {}
+                    Effect::Changed(_) | Effect::Membership(_) | Effect::Place(..) => {}
                 }
             }
         }

@@ -42,7 +42,7 @@ async fn one() -> Server {
     let replica = in_memory().member(ME).join(&[ME, PEER], &peer).open().unwrap();
     let finals = [(GONE, Final { seq: 0, number: 1 })].into_iter().collect();
     let members = [ME, PEER].into_iter().collect();
-    let record = Arc::new(Record { number: 1, change: 7, members, finals });
+    let record = Arc::new(Record { number: 1, change: 7, members, finals, ..Record::default() });
     let to = peer.0.lock().unwrap().clone().unwrap();
     to.deliver(PEER, Message::Membership(Talk::Record(record)));
     while replica.status().unwrap().membership.number == 0 {

@@ -11,7 +11,8 @@ use orset::DecodeError;
 use orset::codec::Reader;
 use xxhash_rust::xxh3::xxh3_64;
 
-const VERSION: u8 = 1;
+/// What is written. Version 1 knew neither seats nor changes of members, and is still read.
+const VERSION: u8 = 2;
 
 /// One page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,18 +61,19 @@ fn read(bytes: &[u8]) -> Result<Page, DecodeError> {
         return Err(DecodeError::Checksum);
     }
     let mut from = Reader::new(body);
-    match from.u8()? {
-        VERSION => {}
+    let (record_of, proposal_of) = match from.u8()? {
+        1 => (Record::decode_first as fn(&mut Reader<'_>) -> _, Proposal::decode_first as _),
+        VERSION => (Record::decode as _, Proposal::decode as fn(&mut Reader<'_>) -> _),
         tag => return Err(DecodeError::UnknownTag { what: "page version", tag }),
-    }
-    let record = Record::decode(&mut from)?;
+    };
+    let record = record_of(&mut from)?;
     let is_there = |from: &mut Reader<'_>| match from.u8()? {
         0 => Ok(false),
         1 => Ok(true),
         tag => Err(DecodeError::UnknownTag { what: "page", tag }),
     };
-    let decided = if is_there(&mut from)? { Some(Record::decode(&mut from)?) } else { None };
-    let promise = if is_there(&mut from)? { Some(Proposal::decode(&mut from)?) } else { None };
+    let decided = if is_there(&mut from)? { Some(record_of(&mut from)?) } else { None };
+    let promise = if is_there(&mut from)? { Some(proposal_of(&mut from)?) } else { None };
     from.finish()?;
     Ok(Page { record, decided, promise })
 }
@@ -79,16 +81,47 @@ fn read(bytes: &[u8]) -> Result<Page, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orset::{Member, Origin};
+    use orset::codec::put_u64;
+    use orset::{Member, Origin, VersionVector};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const ONE: Member = Member::from_bytes([1; 16]);
+
+    fn closing() -> Proposal {
+        let close = [(Origin::of(ONE, 1), 4)].into_iter().collect();
+        let (start, add, remove) = (Origin::of(ONE, 2), BTreeMap::new(), BTreeSet::new());
+        Proposal { number: 1, change: 9, by: ONE, start, close, add, remove }
+    }
+
+    /// A page as version 1 had it, by hand.
+    #[test]
+    fn a_page_of_the_first_version_is_read() {
+        let record = Record::first(&[ONE], &BTreeMap::new());
+        let mut bytes = vec![1];
+        [0, 0, 1].into_iter().for_each(|number| put_u64(&mut bytes, number));
+        bytes.extend_from_slice(ONE.as_bytes());
+        put_u64(&mut bytes, 0);
+        bytes.extend_from_slice(&[0, 1]);
+        [1, 9].into_iter().for_each(|number| put_u64(&mut bytes, number));
+        bytes.extend_from_slice(ONE.as_bytes());
+        bytes.extend_from_slice(Origin::of(ONE, 2).as_bytes());
+        put_u64(&mut bytes, 1);
+        bytes.extend_from_slice(Origin::of(ONE, 1).as_bytes());
+        put_u64(&mut bytes, 4);
+        let sum = xxh3_64(&bytes);
+        bytes.extend_from_slice(&sum.to_be_bytes());
+        let page = Page { record, decided: None, promise: Some(closing()) };
+        assert_eq!(Page::decode(&bytes).ok(), Some(page));
+    }
 
     #[test]
     fn a_page_is_read_as_it_was_written_and_not_when_it_is_damaged() {
-        let member = Member::from_bytes([1; 16]);
-        let record = Record::first(&[member]);
-        let close = [(Origin::of(member, 1), 4)].into_iter().collect();
-        let start = Origin::of(member, 2);
-        let promise = Proposal { number: 1, change: 9, by: member, start, close };
-        let decided = Some(promise.applied_to(&record));
+        let addresses = [(ONE, "one:7410".to_owned())].into();
+        let record = Record::first(&[ONE], &addresses);
+        let add = [(Member::from_bytes([2; 16]), Box::from("two:7410"))].into();
+        let promise = Proposal { add, ..closing() };
+        let agreed = [orset::Dot::new(Origin::of(ONE, 2), 3)].into_iter();
+        let decided = Some(promise.applied_to(&record, &agreed.collect::<VersionVector>()));
         let page = Page { record, decided, promise: Some(promise) };
         let mut bytes = page.encode();
         assert_eq!(Page::decode(&bytes).ok(), Some(page));

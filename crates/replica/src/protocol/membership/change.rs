@@ -4,10 +4,10 @@
 //! of another knows of, that one proposes); and only when all the others have been heard of under
 //! its own number and have just what it has of the origins to close. Then accepting costs nobody
 //! anything, and the promise to take no more keeps nothing from anybody, however long the decision
-//! takes.
+//! takes. A change of members anybody proposes who was asked.
 
-use super::record::{CLOSE_MAX, Final, Proposal, Record};
-use super::{Decided, Promise, Proposing, Talk};
+use super::record::{Final, Proposal, Record};
+use super::{Decided, Place, Promise, Proposing, Talk, Unfit, Why, Wish};
 use crate::protocol::canary::Canary;
 use crate::protocol::command::Alarm;
 use crate::protocol::peers::Heard;
@@ -15,19 +15,25 @@ use crate::protocol::rows::Base;
 use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
 use crate::store::StoreError;
-use orset::{Dot, Member, Origin};
+use orset::{Dot, Lattice, Member, Origin, VersionVector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Looks at a change, so many of its intervals, after which it is given up; and for which one who
+/// leaves is waited for until it knows.
+pub(super) const PATIENCE: u64 = 10;
 
 impl<B: Base> Protocol<B> {
     /// What a member says about membership.
     pub(in crate::protocol) fn talked(&mut self, from: Member, talk: Talk, now: Now) {
         match talk {
             Talk::Propose(proposal) => self.proposed(from, proposal),
-            Talk::Accept { change, start } => self.accepted(from, change, start, now),
-            Talk::Refuse { change } => {
+            Talk::Accept { change, start, vector } => {
+                self.accepted(from, change, (start, &vector), now);
+            }
+            Talk::Refuse { change, why } => {
                 if self.proposes(change) {
-                    self.abandon();
+                    self.abandon(Unfit::Refused { by: from, why }, now);
                 }
             }
             Talk::Abandon { change } => self.abandoned(from, change),
@@ -42,6 +48,8 @@ impl<B: Base> Protocol<B> {
     pub(in crate::protocol) fn heard_number(&mut self, from: Member, number: u64, start: Origin) {
         if number < self.number() {
             self.talk(from, Talk::Record(self.membership().clone()));
+        } else {
+            self.tell_decided(from, number);
         }
         // Whoever starts anew has given up what it had not decided (M4); had it decided, it would
         // stand at a higher number.
@@ -61,6 +69,17 @@ impl<B: Base> Protocol<B> {
     fn forget_promise(&mut self) {
         self.membership.promise = None;
         self.membership.dirty = true;
+        self.settle_place();
+    }
+
+    /// Tells of what was decided here, and is on disk, one who is to leave by it.
+    fn tell_decided(&mut self, to: Member, number: u64) {
+        let Some(decided) = &self.membership.decided else { return };
+        let is_on_disk = decided.page <= self.membership.synced_page;
+        if is_on_disk && number < decided.record.number && decided.leaving.contains(&to) {
+            let record = decided.record.clone();
+            self.talk(to, Talk::Record(record));
+        }
     }
 
     fn proposed(&mut self, from: Member, proposal: Proposal) {
@@ -85,25 +104,32 @@ impl<B: Base> Protocol<B> {
             } else if is_same {
                 return;
             } else if !is_given_up {
-                return self.talk(from, Talk::Refuse { change });
+                return self.talk(from, Talk::Refuse { change, why: Why::Promised });
             }
         }
-        if self.can_promise(&proposal) {
-            self.promise(proposal);
-        } else {
-            self.talk(from, Talk::Refuse { change });
+        match self.objection(&proposal) {
+            None => self.promise(proposal),
+            Some(why) => self.talk(from, Talk::Refuse { change, why }),
         }
     }
 
-    /// Everything that it closes is over, and all of it is here, on disk, and no more.
-    fn can_promise(&self, proposal: &Proposal) -> bool {
-        proposal.close.iter().all(|(origin, last)| {
+    /// Why it cannot be promised, if it cannot: everything that it closes must be over, and all of
+    /// it here, on disk, and no more; and whom it names must be such as may come, or go.
+    fn objection(&self, proposal: &Proposal) -> Option<Why> {
+        let (record, by) = (self.membership(), proposal.by);
+        let wish = Wish { add: proposal.add.clone(), remove: proposal.remove.clone() };
+        let fits = !proposal.is_of_members() || wish.check(record, by).is_ok();
+        if !(fits && record.members.contains(&self.member) && record.members.contains(&by)) {
+            return Some(Why::Unfit);
+        }
+        let closes = proposal.close.iter().all(|(origin, last)| {
             let is_over = *origin != self.origin
                 && self.peers.heard().all(|heard| heard.origin != Some(*origin));
             let here = (self.applied.get(*origin), self.synced.get(*origin));
             let ends = here == (*last, *last) || self.canary == Canary::ClosedWhereItStands;
             is_over && ends && self.membership().final_of(*origin).is_none()
-        })
+        });
+        (!closes).then_some(Why::Differs)
     }
 
     fn promise(&mut self, proposal: Proposal) {
@@ -113,21 +139,34 @@ impl<B: Base> Protocol<B> {
         self.membership.dirty = true;
         let page = self.membership.page + 1;
         self.membership.promise = Some(Promise { proposal, page });
+        // Who is to go takes no writes from here on: what is in the open round is its last.
+        self.settle_place();
     }
 
     /// Says that the promise stands, on disk.
     fn accept(&mut self) {
         let Some(promise) = &self.membership.promise else { return };
         let (by, change) = (promise.proposal.by, promise.proposal.change);
+        let has = promise.proposal.is_of_members().then(|| VersionVector::clone(&self.synced));
+        let vector = has.unwrap_or_default();
         if by != self.member {
-            self.talk(by, Talk::Accept { change, start: self.origin });
+            self.talk(by, Talk::Accept { change, start: self.origin, vector });
+        } else if let Some(proposing) = &mut self.membership.proposing {
+            proposing.agreed.join(&vector);
         }
     }
 
-    fn accepted(&mut self, from: Member, change: u64, start: Origin, now: Now) {
+    fn accepted(
+        &mut self,
+        from: Member,
+        change: u64,
+        (start, vector): (Origin, &VersionVector),
+        now: Now,
+    ) {
         if self.proposes(change) {
             if let Some(proposing) = &mut self.membership.proposing {
                 proposing.accepted.insert((from, start));
+                proposing.agreed.join(vector);
             }
             self.conclude(now);
             return;
@@ -148,8 +187,11 @@ impl<B: Base> Protocol<B> {
     }
 
     /// Gives up what this member proposes.
-    fn abandon(&mut self) {
+    fn abandon(&mut self, unfit: Unfit, now: Now) {
         let Some(proposing) = self.membership.proposing.take() else { return };
+        if proposing.proposal.is_of_members() {
+            self.wish_failed(unfit, proposing.proposal.change, now);
+        }
         let change = proposing.proposal.change;
         if self.membership.promise.as_ref().is_some_and(|it| it.proposal.change == change) {
             self.forget_promise();
@@ -166,33 +208,43 @@ impl<B: Base> Protocol<B> {
     }
 
     /// Whether all have accepted, in their present starts, this member among them: then so it is.
-    fn conclude(&mut self, now: Now) {
+    pub(in crate::protocol) fn conclude(&mut self, now: Now) {
         let Some(proposing) = &self.membership.proposing else { return };
         let own = self.membership.promise.as_ref().is_some_and(|promise| {
             promise.proposal == proposing.proposal && promise.page <= self.membership.synced_page
         });
+        let leaving = &proposing.proposal.remove;
+        let unasked = |member| self.canary == Canary::LeaverUnasked && leaving.contains(&member);
         let all = self.peers.heard().all(|heard| {
-            heard.origin.is_some_and(|start| proposing.accepted.contains(&(heard.member, start)))
+            let has = |start| proposing.accepted.contains(&(heard.member, start));
+            unasked(heard.member) || heard.origin.is_some_and(has)
         });
-        if !(own && all) {
+        if !(own && all) || (!leaving.is_empty() && !self.lacking().is_empty()) {
             return;
         }
-        let record = proposing.proposal.applied_to(self.membership());
+        let record = proposing.proposal.applied_to(self.membership(), &proposing.agreed);
+        let leaving = leaving.clone();
+        let until_us = now.mono_us.saturating_add(PATIENCE * self.settings.change_us);
         self.membership.proposing = None;
         self.membership.next_us = now.mono_us;
         self.learn(Arc::new(record), true);
+        if let Some(decided) = &mut self.membership.decided {
+            (decided.leaving, decided.until_us) = (leaving, until_us);
+        }
     }
 
     /// Takes a record in. It is in force once it is on disk, and all that it closes is here.
-    fn learn(&mut self, record: Arc<Record>, is_own: bool) {
+    pub(super) fn learn(&mut self, record: Arc<Record>, is_own: bool) {
         let known = self.membership.known().number;
         let promised = self.membership.promise.as_ref().map(|it| &it.proposal);
         let promised_other =
             promised.is_some_and(|it| it.number == record.number && it.change != record.change);
-        if record.number <= known || promised_other {
+        let belongs = record.members.contains(&self.member);
+        let is_for_others = self.place() == Place::Outside && !belongs;
+        if record.number <= known || promised_other || is_for_others {
             return;
         }
-        let is_mine = record.finals.contains_key(&self.origin);
+        let is_mine = belongs && record.finals.contains_key(&self.origin);
         let beyond =
             record.finals.iter().find(|(origin, last)| self.applied.get(**origin) > last.seq);
         let beyond = beyond.map(|(origin, last)| Dot::new(*origin, last.seq));
@@ -209,7 +261,8 @@ impl<B: Base> Protocol<B> {
         }
         self.membership.dirty = true;
         let page = self.membership.page + 1;
-        self.membership.decided = Some(Decided { record, page, is_own });
+        let (leaving, until_us) = (BTreeSet::new(), 0);
+        self.membership.decided = Some(Decided { record, page, is_own, leaving, until_us });
     }
 
     /// What is decided and lacks something here can be had where it was heard of.
@@ -231,27 +284,57 @@ impl<B: Base> Protocol<B> {
             self.accept();
             self.conclude(now);
         }
+        self.settle_place();
+        if is_news {
+            self.tell_leaving();
+        }
         let in_force = self.membership.decided.as_ref().is_some_and(|decided| {
             let whole = |(origin, last): (&Origin, &Final)| {
                 self.synced.get(*origin) >= last.seq
                     || self.membership().final_of(*origin).is_some()
             };
-            decided.page <= synced_page && decided.record.finals.iter().all(whole)
+            decided.page <= synced_page
+                && decided.record.finals.iter().all(whole)
+                && (now.mono_us >= decided.until_us || self.untold().is_empty())
         });
         if in_force && let Some(decided) = self.membership.decided.take() {
-            self.enforce(decided.record, decided.is_own);
+            self.enforce(decided.record, decided.is_own, now);
             // What was made under it may have waited for it.
             self.drain_early()?;
         }
         Ok(())
     }
 
+    /// Who leaves by what was decided here, and has not said that it knows.
+    fn untold(&self) -> Vec<Member> {
+        let Some(decided) = &self.membership.decided else { return Vec::new() };
+        let (number, leaving) = (decided.record.number, &decided.leaving);
+        let untold = |heard: &Heard<'_>| heard.number < number && leaving.contains(&heard.member);
+        self.peers.heard().filter(untold).map(|heard| heard.member).collect()
+    }
+
+    fn tell_leaving(&mut self) {
+        for member in self.untold() {
+            self.tell_decided(member, 0);
+        }
+    }
+
     /// A record is in force: what it closes leaves every vector.
-    fn enforce(&mut self, record: Arc<Record>, is_own: bool) {
+    fn enforce(&mut self, record: Arc<Record>, is_own: bool, now: Now) {
         self.membership.put_in_force(record.clone());
         self.strip();
         self.stats.changes += 1;
         self.effect(Effect::Membership(record.clone()));
+        self.settle_place();
+        self.settle_wish(now);
+        if self.place() == Place::Left {
+            // Whoever decided it waits for this.
+            for peer in self.other_members() {
+                let status = self.status(false);
+                self.effect(Effect::Send(peer, status));
+            }
+            return;
+        }
         // Whom this does not reach is told when it is heard to be behind.
         let tell = if is_own { self.other_members() } else { Vec::new() };
         for peer in tell {
@@ -290,20 +373,23 @@ impl<B: Base> Protocol<B> {
             // First hear who is there.
             return Ok(());
         }
+        self.settle_wish(now);
+        self.tell_joiners();
         if let Some(proposing) = &self.membership.proposing {
             if now.mono_us >= proposing.until_us {
-                self.abandon();
+                self.abandon(self.why_not_yet(), now);
                 return Ok(());
             }
             let (proposal, accepted) = (proposing.proposal.clone(), proposing.accepted.clone());
             let has = |peer: &Member| accepted.iter().any(|(member, _)| member == peer);
             for peer in self.other_members().into_iter().filter(|peer| !has(peer)) {
-                self.talk(peer, Talk::Propose(proposal.clone()));
+                self.ask(peer, &proposal);
             }
             return Ok(());
         }
         if self.membership.decided.is_some() {
-            return Ok(());
+            self.tell_leaving();
+            return self.membership_settled(now);
         }
         match &self.membership.promise {
             Some(promise) if promise.page > self.membership.synced_page => {}
@@ -316,71 +402,61 @@ impl<B: Base> Protocol<B> {
                 }
             }
             // A start that finds a promise of the one before makes it anew, if it still can.
-            Some(promise) if self.can_promise(&promise.proposal) => self.accept(),
             Some(promise) => {
                 let (by, change) = (promise.proposal.by, promise.proposal.change);
-                self.forget_promise();
-                self.talk(by, Talk::Refuse { change });
+                match self.objection(&promise.proposal) {
+                    None => self.accept(),
+                    Some(why) => {
+                        self.forget_promise();
+                        self.talk(by, Talk::Refuse { change, why });
+                    }
+                }
             }
-            None => self.propose(chance, now),
+            None => {
+                if !self.propose_wish(chance, now) {
+                    self.propose_closing(chance, now);
+                }
+            }
         }
         Ok(())
     }
 
-    fn propose(&mut self, chance: u64, now: Now) {
-        let mut close = self.closable(now);
-        if self.membership().members.first() != Some(&self.member) {
-            // What waits in a buffer here, and came of an origin that nobody has, nobody else knows
-            // of: it would wait for ever, and what depends on it (counterexample 7).
-            let waiting: BTreeSet<Origin> = self.inbox.origins().collect();
-            close.retain(|origin, _| waiting.contains(origin));
-        }
-        if close.is_empty() {
+    /// Who was taken in may not know it yet, and nobody hears it before.
+    fn tell_joiners(&mut self) {
+        let record = self.membership().clone();
+        if record.number == 0 {
             return;
         }
-        let (by, start) = (self.member, self.origin);
-        let proposal = Proposal { number: self.number() + 1, change: chance, by, start, close };
-        for peer in self.other_members() {
-            self.talk(peer, Talk::Propose(proposal.clone()));
+        let new = self.peers.heard().filter(|heard| heard.origin.is_none());
+        let new: Vec<Member> = new.map(|heard| heard.member).collect();
+        for member in new {
+            self.talk(member, Talk::Record(record.clone()));
         }
-        let patience_us = self.settings.change_us.saturating_mul(10);
-        let until_us = now.mono_us.saturating_add(patience_us);
-        let accepted = BTreeSet::new();
-        self.promise(proposal.clone());
-        self.membership.proposing = Some(Proposing { proposal, accepted, until_us });
     }
 
-    /// Origins of earlier starts that all members have alike, when all have been heard of lately.
-    fn closable(&self, now: Now) -> BTreeMap<Origin, u64> {
-        let lately_us = self.settings.change_us.saturating_mul(4);
-        let is_present = |heard: &Heard<'_>| {
-            heard.number == self.number()
-                && heard.origin.is_some()
-                && now.mono_us <= heard.at_us.saturating_add(lately_us)
-        };
-        if !self.peers.heard().all(|heard| is_present(&heard)) {
-            return BTreeMap::new();
+    fn ask(&mut self, peer: Member, proposal: &Proposal) {
+        if self.canary != Canary::LeaverUnasked || !proposal.remove.contains(&peer) {
+            self.talk(peer, Talk::Propose(proposal.clone()));
         }
-        let mut close = BTreeMap::new();
-        let here = self.applied.iter().map(|dot| dot.origin);
-        for origin in here.chain(self.inbox.origins()) {
-            if origin == Origin::MEMBERSHIP || close.len() >= CLOSE_MAX {
-                continue;
-            }
-            let Some(member) = self.membership().member_of(origin) else { continue };
-            let last = self.applied.get(origin);
-            let is_over = if member == self.member {
-                origin != self.origin
-            } else {
-                self.peers.heard().all(|it| it.member != member || it.origin != Some(origin))
-            };
-            let alike = self.canary == Canary::ClosedWhereItStands
-                || (self.synced.get(origin) == last
-                    && self.peers.heard().all(|heard| heard.vector.get(origin) == last));
-            if is_over && alike && self.membership().final_of(origin).is_none() {
-                close.insert(origin, last);
-            }
+    }
+
+    /// Proposes, and promises it first of all.
+    pub(super) fn put_to_all(
+        &mut self,
+        close: BTreeMap<Origin, u64>,
+        (add, remove): (BTreeMap<Member, Box<str>>, BTreeSet<Member>),
+        patience_us: u64,
+        change: u64,
+        now: Now,
+    ) {
+        let (number, by, start) = (self.number() + 1, self.member, self.origin);
+        let proposal = Proposal { number, change, by, start, close, add, remove };
+        for peer in self.other_members() {
+            self.ask(peer, &proposal);
         }
-        close
+        let until_us = now.mono_us.saturating_add(patience_us);
+        let (accepted, agreed) = (BTreeSet::new(), VersionVector::new());
+        self.promise(proposal.clone());
+        self.membership.proposing = Some(Proposing { proposal, accepted, agreed, until_us });
     }
 }

@@ -23,12 +23,19 @@
 //! M4  no change waits for ever: the proposer gives up what is not accepted in time; one that
 //!     started anew has given up what it had not decided.
 //!
+//! Members come and go by the same changes, when an operator wants it (`wish.rs`). Whoever accepts
+//! one of those says, too, what it has: all of it together is what a joiner must have before it
+//! takes part, and where the origins of one who leaves end (`place.rs`).
+//!
 //! The obvious way, each member dropping an origin when it thinks nobody writes it any more, lets
 //! late deltas come back to some (counterexamples 7, 11 and 13).
 
 pub(super) mod book;
 mod change;
+mod close;
+pub mod place;
 pub mod record;
+pub mod wish;
 
 use super::canary::Canary;
 use super::message::Message;
@@ -36,9 +43,13 @@ use super::rows::Base;
 use super::time::Number;
 use super::{Effect, Protocol};
 use orset::{Dot, Member, Origin, VersionVector};
-pub use record::{CLOSE_MAX, Final, Proposal, Record};
+pub use place::Place;
+pub use record::{CLOSE_MAX, Final, Proposal, Record, Seat};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
+use wish::Wanted;
+pub use wish::{Standing, Unfit, Wish};
 
 /// What members say to each other about membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +62,15 @@ pub enum Talk {
         change: u64,
         /// The accepting start: what it promised may be lost with its disk.
         start: Origin,
+        /// Of a change of members: what it has synced, the promise included.
+        vector: VersionVector,
     },
     /// It is not, and will not be.
     Refuse {
         /// Which.
         change: u64,
+        /// Why not.
+        why: Why,
     },
     /// It is given up.
     Abandon {
@@ -64,6 +79,31 @@ pub enum Talk {
     },
     /// This is decided.
     Record(Arc<Record>),
+}
+
+/// Why a change is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// It did not say.
+    #[default]
+    Unsaid,
+    /// It has promised another change of that number.
+    Promised,
+    /// An origin to be closed is not over, or ends elsewhere there.
+    Differs,
+    /// What it knows of the membership forbids it.
+    Unfit,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsaid => "it did not say why",
+            Self::Promised => "it has promised another change",
+            Self::Differs => "what is to be closed is not over there, or ends elsewhere",
+            Self::Unfit => "by what it knows of the members the change is not possible",
+        })
+    }
 }
 
 /// What a member promised: it takes no more of what the proposal closes.
@@ -79,6 +119,8 @@ struct Promise {
 struct Proposing {
     proposal: Proposal,
     accepted: BTreeSet<(Member, Origin)>,
+    /// Of a change of members: what those who have accepted had together.
+    agreed: VersionVector,
     until_us: u64,
 }
 
@@ -89,6 +131,9 @@ struct Decided {
     page: u64,
     /// Decided here: so all others are to be told.
     is_own: bool,
+    /// Decided here: who leaves by it, and is told before this member hears it no more.
+    leaving: BTreeSet<Member>,
+    until_us: u64,
 }
 
 /// See the file's head.
@@ -109,15 +154,23 @@ pub(super) struct Membership {
     over: Option<(Number, Dot)>,
     /// When to look next whether something is to be changed, or said once more.
     next_us: u64,
+    /// What an operator wants, and the last that could not be.
+    wanted: Option<Wanted>,
+    unfit: Option<(Wish, Unfit)>,
+    /// As the shell was told last: the place, and whom this replica deals with.
+    place: Place,
+    followed: Option<Arc<Record>>,
+    /// This start has had what it must have to take part.
+    admitted: bool,
 }
 
 /// For `fork.rs`; the next look is left out for the reason that `peers.rs` gives.
 impl std::hash::Hash for Membership {
     fn hash<H: std::hash::Hasher>(&self, into: &mut H) {
         let Self { record, decided, promise, proposing, page, synced_page, .. } = self;
-        let Self { is_news, dirty, over, next_us: _, .. } = self;
+        let Self { is_news, dirty, over, next_us: _, wanted, unfit, place, followed, .. } = self;
         (record, decided, promise, proposing, page, synced_page).hash(into);
-        (is_news, dirty, over).hash(into);
+        (is_news, dirty, over, wanted, unfit, place, followed, self.admitted).hash(into);
     }
 }
 
@@ -134,6 +187,11 @@ impl Membership {
             dirty: false,
             over: None,
             next_us: 0,
+            wanted: None,
+            unfit: None,
+            place: Place::Member,
+            followed: None,
+            admitted: false,
         }
     }
 
@@ -145,6 +203,8 @@ impl Membership {
                 record: Arc::new(record),
                 page: number,
                 is_own: false,
+                leaving: BTreeSet::new(),
+                until_us: 0,
             }),
             promise: promise.map(|proposal| Promise { proposal, page: number }),
             page: number,
@@ -241,7 +301,9 @@ impl<B: Base> Protocol<B> {
     /// Whether this replica has a delta: applied, or in a closed origin.
     pub(super) fn has(&self, dot: Dot) -> bool {
         let is_closed = || self.membership.record().covers(dot);
-        self.applied.contains(dot) || (self.canary != Canary::ClosedForgotten && is_closed())
+        self.applied.contains(dot)
+            || (self.canary != Canary::ClosedForgotten && is_closed())
+            || (dot.origin == Origin::MEMBERSHIP && self.is_met(dot.seq))
     }
 
     /// Whether a membership is known, and all that was closed by it is here.

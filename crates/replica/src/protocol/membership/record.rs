@@ -7,9 +7,12 @@
 //!
 //! R1  numbers rise by one, and no two records have one number (`change.rs` sees to it).
 //! R2  a final never changes.
+//!
+//! A record also says where each member is reached, so that everybody learns of a joiner from the
+//! change that takes it in; and of a joiner, what it must have before it takes part (`place.rs`).
 
 use crate::protocol::Number;
-use orset::codec::{Reader, put_u64};
+use orset::codec::{Reader, put_bytes, put_u64};
 use orset::{DecodeError, Dot, Member, Origin, VersionVector};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +23,32 @@ pub struct Final {
     pub seq: u64,
     /// The membership from which on it is left out of vectors.
     pub number: Number,
+}
+
+/// What is known of a member besides its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Seat {
+    /// Where it is reached, host:port; empty: wherever the settings of each member say.
+    pub address: Box<str>,
+    /// Of one that has joined: what the others had when they took it in. It serves, and counts as a
+    /// peer, from when it has all of this.
+    pub until: VersionVector,
+}
+
+/// Longest address, in bytes: a host name has 253 at most.
+pub const ADDRESS_MAX: usize = 264;
+
+/// Members of a cluster at most, and those that one change names.
+pub const MEMBERS_MAX: usize = 64;
+
+/// Whether this may be where a member is reached: host:port, in plain characters.
+pub fn is_address(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else { return false };
+    let is_plain = address.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
+    is_plain
+        && address.len() <= ADDRESS_MAX
+        && !host.is_empty()
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// Who belongs, and what is over. See the file's head.
@@ -34,13 +63,34 @@ pub struct Record {
     pub members: BTreeSet<Member>,
     /// Closed origins.
     pub finals: BTreeMap<Origin, Final>,
+    /// What else is known of members; of whom nothing is, nothing stands here.
+    pub seats: BTreeMap<Member, Seat>,
 }
 
 impl Record {
     /// The one that settings make.
-    pub fn first(members: &[Member]) -> Self {
-        let members = members.iter().copied().collect();
-        Self { members, ..Self::default() }
+    pub fn first(members: &[Member], addresses: &BTreeMap<Member, String>) -> Self {
+        let members: BTreeSet<Member> = members.iter().copied().collect();
+        let mut record = Self { members, ..Self::default() };
+        for (member, address) in addresses {
+            if record.members.contains(member) && is_address(address) {
+                let seat = Seat { address: address.as_str().into(), ..Seat::default() };
+                record.seats.insert(*member, seat);
+            }
+        }
+        record
+    }
+
+    /// Where a member is reached, if the record says so.
+    pub fn address_of(&self, member: Member) -> Option<&str> {
+        let seat = self.seats.get(&member)?;
+        (!seat.address.is_empty()).then_some(&*seat.address)
+    }
+
+    /// Whether `vector` has what a member must have before it takes part.
+    pub fn admits(&self, member: Member, vector: &VersionVector) -> bool {
+        let Some(seat) = self.seats.get(&member) else { return true };
+        seat.until.iter().all(|dot| vector.contains(dot) || self.covers(dot))
     }
 
     /// The last delta of a closed origin; `None` for one that is open.
@@ -84,19 +134,39 @@ impl Record {
             put_u64(out, last.seq);
             put_u64(out, last.number);
         }
+        put_u64(out, self.seats.len() as u64);
+        for (member, seat) in &self.seats {
+            out.extend_from_slice(member.as_bytes());
+            put_bytes(out, seat.address.as_bytes());
+            seat.until.encode(out);
+        }
     }
 
     /// Reads what `encode` wrote, and nothing else.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (number, change) = (from.u64()?, from.u64()?);
-        let mut members = BTreeSet::new();
-        for _ in 0..from.count(16)? {
+        let mut record = Self::decode_first(from)?;
+        for _ in 0..from.count(18)? {
             let member = Member::from_bytes(from.id()?);
-            if members.last().is_some_and(|last| *last >= member) {
-                return Err(DecodeError::NotCanonical("members out of order"));
+            if record.seats.last_key_value().is_some_and(|(last, _)| *last >= member) {
+                return Err(DecodeError::NotCanonical("seats out of order"));
             }
-            members.insert(member);
+            if !record.members.contains(&member) {
+                return Err(DecodeError::Bounds("a seat of no member"));
+            }
+            let address = decode_address(from, true)?;
+            let seat = Seat { address, until: VersionVector::decode(from)? };
+            if seat == Seat::default() {
+                return Err(DecodeError::NotCanonical("a seat that says nothing"));
+            }
+            record.seats.insert(member, seat);
         }
+        Ok(record)
+    }
+
+    /// The part that records of the first version had: all but the seats.
+    pub(super) fn decode_first(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (number, change) = (from.u64()?, from.u64()?);
+        let members = decode_members(from)?;
         let mut finals: BTreeMap<Origin, Final> = BTreeMap::new();
         for _ in 0..from.count(18)? {
             let origin = Origin::from_bytes(from.id()?);
@@ -112,7 +182,29 @@ impl Record {
             }
             finals.insert(origin, last);
         }
-        Ok(Self { number, change, members, finals })
+        Ok(Self { number, change, members, finals, seats: BTreeMap::new() })
+    }
+}
+
+fn decode_members(from: &mut Reader<'_>) -> Result<BTreeSet<Member>, DecodeError> {
+    let mut members = BTreeSet::new();
+    for _ in 0..from.count(16)? {
+        let member = Member::from_bytes(from.id()?);
+        if members.last().is_some_and(|last| *last >= member) {
+            return Err(DecodeError::NotCanonical("members out of order"));
+        }
+        members.insert(member);
+    }
+    Ok(members)
+}
+
+fn decode_address(from: &mut Reader<'_>, may_be_empty: bool) -> Result<Box<str>, DecodeError> {
+    let bad = DecodeError::Bounds("address of a member");
+    let Ok(address) = std::str::from_utf8(from.bytes()?) else { return Err(bad) };
+    if is_address(address) || (may_be_empty && address.is_empty()) {
+        Ok(address.into())
+    } else {
+        Err(bad)
     }
 }
 
@@ -130,20 +222,45 @@ pub struct Proposal {
     pub start: Origin,
     /// Origins to close, each where it ends.
     pub close: BTreeMap<Origin, u64>,
+    /// Who is to belong from then on, and where each is reached.
+    pub add: BTreeMap<Member, Box<str>>,
+    /// Who is no longer to belong. What it has written is closed where it ends.
+    pub remove: BTreeSet<Member>,
 }
 
 /// Origins that one change closes at most.
 pub const CLOSE_MAX: usize = 64;
 
 impl Proposal {
-    /// What becomes of `record` when it is decided.
-    pub fn applied_to(&self, record: &Record) -> Record {
+    /// Whether it changes who belongs.
+    pub fn is_of_members(&self) -> bool {
+        !(self.add.is_empty() && self.remove.is_empty())
+    }
+
+    /// What becomes of `record` when it is decided. `agreed` is what those who accepted it had
+    /// together: nobody has more of whoever leaves, who wrote nothing after it had accepted.
+    pub fn applied_to(&self, record: &Record, agreed: &VersionVector) -> Record {
         let mut next = record.clone();
         (next.number, next.change) = (self.number, self.change);
-        for (origin, seq) in &self.close {
-            let last = Final { seq: *seq, number: self.number };
-            next.finals.entry(*origin).or_insert(last);
+        let left = |dot: &Dot| self.remove.iter().any(|member| dot.origin.is_of(*member));
+        let left = agreed.iter().filter(left).map(|dot| (dot.origin, dot.seq));
+        for (origin, seq) in self.close.iter().map(|(origin, seq)| (*origin, *seq)).chain(left) {
+            next.finals.entry(origin).or_insert(Final { seq, number: self.number });
         }
+        for member in &self.remove {
+            next.members.remove(member);
+            next.seats.remove(member);
+        }
+        for (member, address) in &self.add {
+            next.members.insert(*member);
+            next.seats.insert(*member, Seat { address: address.clone(), until: agreed.clone() });
+        }
+        // What is closed, whoever has this membership in force has.
+        for seat in next.seats.values_mut() {
+            seat.until.forget(Origin::MEMBERSHIP);
+            next.finals.keys().for_each(|origin| seat.until.forget(*origin));
+        }
+        next.seats.retain(|_, seat| *seat != Seat::default());
         next
     }
 
@@ -158,10 +275,37 @@ impl Proposal {
             out.extend_from_slice(origin.as_bytes());
             put_u64(out, *seq);
         }
+        put_u64(out, self.add.len() as u64);
+        for (member, address) in &self.add {
+            out.extend_from_slice(member.as_bytes());
+            put_bytes(out, address.as_bytes());
+        }
+        put_u64(out, self.remove.len() as u64);
+        self.remove.iter().for_each(|member| out.extend_from_slice(member.as_bytes()));
     }
 
     /// Reads what `encode` wrote, and nothing else.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut proposal = Self::decode_first(from)?;
+        for _ in 0..from.count(17)? {
+            let member = Member::from_bytes(from.id()?);
+            if proposal.add.last_key_value().is_some_and(|(last, _)| *last >= member) {
+                return Err(DecodeError::NotCanonical("members to add out of order"));
+            }
+            proposal.add.insert(member, decode_address(from, false)?);
+        }
+        proposal.remove = decode_members(from)?;
+        if proposal.add.len() + proposal.remove.len() > MEMBERS_MAX {
+            return Err(DecodeError::Bounds("a change that names too many members"));
+        }
+        if proposal.add.keys().any(|member| proposal.remove.contains(member)) {
+            return Err(DecodeError::Bounds("a member to be added and removed"));
+        }
+        Ok(proposal)
+    }
+
+    /// The part that proposals of the first version had: what to close.
+    pub(super) fn decode_first(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (number, change) = (from.u64()?, from.u64()?);
         let by = Member::from_bytes(from.id()?);
         let start = Origin::from_bytes(from.id()?);
@@ -177,7 +321,8 @@ impl Proposal {
             }
             close.insert(origin, from.u64()?);
         }
-        Ok(Self { number, change, by, start, close })
+        let (add, remove) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { number, change, by, start, close, add, remove })
     }
 }
 
@@ -203,18 +348,75 @@ mod tests {
         });
     }
 
+    fn member(at: u8) -> Member {
+        Member::from_bytes([at; 16])
+    }
+
+    fn proposal(close: &[(Origin, u64)]) -> Proposal {
+        Proposal {
+            number: 1,
+            change: 9,
+            by: member(1),
+            start: Origin::of(member(1), 2),
+            close: close.iter().copied().collect(),
+            add: BTreeMap::new(),
+            remove: BTreeSet::new(),
+        }
+    }
+
+    fn at(dots: &[(Origin, u64)]) -> VersionVector {
+        dots.iter().map(|(origin, seq)| Dot::new(*origin, *seq)).collect()
+    }
+
     #[test]
     fn what_is_closed_leaves_a_vector_and_comes_back_whole() {
-        let member = Member::from_bytes([1; 16]);
-        let (old, new) = (Origin::of(member, 1), Origin::of(member, 2));
-        let close = [(old, 4)].into_iter().collect();
-        let proposal = Proposal { number: 1, change: 9, by: member, start: new, close };
-        let record = proposal.applied_to(&Record::first(&[member]));
-        let whole: VersionVector = [Dot::new(old, 4), Dot::new(new, 2)].into_iter().collect();
+        let (old, new) = (Origin::of(member(1), 1), Origin::of(member(1), 2));
+        let first = Record::first(&[member(1)], &BTreeMap::new());
+        let record = proposal(&[(old, 4)]).applied_to(&first, &VersionVector::new());
+        let whole = at(&[(old, 4), (new, 2)]);
         let mut vector = whole.clone();
         record.strip(&mut vector);
         assert_eq!((vector.get(old), vector.get(new), vector.get(Origin::MEMBERSHIP)), (0, 2, 1));
         assert_eq!(record.whole(&vector), whole);
         assert!(record.covers(Dot::new(old, 4)) && !record.covers(Dot::new(old, 5)));
+    }
+
+    #[test]
+    fn a_change_takes_in_at_what_was_agreed_and_closes_whoever_leaves() {
+        let (one, two, gone) = (member(1), member(2), member(3));
+        let (theirs, its) = (Origin::of(one, 2), Origin::of(gone, 1));
+        let addresses = [(one, "one:1".to_owned()), (gone, "gone:1".to_owned())].into();
+        let first = Record::first(&[one, gone], &addresses);
+        let add = [(two, Box::from("two:1"))].into();
+        let change = Proposal { add, remove: [gone].into(), ..proposal(&[]) };
+        let record = change.applied_to(&first, &at(&[(theirs, 3), (its, 5)]));
+        assert_eq!(record.members, [one, two].into());
+        assert_eq!(record.final_of(its), Some(5));
+        assert_eq!(record.address_of(two), Some("two:1"));
+        assert_eq!((record.address_of(one), record.address_of(gone)), (Some("one:1"), None));
+        assert!(
+            !record.admits(two, &at(&[(theirs, 2)])) && record.admits(two, &at(&[(theirs, 3)]))
+        );
+        assert!(record.admits(one, &VersionVector::new()), "it had been there before");
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        assert_eq!(Record::decode(&mut Reader::new(&bytes)), Ok(record.clone()));
+        // What is closed later need not be waited for.
+        let later = Proposal { number: 2, ..proposal(&[(theirs, 3)]) };
+        let record = later.applied_to(&record, &VersionVector::new());
+        assert!(record.admits(two, &VersionVector::new()));
+        bytes.clear();
+        change.encode(&mut bytes);
+        assert_eq!(Proposal::decode(&mut Reader::new(&bytes)), Ok(change));
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in ["a:1", "10.0.0.1:7410", "[::1]:7410", "eu-1.pannier.internal:65535"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "a b:1", "a@b:1", "\u{e4}:1"] {
+            assert!(!is_address(bad), "{bad}");
+        }
     }
 }

@@ -106,7 +106,7 @@ async fn greet(shared: &Arc<Shared>, mut frames: Streaming<Frame>) -> Result<Inc
         Ok(Said::Message(_) | Said::Unknown) => return Err(no_greeting().into()),
         Err(malformed) => return Err(Failure::from(malformed).into()),
     };
-    let from = match shared.identity.check_call(&hello, &shared.others) {
+    let from = match shared.identity.check_call(&hello, &shared.others()) {
         Ok(from) => from,
         Err(failure) => {
             tell(shared, &failure);
@@ -125,7 +125,7 @@ async fn greet(shared: &Arc<Shared>, mut frames: Streaming<Frame>) -> Result<Inc
         }
         (number, recipient)
     };
-    if let Some(peer) = shared.peers.get(&from) {
+    if let Some(peer) = shared.peer(from) {
         peer.counters.heard(&shared.clock, frame.bytes);
         peer.called.notify_one();
     }

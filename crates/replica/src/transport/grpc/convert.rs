@@ -12,7 +12,7 @@
 mod compare;
 
 use super::codec::FIELDS_MAX;
-use crate::protocol::membership::{Proposal, Record, Talk};
+use crate::protocol::membership::{Proposal, Record, Talk, Why};
 use crate::protocol::snapshot::Parcel;
 use crate::protocol::{Message, Range};
 use crate::store::MAX_RECORD_BYTES;
@@ -143,8 +143,9 @@ pub fn to_wire(message: Message) -> v1::PeerMessage {
             v1::peer_message::Body::Deltas(v1::Deltas { deltas })
         }
         Message::Membership(talk) => {
+            let why = if let Talk::Refuse { why, .. } = &talk { why_to_wire(*why) } else { 0 };
             let talk = Some(talk_to_wire(&talk));
-            v1::peer_message::Body::Membership(v1::Membership { talk })
+            v1::peer_message::Body::Membership(v1::Membership { talk, why })
         }
         Message::Snapshot(parcel) => {
             v1::peer_message::Body::Snapshot(v1::Snapshot { parcel: parcel.encode().into() })
@@ -168,16 +169,33 @@ fn talk_to_wire(talk: &Talk) -> v1::membership::Talk {
     };
     match talk {
         Talk::Propose(proposal) => v1::membership::Talk::Propose(bytes(&|it| proposal.encode(it))),
-        Talk::Accept { change, start } => {
-            v1::membership::Talk::Accept(v1::AcceptChange { change: *change, origin: id(*start) })
+        Talk::Accept { change, start, vector } => {
+            let (change, origin, vector) = (*change, id(*start), entries(vector));
+            v1::membership::Talk::Accept(v1::AcceptChange { change, origin, vector })
         }
-        Talk::Refuse { change } => v1::membership::Talk::Refuse(*change),
+        Talk::Refuse { change, .. } => v1::membership::Talk::Refuse(*change),
         Talk::Abandon { change } => v1::membership::Talk::Abandon(*change),
         Talk::Record(record) => v1::membership::Talk::Record(bytes(&|it| record.encode(it))),
     }
 }
 
-fn talk_from_wire(talk: v1::membership::Talk) -> Result<Talk, Malformed> {
+fn entries(vector: &VersionVector) -> Vec<v1::VectorEntry> {
+    vector.iter().map(|dot| v1::VectorEntry { origin: id(dot.origin), seq: dot.seq }).collect()
+}
+
+/// Why a change is refused, by its number; 0 says nothing.
+const WHY: [Why; 4] = [Why::Unsaid, Why::Promised, Why::Differs, Why::Unfit];
+
+fn why_to_wire(why: Why) -> u32 {
+    WHY.iter().position(|it| *it == why).unwrap_or_default() as u32
+}
+
+/// One of a later version is one that says nothing.
+fn why_from_wire(why: u32) -> Why {
+    WHY.get(why as usize).copied().unwrap_or_default()
+}
+
+fn talk_from_wire(talk: v1::membership::Talk, why: u32) -> Result<Talk, Malformed> {
     let malformed = |_| Malformed::Field("a proposal or record must be in its canonical form");
     Ok(match talk {
         v1::membership::Talk::Propose(bytes) => {
@@ -187,9 +205,10 @@ fn talk_from_wire(talk: v1::membership::Talk) -> Result<Talk, Malformed> {
             Talk::Propose(proposal)
         }
         v1::membership::Talk::Accept(accept) => {
-            Talk::Accept { change: accept.change, start: origin(&accept.origin)? }
+            let (start, vector) = (origin(&accept.origin)?, vector(&accept.vector)?);
+            Talk::Accept { change: accept.change, start, vector }
         }
-        v1::membership::Talk::Refuse(change) => Talk::Refuse { change },
+        v1::membership::Talk::Refuse(change) => Talk::Refuse { change, why: why_from_wire(why) },
         v1::membership::Talk::Abandon(change) => Talk::Abandon { change },
         v1::membership::Talk::Record(bytes) => {
             let mut from = Reader::new(&bytes);
@@ -241,7 +260,7 @@ pub fn from_wire(message: v1::PeerMessage) -> Result<Said, Malformed> {
         }),
         Some(v1::peer_message::Body::Membership(membership)) => match membership.talk {
             None => Said::Unknown,
-            Some(talk) => Said::Message(Message::Membership(talk_from_wire(talk)?)),
+            Some(talk) => Said::Message(Message::Membership(talk_from_wire(talk, membership.why)?)),
         },
         Some(v1::peer_message::Body::Snapshot(snapshot)) => {
             let malformed = |_| Malformed::Field("a parcel must be in its canonical form");

@@ -88,8 +88,11 @@ impl From<Status> for Ended {
 }
 
 /// Dials, speaks and listens, waits, for ever; whoever has its handle ends it.
-pub async fn keep_dialling(shared: Arc<Shared>, to: Member, recipient: Recipient) {
-    let Some(peer) = shared.peers.get(&to) else { return };
+pub async fn keep_dialling(shared: Arc<Shared>, to: Member, peer: Arc<Peer>, recipient: Recipient) {
+    let Some(endpoint) = &peer.endpoint else {
+        // It dials us, and may say so later where it is.
+        return std::future::pending().await;
+    };
     let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let mut redial = Redial::new(Rules {
         first_us: us(shared.settings.redial_first),
@@ -98,7 +101,8 @@ pub async fn keep_dialling(shared: Arc<Shared>, to: Member, recipient: Recipient
     });
     let mut dice = Dice::new().ok();
     loop {
-        let Ended { end, why } = link(&shared, to, peer, &recipient, &mut redial).await;
+        let Ended { end, why } =
+            link(&shared, to, (&peer, endpoint), &recipient, &mut redial).await;
         let chance = dice.as_mut().map_or(0, Dice::roll);
         let (wait_us, news) = redial.ended(end, shared.clock.now().mono_us, chance);
         let earlier = peer.failure().replace(why.clone());
@@ -129,11 +133,11 @@ fn tell(peer: Member, address: &str, standing: Standing, why: &str) {
 async fn link(
     shared: &Shared,
     to: Member,
-    peer: &Peer,
+    (peer, endpoint): (&Peer, &Endpoint),
     recipient: &Recipient,
     redial: &mut Redial,
 ) -> Ended {
-    let opening = timeout(shared.settings.handshake, open(shared, to, peer)).await;
+    let opening = timeout(shared.settings.handshake, open(shared, to, peer, endpoint)).await;
     let (mut incoming, gate) = match opening {
         Ok(Ok(opened)) => opened,
         Ok(Err(ended)) => return ended,
@@ -158,8 +162,13 @@ async fn link(
 }
 
 /// Connects and greets, until the peer has greeted back and is who it should be.
-async fn open(shared: &Shared, to: Member, peer: &Peer) -> Result<(Streaming<Frame>, Gate), Ended> {
-    let channel = shared.dial.dial(&peer.endpoint).await;
+async fn open(
+    shared: &Shared,
+    to: Member,
+    peer: &Peer,
+    endpoint: &Endpoint,
+) -> Result<(Streaming<Frame>, Gate), Ended> {
+    let channel = shared.dial.dial(endpoint).await;
     let channel = channel.map_err(|error| Ended::lost(chain(&error)))?;
     let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(FRAME_MAX);
     grpc.ready().await.map_err(|error| Ended::lost(chain(&error)))?;

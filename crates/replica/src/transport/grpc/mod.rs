@@ -21,6 +21,8 @@
 //! L2  at most one link of each peer is heard: a newer one ends the older. So links that died
 //!     without a word do not pile up, whatever the listener's settings.
 //! L3  tasks run from `attach` to `detach`; the replica's end ends them, and every link with them.
+//! L5  the members in force say who is dialled and heard, and where (`follow.rs`); the settings say
+//!     it until there is a membership on disk.
 //! L4  nothing a peer sends can panic, or cost more memory than `codec::FRAME_MAX` and some.
 //!
 //! Tasks run on the runtime whose handle `Links::new` is given; streams that come in, on that of
@@ -31,6 +33,7 @@ mod accept;
 mod codec;
 mod convert;
 mod dial;
+mod follow;
 mod hello;
 mod outbox;
 mod redial;
@@ -50,6 +53,7 @@ pub use status::PeerStatus;
 use super::{AttachError, Delivery, Recipient, Transport};
 use crate::doors::clock::Clock;
 use crate::protocol::Message;
+use crate::protocol::membership::Record;
 use codec::Frame;
 use hello::Identity;
 use orset::Member;
@@ -59,7 +63,7 @@ use status::Counters;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
@@ -100,8 +104,9 @@ struct Shared {
     runtime: Handle,
     dial: Arc<dyn Dial>,
     clock: Clock,
-    peers: BTreeMap<Member, Peer>,
-    others: BTreeSet<Member>,
+    /// Where the settings say that others are.
+    settled: BTreeMap<Member, String>,
+    peers: RwLock<BTreeMap<Member, Arc<Peer>>>,
     state: Mutex<State>,
     /// Calls that were not accepted.
     refused: AtomicU64,
@@ -109,8 +114,9 @@ struct Shared {
 
 /// One other member.
 struct Peer {
+    /// Empty, like `endpoint`: nobody has said where it is, and it is waited for.
     address: String,
-    endpoint: Endpoint,
+    endpoint: Option<Endpoint>,
     outbox: Arc<Outbox>,
     counters: Arc<Counters>,
     /// It has just dialled us: there is no use in waiting.
@@ -122,7 +128,7 @@ struct Peer {
 #[derive(Default)]
 struct State {
     recipient: Option<Recipient>,
-    dialling: Vec<AbortHandle>,
+    dialling: BTreeMap<Member, AbortHandle>,
     /// The link of each peer that is heard, by number, and how to end it.
     heard: BTreeMap<Member, (u64, oneshot::Sender<Failure>)>,
     links: u64,
@@ -161,8 +167,9 @@ impl Links {
         if peers.contains_key(&member) {
             return Err(LinksError::Itself(member));
         }
-        let others = peers.keys().copied().collect();
-        let peer = |(member, address)| Ok((member, Peer::new(member, address, &settings)?));
+        let settled = peers.clone();
+        let peer =
+            |(member, address)| Ok((member, Arc::new(Peer::new(member, address, &settings)?)));
         let peers = peers.into_iter().map(peer).collect::<Result<_, LinksError>>()?;
         let shared = Shared {
             identity: Identity { cluster, member },
@@ -170,8 +177,8 @@ impl Links {
             runtime,
             dial,
             clock: Clock::start(),
-            peers,
-            others,
+            settled,
+            peers: RwLock::new(peers),
             state: Mutex::default(),
             refused: AtomicU64::new(0),
         };
@@ -191,8 +198,8 @@ impl Links {
     /// How each peer looks from here, ascending by member.
     pub fn peers(&self) -> Vec<PeerStatus> {
         let heard: BTreeSet<Member> = self.shared.state().heard.keys().copied().collect();
-        let peers = self.shared.peers.iter();
-        peers.map(|(member, peer)| self.status(*member, peer, &heard)).collect()
+        let peers = self.shared.peers();
+        peers.iter().map(|(member, peer)| self.status(*member, peer, &heard)).collect()
     }
 
     /// Calls that were refused since the links were made: of strangers, and before the replica was
@@ -229,7 +236,9 @@ impl Links {
 impl Peer {
     fn new(member: Member, address: String, settings: &LinkSettings) -> Result<Self, LinksError> {
         let endpoint = dial::endpoint(&address, settings);
-        let Some(endpoint) = endpoint else { return Err(LinksError::Address { member, address }) };
+        if endpoint.is_none() && !address.is_empty() {
+            return Err(LinksError::Address { member, address });
+        }
         let bounds = Bounds {
             items: settings.queue_items,
             bytes: settings.queue_bytes,
@@ -252,6 +261,19 @@ impl Peer {
 }
 
 impl Shared {
+    /// Whoever is a member now.
+    fn peers(&self) -> RwLockReadGuard<'_, BTreeMap<Member, Arc<Peer>>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peer(&self, member: Member) -> Option<Arc<Peer>> {
+        self.peers().get(&member).cloned()
+    }
+
+    fn others(&self) -> BTreeSet<Member> {
+        self.peers().keys().copied().collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is whole between any two statements, so a panic elsewhere spoils nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -259,7 +281,7 @@ impl Shared {
 
     /// Takes in what a peer has said after its greeting. An error ends the link.
     fn take(&self, from: Member, recipient: &Recipient, frame: Frame) -> Result<(), Failure> {
-        let Some(peer) = self.peers.get(&from) else { return Ok(()) };
+        let Some(peer) = self.peer(from) else { return Ok(()) };
         peer.counters.heard(&self.clock, frame.bytes);
         let said = frame.said.and_then(|said| match said {
             Said::Hello(_) => Err(Malformed::Field("a second greeting")),
@@ -289,7 +311,7 @@ impl Shared {
     }
 
     fn malformed(&self, from: Member, malformed: Malformed) -> Failure {
-        if let Some(peer) = self.peers.get(&from) {
+        if let Some(peer) = self.peer(from) {
             peer.counters.malformed.fetch_add(1, Relaxed);
         }
         tracing::warn!(peer = %from, %malformed, "a peer's message ends its link");
@@ -313,19 +335,22 @@ impl Transport for Links {
             return Err(AttachError::NotIts { of, member });
         }
         let mut others = members.iter().filter(|other| **other != member);
-        if let Some(other) = others.find(|other| !self.shared.peers.contains_key(other)) {
+        if let Some(other) = others.find(|other| !self.shared.settled.contains_key(other)) {
             return Err(AttachError::NoAddress(*other));
         }
         let mut state = self.shared.state();
         if state.recipient.is_some() {
             return Err(AttachError::InUse);
         }
-        for peer in self.shared.peers.keys() {
-            let task = dial::keep_dialling(self.shared.clone(), *peer, recipient.clone());
-            state.dialling.push(self.shared.runtime.spawn(task).abort_handle());
+        for (member, peer) in self.shared.peers().iter() {
+            self.shared.begin(&mut state, *member, peer, &recipient);
         }
         state.recipient = Some(recipient);
         Ok(())
+    }
+
+    fn follow(&self, _member: Member, record: &Record) {
+        self.shared.follow(record);
     }
 
     fn detach(&self, _member: Member) {
@@ -335,7 +360,7 @@ impl Transport for Links {
             state.told.clear();
             (std::mem::take(&mut state.dialling), std::mem::take(&mut state.heard))
         };
-        for task in dialling {
+        for task in dialling.into_values() {
             task.abort();
         }
         for (_, end) in heard.into_values() {
@@ -345,7 +370,7 @@ impl Transport for Links {
     }
 
     fn send(&self, _from: Member, to: Member, message: Message) {
-        if let Some(peer) = self.shared.peers.get(&to) {
+        if let Some(peer) = self.shared.peer(to) {
             peer.outbox.put(message);
         }
     }

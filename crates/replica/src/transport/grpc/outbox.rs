@@ -64,8 +64,14 @@ impl Item {
         64 + match self {
             Self::Delta(delta) => delta.len(),
             Self::Pull(ranges) => ranges.len() * size_of::<Range>(),
-            Self::Talk(Talk::Record(record)) => 64 * (record.members.len() + record.finals.len()),
-            Self::Talk(Talk::Propose(proposal)) => 64 * proposal.close.len(),
+            Self::Talk(Talk::Record(record)) => {
+                let until: usize = record.seats.values().map(|seat| 4 + seat.until.len()).sum();
+                64 * (record.members.len() + record.finals.len() + until)
+            }
+            Self::Talk(Talk::Propose(proposal)) => {
+                64 * (proposal.close.len() + 4 * proposal.add.len() + proposal.remove.len())
+            }
+            Self::Talk(Talk::Accept { vector, .. }) => 64 * vector.len(),
             Self::Parcel(parcel) => parcel.bytes(),
             Self::Compare(compare) => compare.bytes(),
             Self::Standing(_, vector) => 24 * vector.len(),

@@ -1,0 +1,385 @@
+//! What an operator wants of the membership, from the asking to the answer.
+//!
+//! Anybody who belongs and stays may be asked. It waits until all others have been heard of lately,
+//! puts the change to them, and tries again when another change came first; all within a patience,
+//! so nobody waits for ever and nothing is left standing. A wish is known by what it says: whoever
+//! asks the same again, also after a crash of whoever was asked, hears how it goes, or that it is
+//! fulfilled.
+//!
+//! W1  a wish that is fulfilled is never put to anybody again.
+//! W2  the reason says who or what stands in the way.
+
+use super::record::{MEMBERS_MAX, is_address};
+use super::{Place, Record, Why};
+use crate::protocol::Protocol;
+use crate::protocol::peers::Heard;
+use crate::protocol::rows::Base;
+use crate::protocol::time::{Now, Number};
+use orset::{Member, Origin};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Who is to belong, and who no longer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Wish {
+    /// To be taken in, and where each is reached (host:port).
+    pub add: BTreeMap<Member, Box<str>>,
+    /// To go.
+    pub remove: BTreeSet<Member>,
+}
+
+/// Why a wish is not fulfilled. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// It names nobody, or too many.
+    #[error("a change names 1 to {MEMBERS_MAX} members, and a cluster has at most that many")]
+    Count,
+    /// The replica that was asked cannot ask others.
+    #[error("this replica {0}; ask a member that stays")]
+    NotHere(Place),
+    /// Whoever is asked must stay.
+    #[error("this replica is to go itself; ask a member that stays")]
+    Itself,
+    /// Nobody would be left.
+    #[error("it is the last member; a cluster keeps at least one")]
+    Last,
+    /// Not host:port.
+    #[error("the address of {0} is not host:port")]
+    Address(Member),
+    /// It belongs already, and the record says that it is elsewhere.
+    #[error("{member} is a member already, at {address}; another must have another member id")]
+    Belongs {
+        /// Who.
+        member: Member,
+        /// Where the record says that it is.
+        address: Box<str>,
+    },
+    /// Its id cannot be told from another's in the names of origins.
+    #[error("the id of {0} is too like another member's; give it a new one (reidentify)")]
+    Alike(Member),
+    /// Its id was used by a member that has left.
+    #[error("{0} was a member and has left; one that joins needs an id of its own (reidentify)")]
+    HasLeft(Member),
+    /// Another wish is being fulfilled.
+    #[error("another change is under way; wait until it has come to its end")]
+    UnderWay,
+    /// They did not answer in time.
+    #[error("not heard from, or no answer in time: {}; nothing is changed without them", list(.0))]
+    Unreachable(Vec<Member>),
+    /// They have not caught up in time.
+    #[error("not all that the others have has come in time to: {}", list(.0))]
+    Lacking(Vec<Member>),
+    /// A member does not accept it.
+    #[error("{by} does not accept it: {why}")]
+    Refused {
+        /// Who.
+        by: Member,
+        /// Why not.
+        why: Why,
+    },
+}
+
+impl Unfit {
+    /// Whether it may be over soon, so that asking again is of use.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::UnderWay | Self::Unreachable(_) | Self::Lacking(_) => true,
+            Self::Refused { why, .. } => !matches!(why, Why::Unfit),
+            _ => false,
+        }
+    }
+}
+
+fn list(members: &[Member]) -> String {
+    members.iter().map(Member::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// How a wish stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has asked this start for it.
+    Unasked,
+    /// It waits: for these to be heard, or for another change to end.
+    Waits(Vec<Member>),
+    /// It is put to all, and these have not accepted it yet.
+    Asks(Vec<Member>),
+    /// All have accepted it, and these lack something still.
+    Settles(Vec<Member>),
+    /// It is decided, and about to be in force here.
+    Decided,
+    /// It is fulfilled, by the membership in force here or an earlier one.
+    Done,
+    /// It is not, and will not be.
+    Refused(Unfit),
+}
+
+/// How a wish stands, and under which membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How.
+    pub standing: Standing,
+    /// In force here.
+    pub number: Number,
+}
+
+/// A wish that is being fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Wanted {
+    pub wish: Wish,
+    until_us: u64,
+    /// Not before.
+    next_us: u64,
+    /// Why the last try failed.
+    failed: Option<Unfit>,
+}
+
+/// Looks at the change, so many of its intervals: how long a wish is tried.
+const PATIENCE: u64 = 30;
+
+impl Wish {
+    /// Whether the record has all of it.
+    pub fn is_fulfilled_by(&self, record: &Record) -> bool {
+        let belongs = |member: &Member, address: &str| {
+            let known = record.address_of(*member);
+            record.members.contains(member) && known.is_none_or(|known| known == address)
+        };
+        let names = self.add.len() + self.remove.len() > 0;
+        names
+            && self.add.iter().all(|(member, address)| belongs(member, address))
+            && self.remove.iter().all(|member| !record.members.contains(member))
+    }
+
+    /// What speaks against it, whoever is there.
+    pub(super) fn check(&self, record: &Record, own: Member) -> Result<(), Unfit> {
+        let after = record.members.iter().filter(|member| !self.remove.contains(*member)).count();
+        let named = self.add.len() + self.remove.len();
+        if named == 0 || named > MEMBERS_MAX || after + self.add.len() > MEMBERS_MAX {
+            return Err(Unfit::Count);
+        }
+        if after == 0 {
+            return Err(Unfit::Last);
+        }
+        if self.remove.contains(&own) {
+            return Err(Unfit::Itself);
+        }
+        for (member, address) in &self.add {
+            if !is_address(address) {
+                return Err(Unfit::Address(*member));
+            }
+            if record.members.contains(member) {
+                match record.address_of(*member) {
+                    Some(known) if *known != **address => {
+                        return Err(Unfit::Belongs { member: *member, address: known.into() });
+                    }
+                    _ => continue,
+                }
+            }
+            let mark = Origin::of(*member, 0);
+            let mut others = self.add.keys().chain(&record.members);
+            if others.any(|other| other != member && mark.is_of(*other)) {
+                return Err(Unfit::Alike(*member));
+            }
+            if record.finals.keys().any(|origin| origin.is_of(*member)) {
+                return Err(Unfit::HasLeft(*member));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        for (member, address) in &self.add {
+            parts.push(format!("take in {member} at {address}"));
+        }
+        for member in &self.remove {
+            parts.push(format!("let {member} go"));
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
+impl<B: Base> Protocol<B> {
+    /// An operator asks for a change of members.
+    pub(in crate::protocol) fn wish(&mut self, wish: Wish, now: Now) {
+        let record = self.membership();
+        if self.membership.wanted.as_ref().is_some_and(|wanted| wanted.wish == wish)
+            || wish.is_fulfilled_by(record)
+        {
+            return;
+        }
+        if let Some(unfit) = self.unfit(&wish) {
+            self.membership.unfit = Some((wish, unfit));
+            return;
+        }
+        self.membership.unfit = None;
+        let until_us = now.mono_us.saturating_add(PATIENCE * self.settings.change_us);
+        self.membership.wanted = Some(Wanted { wish, until_us, next_us: 0, failed: None });
+        if self.membership.next_us > 0 {
+            self.membership.next_us = now.mono_us;
+        }
+    }
+
+    /// How a wish stands here; of one that nobody has asked for, what speaks against it.
+    pub fn report(&self, wish: &Wish) -> Report {
+        let standing = match self.standing(wish) {
+            Standing::Unasked => match self.unfit(wish) {
+                Some(unfit) => Standing::Refused(unfit),
+                None => match self.absent_since(u64::MAX) {
+                    absent if absent.is_empty() => Standing::Unasked,
+                    absent => Standing::Refused(Unfit::Unreachable(absent)),
+                },
+            },
+            standing => standing,
+        };
+        Report { standing, number: self.number() }
+    }
+
+    fn unfit(&self, wish: &Wish) -> Option<Unfit> {
+        let unfit = match self.place() {
+            Place::Member => wish.check(self.membership(), self.member).err(),
+            place => Some(Unfit::NotHere(place)),
+        };
+        unfit.or(self.membership.wanted.is_some().then_some(Unfit::UnderWay))
+    }
+
+    /// How a wish stands here.
+    pub fn standing(&self, wish: &Wish) -> Standing {
+        if wish.is_fulfilled_by(self.membership()) {
+            return Standing::Done;
+        }
+        if self.membership.wanted.as_ref().is_some_and(|wanted| wanted.wish == *wish) {
+            return self.standing_of_wanted();
+        }
+        match &self.membership.unfit {
+            Some((of, unfit)) if of == wish => Standing::Refused(unfit.clone()),
+            _ => Standing::Unasked,
+        }
+    }
+
+    fn standing_of_wanted(&self) -> Standing {
+        if self.membership.decided.is_some() {
+            return Standing::Decided;
+        }
+        let Some(proposing) = &self.membership.proposing else {
+            let wanted = self.membership.wanted.as_ref();
+            return match wanted.and_then(|wanted| wanted.failed.as_ref()) {
+                Some(Unfit::Unreachable(absent)) => Standing::Waits(absent.clone()),
+                _ => Standing::Waits(Vec::new()),
+            };
+        };
+        let missing = self.not_accepted();
+        if !missing.is_empty() || proposing.proposal.remove.is_empty() {
+            return Standing::Asks(missing);
+        }
+        Standing::Settles(self.lacking())
+    }
+
+    /// Others whose present start has not accepted what is proposed here.
+    fn not_accepted(&self) -> Vec<Member> {
+        let Some(proposing) = &self.membership.proposing else { return Vec::new() };
+        let has = |heard: &Heard<'_>| {
+            heard.origin.is_some_and(|start| proposing.accepted.contains(&(heard.member, start)))
+        };
+        self.peers.heard().filter(|heard| !has(heard)).map(|heard| heard.member).collect()
+    }
+
+    /// Who stays and has not reported all that those who accepted had (L3).
+    pub(super) fn lacking(&self) -> Vec<Member> {
+        let Some(proposing) = &self.membership.proposing else { return Vec::new() };
+        let record = self.membership();
+        let open = proposing.agreed.iter().filter(|dot| {
+            dot.origin != Origin::MEMBERSHIP && record.final_of(dot.origin).is_none()
+        });
+        let open: Vec<_> = open.collect();
+        let covers = |vector: &orset::VersionVector| open.iter().all(|dot| vector.contains(*dot));
+        let stays = |member: &Member| !proposing.proposal.remove.contains(member);
+        let theirs = self.peers.heard().filter(|heard| !covers(heard.vector));
+        let own = (!covers(&self.synced)).then_some(self.member);
+        theirs.map(|heard| heard.member).filter(stays).chain(own).collect()
+    }
+
+    /// Other members that were not heard of under this number for `most_us`.
+    pub(super) fn absent_since(&self, now_us: u64) -> Vec<Member> {
+        let lately_us = self.settings.change_us.saturating_mul(4);
+        let is_present = |heard: &Heard<'_>| {
+            heard.number == self.number()
+                && heard.origin.is_some()
+                && (now_us == u64::MAX || now_us <= heard.at_us.saturating_add(lately_us))
+        };
+        self.peers.heard().filter(|heard| !is_present(heard)).map(|heard| heard.member).collect()
+    }
+
+    /// Puts to all what an operator wants, if all are there. `false`: nothing is wanted now.
+    pub(super) fn propose_wish(&mut self, chance: u64, now: Now) -> bool {
+        let Some(wanted) = &self.membership.wanted else { return false };
+        if self.place() != Place::Member || now.mono_us < wanted.next_us {
+            return true;
+        }
+        let absent = self.absent_since(now.mono_us);
+        if !absent.is_empty() {
+            if let Some(wanted) = &mut self.membership.wanted {
+                wanted.failed = Some(Unfit::Unreachable(absent));
+            }
+            return true;
+        }
+        let record = self.membership();
+        let add = wanted.wish.add.iter();
+        let add = add.filter(|(member, _)| !record.members.contains(*member));
+        let add = add.map(|(member, address)| (*member, address.clone())).collect();
+        let remove = wanted.wish.remove.intersection(&record.members).copied().collect();
+        let patience_us = wanted.until_us.saturating_sub(now.mono_us);
+        self.put_to_all(BTreeMap::new(), (add, remove), patience_us, chance, now);
+        true
+    }
+
+    /// What was proposed is given up: why, and when to try again. Two that propose at once must not
+    /// go on doing so in step.
+    pub(super) fn wish_failed(&mut self, unfit: Unfit, chance: u64, now: Now) {
+        let pause_us =
+            self.settings.change_us.saturating_add(chance % (self.settings.change_us + 1));
+        let is_final = matches!(unfit, Unfit::Refused { why: Why::Unfit, .. });
+        let Some(wanted) = &mut self.membership.wanted else { return };
+        wanted.next_us = now.mono_us.saturating_add(pause_us);
+        wanted.failed = Some(unfit);
+        if is_final {
+            wanted.until_us = 0;
+        }
+    }
+
+    /// Why what is proposed here is not decided yet.
+    pub(super) fn why_not_yet(&self) -> Unfit {
+        let missing = self.not_accepted();
+        if missing.is_empty() {
+            Unfit::Lacking(self.lacking())
+        } else {
+            Unfit::Unreachable(missing)
+        }
+    }
+
+    /// A wish that is fulfilled, or can no longer be, or has been tried for long enough.
+    pub(super) fn settle_wish(&mut self, now: Now) {
+        let Some(wanted) = &self.membership.wanted else { return };
+        if wanted.wish.is_fulfilled_by(self.membership()) {
+            self.membership.wanted = None;
+            return;
+        }
+        if self.membership.proposing.is_some() || self.membership.decided.is_some() {
+            return;
+        }
+        let unfit = match self.place() {
+            Place::Member => wanted.wish.check(self.membership(), self.member).err(),
+            place => Some(Unfit::NotHere(place)),
+        };
+        let is_over = now.mono_us >= wanted.until_us;
+        if unfit.is_none() && !is_over {
+            return;
+        }
+        if let Some(wanted) = self.membership.wanted.take() {
+            let why = unfit.or(wanted.failed).unwrap_or(Unfit::UnderWay);
+            self.membership.unfit = Some((wanted.wish, why));
+        }
+    }
+}

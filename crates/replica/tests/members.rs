@@ -1,0 +1,497 @@
+//! Members come and go: a few replicas on memory disks, and a network that a test cuts.
+//!
+//! The simulator does the same under every fault; here each step of a change is looked at, and each
+//! refusal of an operator's wish.
+#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
+
+use orset::cart::Content;
+use orset::{Kind, Member, ObjectKey, OpIdSession, Origin, Product, Request};
+use pannier_replica::protocol::membership::{Place, Standing, Unfit, Wish};
+use pannier_replica::protocol::{
+    Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings, Read,
+    Refusal, Reply, Start, Value, Write,
+};
+use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
+use pannier_replica::store::{StateBatch, Store};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+const STEP_US: u64 = 10_000;
+
+fn member(at: usize) -> Member {
+    Member::from_bytes([at as u8 + 1; 16])
+}
+
+struct Node {
+    disk: MemoryDisk,
+    store: Arc<MemoryStore>,
+    protocol: Protocol<Arc<MemoryStore>>,
+    settings: ProtocolSettings,
+    starts: u64,
+    is_up: bool,
+    replies: VecDeque<Result<Reply, Refusal>>,
+    places: Vec<Place>,
+}
+
+struct Cluster {
+    nodes: Vec<Node>,
+    mail: VecDeque<(usize, usize, Message)>,
+    cut: BTreeSet<usize>,
+    lost: fn(&Message) -> bool,
+    now: Now,
+    ops: OpIdSession,
+    chance: u64,
+}
+
+fn started(
+    at: usize,
+    disk: &MemoryDisk,
+    settings: &ProtocolSettings,
+    start: u64,
+) -> (Arc<MemoryStore>, Protocol<Arc<MemoryStore>>) {
+    let store = Arc::new(disk.open().unwrap());
+    let extents = store.log_extents().unwrap();
+    let origin = Origin::of(member(at), start);
+    let begin = Start { member: member(at), origin, previous: None, extents };
+    let write = |batch: &StateBatch| store.write_state(batch);
+    let protocol = Protocol::new(begin, settings.clone(), store.clone(), write).unwrap();
+    (store, protocol)
+}
+
+impl Cluster {
+    fn new(count: usize) -> Self {
+        let now = Now { mono_us: 1, wall_ms: 1_700_000_000_000 };
+        let (nodes, mail, cut) = Default::default();
+        let ops = OpIdSession::new(1_700_000_000, 7);
+        let mut it = Self { nodes, mail, cut, lost: |_| false, now, ops, chance: 1 };
+        let members: Vec<Member> = (0..count).map(member).collect();
+        (0..count).for_each(|_| it.open(&members));
+        it.run(3_000);
+        it
+    }
+
+    /// One more replica, which knows of these.
+    fn open(&mut self, members: &[Member]) {
+        let (at, disk) = (self.nodes.len(), MemoryDisk::new());
+        let addresses = members.iter().map(|it| (*it, address(it))).collect();
+        let settings = ProtocolSettings { addresses, ..ProtocolSettings::new(members.to_vec()) };
+        let (store, protocol) = started(at, &disk, &settings, 1);
+        let (replies, places) = Default::default();
+        let node =
+            Node { disk, store, protocol, settings, starts: 1, is_up: true, replies, places };
+        self.nodes.push(node);
+        self.poll(at);
+    }
+
+    fn crash(&mut self, at: usize) {
+        self.nodes[at].is_up = false;
+        self.nodes[at].disk.crash(InDoubt::NOTHING);
+    }
+
+    fn start(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        node.starts += 1;
+        node.is_up = true;
+        (node.store, node.protocol) = started(at, &node.disk, &node.settings, node.starts);
+        self.poll(at);
+    }
+
+    fn does(&mut self, at: usize, event: Event) {
+        if !self.nodes[at].is_up {
+            return;
+        }
+        let mut events = vec![event, Event::Commit];
+        while !events.is_empty() {
+            for event in std::mem::take(&mut events) {
+                self.nodes[at].protocol.handle(event, self.now).unwrap();
+            }
+            events = self.poll(at);
+        }
+    }
+
+    fn poll(&mut self, at: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        let node = &mut self.nodes[at];
+        while let Some(effect) = node.protocol.poll() {
+            match effect {
+                Effect::Persist { round, records } => {
+                    node.store.append(&records).unwrap();
+                    events.push(Event::Synced(round));
+                }
+                Effect::Checkpoint(batch) => {
+                    node.store.write_state(&batch).unwrap();
+                    events.push(Event::Checkpointed { durable: true });
+                }
+                Effect::Reply(_, reply) => node.replies.push_back(reply),
+                Effect::Send(to, message) if !(self.lost)(&message) => {
+                    let to = (0..64).find(|other| member(*other) == to).unwrap();
+                    self.mail.push_back((at, to, message));
+                }
+                Effect::Place(place, _) => node.places.push(place),
+                Effect::Alarm(alarm) => panic!("r{at} raised {alarm:?}"),
+                Effect::Send(..) | Effect::Prune(_) | Effect::Changed(_) => {}
+                Effect::Membership(_) => {}
+            }
+        }
+        events
+    }
+
+    /// So many milliseconds, in steps of a tick.
+    fn run(&mut self, ms: u64) {
+        for _ in 0..ms * 1_000 / STEP_US {
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        self.now.mono_us += STEP_US;
+        self.now.wall_ms += STEP_US / 1_000;
+        for at in 0..self.nodes.len() {
+            self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            self.does(at, Event::Tick { chance: self.chance >> 8 });
+        }
+        for _ in 0..self.mail.len() {
+            let Some((from, to, message)) = self.mail.pop_front() else { break };
+            let is_cut = self.cut.contains(&from) || self.cut.contains(&to);
+            if to < self.nodes.len() && !is_cut {
+                self.does(to, Event::Message { from: member(from), message });
+            }
+        }
+    }
+
+    /// Runs until it is so; within a minute, or never.
+    fn until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        for _ in 0..6_000 {
+            if is_so(self) {
+                return;
+            }
+            self.step();
+        }
+        let places: Vec<_> = self.nodes.iter().map(|node| node.protocol.place()).collect();
+        panic!("{what}: not within a minute; {places:?}");
+    }
+
+    fn ask(&mut self, at: usize, command: Command) -> Result<Reply, Refusal> {
+        self.nodes[at].replies.clear();
+        self.does(at, Event::Command(1, command));
+        self.nodes[at].replies.pop_front().unwrap()
+    }
+
+    fn add(&mut self, at: usize) -> Result<Reply, Refusal> {
+        let write = self.write(Durability::Local);
+        self.ask(at, Command::Write(write))
+    }
+
+    fn write(&mut self, durability: Durability) -> Write {
+        let lamp = Content::added(Product::new(b"lamp").unwrap(), 1, &[]);
+        Write {
+            op: self.ops.next_id().unwrap(),
+            object: cart(),
+            request: Request::Add(lamp),
+            seen: None,
+            after: Arc::default(),
+            deadline_us: u64::MAX,
+            lane: NO_LANE,
+            durability,
+        }
+    }
+
+    fn lamps(&mut self, at: usize) -> u64 {
+        let read = Read::new(cart(), Arc::default(), 0);
+        let Ok(Reply::Shown(shown)) = self.ask(at, Command::Read(read)) else { panic!() };
+        let Value::Cart(lines, _) = shown.value else { panic!() };
+        lines.iter().map(|line| line.quantity).sum()
+    }
+
+    fn place(&self, at: usize) -> Place {
+        self.nodes[at].protocol.place()
+    }
+
+    fn number(&self, at: usize) -> u64 {
+        self.nodes[at].protocol.number()
+    }
+
+    fn wishes(&mut self, at: usize, wish: &Wish) -> Standing {
+        self.does(at, Event::Change(wish.clone()));
+        self.stands(at, wish)
+    }
+
+    fn stands(&self, at: usize, wish: &Wish) -> Standing {
+        self.nodes[at].protocol.standing(wish)
+    }
+
+    /// Asks, and runs until there is an end.
+    fn ends(&mut self, at: usize, wish: &Wish) -> Standing {
+        self.wishes(at, wish);
+        let is_over =
+            |it: &Self| matches!(it.stands(at, wish), Standing::Done | Standing::Refused(_));
+        self.until("an end", is_over);
+        self.stands(at, wish)
+    }
+
+    /// All of these agree.
+    fn agree(&mut self, all: &[usize]) {
+        let vector = |it: &Self, at: usize| it.nodes[at].protocol.synced().clone();
+        let same = |it: &Self| all.iter().all(|at| vector(it, *at) == vector(it, all[0]));
+        self.until("agreement", same);
+        let total = self.nodes[all[0]].protocol.synced_total();
+        for at in all {
+            assert_eq!(self.nodes[*at].protocol.synced_total(), total, "r{at}");
+        }
+    }
+}
+
+fn address(member: &Member) -> String {
+    format!("r{}:7410", member.as_bytes()[0])
+}
+
+fn cart() -> ObjectKey {
+    ObjectKey::new(Kind::Cart, b"shop", b"ada").unwrap()
+}
+
+fn join(at: usize) -> Wish {
+    let address = address(&member(at)).into();
+    Wish { add: [(member(at), address)].into(), remove: BTreeSet::new() }
+}
+
+fn leave(at: usize) -> Wish {
+    Wish { add: BTreeMap::new(), remove: [member(at)].into() }
+}
+
+#[test]
+fn a_joiner_serves_when_it_has_what_the_members_had() {
+    let mut it = Cluster::new(3);
+    for at in 0..30 {
+        it.add(at % 3).unwrap();
+    }
+    // An origin that is closed, with what was made after it: the joiner reads all of it.
+    it.crash(1);
+    it.start(1);
+    it.until("closed", |it| (0..3).all(|at| it.number(at) == 1));
+    it.add(1).unwrap();
+    it.open(&[member(0), member(2)]);
+    it.run(1_000);
+    assert_eq!(it.place(3), Place::Outside);
+    assert_eq!(it.add(3), Err(Refusal::NotServing(Place::Outside)));
+    assert_eq!(it.ends(1, &join(3)), Standing::Done);
+    assert_eq!(it.number(1), 2);
+    it.until("it serves", |it| it.place(3) == Place::Member);
+    assert_eq!(it.nodes[3].places, [Place::Outside, Place::Joining, Place::Member]);
+    assert_eq!(it.lamps(3), 31);
+    it.add(3).unwrap();
+    it.agree(&[0, 1, 2, 3]);
+    assert_eq!(it.lamps(0), 32);
+    let record = it.nodes[0].protocol.membership().clone();
+    assert_eq!(record.address_of(member(3)), Some("r4:7410"));
+    assert_eq!(it.wishes(2, &join(3)), Standing::Done, "whoever asks again, wherever");
+    // And it is asked like all from now on.
+    it.crash(3);
+    it.start(3);
+    it.until("closed", |it| (0..4).all(|at| it.number(at) == 3));
+    assert_eq!((it.place(3), it.lamps(3)), (Place::Member, 32));
+}
+
+#[test]
+fn a_joiner_counts_as_a_peer_from_when_it_serves() {
+    let mut it = Cluster::new(2);
+    it.add(0).unwrap();
+    it.agree(&[0, 1]);
+    it.open(&[member(0), member(1)]);
+    it.lost = |message| matches!(message, Message::Deltas { .. });
+    assert_eq!(it.ends(0, &join(2)), Standing::Done);
+    it.until("it is joining", |it| it.place(2) == Place::Joining);
+    it.run(3_000);
+    assert_eq!(it.add(2), Err(Refusal::NotServing(Place::Joining)));
+    assert!(it.nodes[2].protocol.lacks_to_join() > 0);
+    it.cut.insert(1);
+    it.lost = |_| false;
+    let by_us = it.now.mono_us + 20_000_000;
+    let write = it.write(Durability::Peers { count: 1, by_us });
+    it.nodes[0].replies.clear();
+    it.does(0, Event::Command(1, Command::Write(write)));
+    it.until("it serves", |it| it.place(2) == Place::Member);
+    it.until("it is answered", |it| !it.nodes[0].replies.is_empty());
+    assert!(matches!(it.nodes[0].replies[0], Ok(Reply::Written(_))));
+}
+
+#[test]
+fn who_leaves_takes_no_writes_and_all_that_it_had_stays() {
+    let mut it = Cluster::new(3);
+    for at in 0..9 {
+        it.add(at % 3).unwrap();
+    }
+    it.wishes(0, &leave(2));
+    it.until("it is leaving", |it| it.place(2) == Place::Leaving);
+    assert_eq!(it.add(2), Err(Refusal::NotServing(Place::Leaving)));
+    it.until("it has left", |it| it.place(2) == Place::Left);
+    it.until("done", |it| it.stands(0, &leave(2)) == Standing::Done);
+    it.until("all know", |it| it.number(1) == it.number(0));
+    it.agree(&[0, 1]);
+    assert_eq!((it.lamps(0), it.lamps(1)), (9, 9));
+    let (theirs, record) = (it.nodes[2].protocol.origin(), it.nodes[0].protocol.membership());
+    assert_eq!(record.final_of(theirs), Some(3));
+    assert!(record.members.iter().eq([&member(0), &member(1)]));
+    // It says so also after a restart, and nothing that it says is heard.
+    it.crash(2);
+    it.start(2);
+    it.run(3_000);
+    assert_eq!(it.place(2), Place::Left);
+    assert_eq!(it.add(2), Err(Refusal::NotServing(Place::Left)));
+    it.add(0).unwrap();
+    it.agree(&[0, 1]);
+    assert_eq!(it.wishes(1, &leave(2)), Standing::Done);
+    // Its id has been used: it comes back under another.
+    assert_eq!(it.ends(1, &join(2)), Standing::Refused(Unfit::HasLeft(member(2))));
+}
+
+#[test]
+fn what_a_start_before_left_behind_is_closed_with_who_leaves() {
+    let mut it = Cluster::new(3);
+    it.add(2).unwrap();
+    it.cut.insert(2);
+    it.add(2).unwrap();
+    it.crash(2);
+    it.cut.clear();
+    it.start(2);
+    assert_eq!(it.ends(1, &leave(2)), Standing::Done);
+    it.until("all know", |it| (0..3).all(|at| it.number(at) == it.number(1)));
+    assert_eq!(it.nodes[0].protocol.membership().final_of(Origin::of(member(2), 1)), Some(2));
+    assert_eq!((it.lamps(0), it.lamps(1), it.place(2)), (2, 2, Place::Left));
+}
+
+#[test]
+fn one_is_replaced_in_one_change() {
+    let mut it = Cluster::new(3);
+    it.add(1).unwrap();
+    it.open(&[member(0), member(1), member(2)]);
+    let both = Wish { add: join(3).add, remove: leave(1).remove };
+    assert_eq!(it.ends(0, &both), Standing::Done);
+    it.until("it serves", |it| it.place(3) == Place::Member);
+    it.until("it has left", |it| it.place(1) == Place::Left);
+    assert_eq!(it.number(0), 1);
+    it.agree(&[0, 2, 3]);
+    assert_eq!(it.lamps(3), 1);
+}
+
+#[test]
+fn a_wish_waits_for_all_and_names_who_is_away() {
+    let mut it = Cluster::new(3);
+    it.open(&[member(0), member(1), member(2)]);
+    it.crash(1);
+    it.run(5_000);
+    let away = Standing::Refused(Unfit::Unreachable(vec![member(1)]));
+    assert_eq!(it.ends(0, &join(3)), away);
+    assert_eq!((it.number(0), it.place(3)), (0, Place::Outside));
+    it.start(1);
+    assert_eq!(it.ends(0, &join(3)), Standing::Done, "asked again, it goes");
+}
+
+#[test]
+fn what_is_not_possible_is_refused_with_the_reason() {
+    let mut it = Cluster::new(2);
+    let refused = |it: &mut Cluster, at, wish: &Wish| match it.wishes(at, wish) {
+        Standing::Refused(unfit) => unfit,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&mut it, 0, &Wish::default()), Unfit::Count);
+    assert_eq!(refused(&mut it, 0, &leave(0)), Unfit::Itself);
+    let both = Wish { remove: [member(0), member(1)].into(), ..Wish::default() };
+    assert_eq!(refused(&mut it, 0, &both), Unfit::Last);
+    let nowhere = Wish { add: [(member(5), "here".into())].into(), ..Wish::default() };
+    assert_eq!(refused(&mut it, 0, &nowhere), Unfit::Address(member(5)));
+    let moved = Wish { add: [(member(1), "elsewhere:1".into())].into(), ..Wish::default() };
+    let address = address(&member(1)).into();
+    assert_eq!(refused(&mut it, 0, &moved), Unfit::Belongs { member: member(1), address });
+    it.cut.insert(1);
+    it.wishes(0, &join(6));
+    assert_eq!(refused(&mut it, 0, &join(7)), Unfit::UnderWay);
+    assert_eq!(it.wishes(0, &leave(9)), Standing::Done, "who is no member need not go");
+}
+
+#[test]
+fn of_two_changes_at_once_each_is_made_or_neither_and_none_is_stuck() {
+    let mut it = Cluster::new(4);
+    it.open(&[member(0)]);
+    it.wishes(0, &join(4));
+    it.wishes(1, &leave(3));
+    let is_over = |standing| matches!(standing, Standing::Done | Standing::Refused(_));
+    it.until("both have ended", |it| {
+        is_over(it.stands(0, &join(4))) && is_over(it.stands(1, &leave(3)))
+    });
+    for (at, wish) in [(0, join(4)), (1, leave(3))] {
+        assert_eq!(it.ends(at, &wish), Standing::Done);
+    }
+    it.until("it serves", |it| it.place(4) == Place::Member);
+    it.until("both are in force", |it| it.number(0) == 2);
+    it.agree(&[0, 1, 2, 4]);
+}
+
+#[test]
+fn a_proposer_that_crashes_leaves_nothing_standing() {
+    for after in 0..40 {
+        let mut it = Cluster::new(3);
+        it.add(2).unwrap();
+        it.wishes(0, &leave(2));
+        (0..after).for_each(|_| it.step());
+        it.crash(0);
+        it.run(500);
+        it.start(0);
+        it.run(2_000);
+        // Whether it was decided or given up: asked again it is made, or was.
+        assert_eq!(it.ends(0, &leave(2)), Standing::Done, "crashed after {after} steps");
+        it.until("all know", |it| it.number(1) == it.number(0));
+        assert_eq!((it.lamps(0), it.lamps(1)), (1, 1));
+        assert!(matches!(it.place(2), Place::Left | Place::Leaving), "it takes no writes");
+        it.add(0).unwrap();
+        it.agree(&[0, 1]);
+    }
+}
+
+#[test]
+fn one_that_is_to_leave_and_crashes_takes_no_writes_when_it_is_back() {
+    for after in 0..30 {
+        let mut it = Cluster::new(3);
+        it.add(2).unwrap();
+        it.wishes(0, &leave(2));
+        (0..after).for_each(|_| it.step());
+        let had_accepted = it.place(2) == Place::Leaving;
+        it.crash(2);
+        it.run(300);
+        it.start(2);
+        if had_accepted {
+            assert!(it.add(2).is_err(), "after {after} steps");
+        }
+        assert_eq!(it.ends(0, &leave(2)), Standing::Done, "crashed after {after} steps");
+        it.until("it knows", |it| it.place(2) == Place::Left);
+        it.agree(&[0, 1]);
+    }
+}
+
+#[test]
+fn a_joiner_that_crashes_at_any_step_goes_on() {
+    for after in (0..120).step_by(3) {
+        let mut it = Cluster::new(2);
+        (0..6).for_each(|at| drop(it.add(at % 2).unwrap()));
+        it.open(&[member(0)]);
+        it.wishes(1, &join(2));
+        (0..after).for_each(|_| it.step());
+        it.crash(2);
+        it.run(200);
+        it.start(2);
+        it.until("it serves", |it| it.place(2) == Place::Member);
+        assert_eq!(it.lamps(2), 6, "crashed after {after} steps");
+    }
+}
+
+/// Found by the simulator: in a cluster where nothing was written, a joiner must have nothing; and
+/// when the first word of it was lost, it was never told.
+#[test]
+fn a_joiner_of_an_empty_cluster_is_told_again() {
+    let mut it = Cluster::new(2);
+    it.open(&[member(0), member(1)]);
+    it.cut.insert(2);
+    assert_eq!(it.ends(0, &join(2)), Standing::Done);
+    it.run(2_000);
+    it.cut.clear();
+    it.until("it serves", |it| it.place(2) == Place::Member);
+}
