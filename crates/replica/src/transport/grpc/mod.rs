@@ -167,6 +167,9 @@ impl Links {
         if peers.contains_key(&member) {
             return Err(LinksError::Itself(member));
         }
+        if let Some((member, address)) = peers.iter().find(|(_, address)| address.is_empty()) {
+            return Err(LinksError::Address { member: *member, address: address.clone() });
+        }
         let settled = peers.clone();
         let peer =
             |(member, address)| Ok((member, Arc::new(Peer::new(member, address, &settings)?)));
