@@ -107,6 +107,7 @@ impl World {
                 | Effect::Prune(_)
                 | Effect::Skip(_)
                 | Effect::CatchingUp(_)
+                | Effect::Place(..)
                 | Effect::Changed(_)
                 | Effect::Membership(_) => {}
             }

@@ -52,7 +52,7 @@ fn started(
     let store = Arc::new(disk.open().unwrap());
     let extents = store.log_extents().unwrap();
     let origin = Origin::of(member(at), start);
-    let begin = Start { member: member(at), origin, previous: None, extents };
+    let begin = Start { member: member(at), origin, previous: None, extents, restored: false };
     let write = |batch: &StateBatch| store.write_state(batch);
     let protocol = Protocol::new(begin, settings.clone(), store.clone(), write).unwrap();
     (store, protocol)
@@ -130,7 +130,11 @@ impl Cluster {
                 Effect::Place(place, _) => node.places.push(place),
                 Effect::Alarm(alarm) => panic!("r{at} raised {alarm:?}"),
                 Effect::Send(..) | Effect::Prune(_) | Effect::Changed(_) => {}
-                Effect::Membership(_) => {}
+                Effect::Skip(upto) => {
+                    node.store.skip_log(&upto).unwrap();
+                    events.push(Event::Skipped);
+                }
+                Effect::Membership(_) | Effect::Survey(_) | Effect::CatchingUp(_) => {}
             }
         }
         events

@@ -135,7 +135,8 @@ impl Two {
                     Effect::Changed(_)
                     | Effect::Membership(_)
                     | Effect::Survey(_)
-                    | Effect::CatchingUp(_) => {}
+                    | Effect::CatchingUp(_)
+                    | Effect::Place(..) => {}
                 }
             }
         }

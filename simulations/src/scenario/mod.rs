@@ -20,9 +20,6 @@ use std::collections::BTreeSet;
 /// Replicas at most: a link is one bit of a `u64` (`from * 8 + to`).
 pub const REPLICAS_MAX: usize = 8;
 
-/// Of `log_tail`: from here on nothing is dropped from a log, closed or not.
-pub const LOG_WHOLE: u64 = 1 << 32;
-
 /// Low and high of a drawn number, both included.
 pub type Span = (u64, u64);
 

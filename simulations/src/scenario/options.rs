@@ -1,6 +1,6 @@
 //! How options are drawn from a seed, and the plain world that they are held against.
 
-use super::{Knobs, LOG_WHOLE, Options};
+use super::{Knobs, Options};
 use crate::chance::{Dice, Purpose};
 use crate::front::Front;
 use crate::profile::Profile;

@@ -24,7 +24,7 @@
 //! Bad input (an unknown field, another format, a replica that is not there) is refused with its
 //! line; nothing is played.
 
-use super::{Act, Doing, Home, LOG_WHOLE, Options, REPLICAS_MAX, Scenario, Span};
+use super::{Act, Doing, Home, Options, REPLICAS_MAX, Scenario, Span};
 use crate::canary::Canary;
 use crate::run::play;
 use pannier_replica::protocol::WINDOW_MAX_MS;

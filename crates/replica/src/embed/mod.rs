@@ -169,9 +169,7 @@ impl Observer for Listeners {
     /// Once in a start, and mostly never: so the writer may wait for a small file.
     fn catching_up(&self, catching_up: bool) {
         if catching_up {
-            tracing::warn!(
-                "the disk went back: nothing is taken in before a peer is caught up with"
-            );
+            tracing::warn!("the disk went back: a peer must be caught up with first");
         } else {
             let mut held = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
             match held.as_mut().map_or(Ok(()), Directory::clear_restored) {

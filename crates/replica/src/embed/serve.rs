@@ -4,7 +4,6 @@ use super::{Ending, Error, Replica, Status, Verification};
 #[cfg(feature = "inline")]
 use crate::driver::Running;
 use crate::driver::{Core, Mailbox, Notice};
-use crate::protocol::ProtocolSettings;
 use crate::protocol::membership::wish::Report;
 use crate::protocol::membership::{Place, Wish};
 use crate::protocol::verify::Verify;

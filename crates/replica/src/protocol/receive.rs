@@ -265,12 +265,12 @@ impl<B: Base> Protocol<B> {
     fn is_ready(&self, delta: &Delta) -> bool {
         self.applied.get(delta.dot.origin) + 1 == delta.dot.seq
             && (self.canary == Canary::BufferSkipped
-                || delta.deps.iter().all(|dep| self.is_met(*dep)))
+                || delta.deps.iter().all(|dep| self.is_dep_met(*dep)))
     }
 
     /// A membership that is known and not in force yet is met when all that it closed is here: who
     /// begins with nothing would wait for ever, for what was made between two that it lacks.
-    fn is_met(&self, dep: Dot) -> bool {
+    fn is_dep_met(&self, dep: Dot) -> bool {
         self.has(dep) || (dep.origin == Origin::MEMBERSHIP && self.has_all_closed_by(dep.seq))
     }
 

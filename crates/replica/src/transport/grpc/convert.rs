@@ -274,11 +274,6 @@ pub fn from_wire(message: v1::PeerMessage) -> Result<Said, Malformed> {
     })
 }
 
-fn entries(vector: &VersionVector) -> Vec<v1::VectorEntry> {
-    let entry = |dot: orset::Dot| v1::VectorEntry { origin: id(dot.origin), seq: dot.seq };
-    vector.iter().map(entry).collect()
-}
-
 fn id(origin: Origin) -> Bytes {
     Bytes::copy_from_slice(origin.as_bytes())
 }
