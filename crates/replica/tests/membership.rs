@@ -155,7 +155,16 @@ fn who_begins_with_nothing_comes_to_a_membership_over_those_before_it() {
     let mut rig = Rig::new();
     let finals = [(OLD, Final { seq: 1, number: 1 }), (NEXT, Final { seq: 1, number: 2 })];
     let (members, finals) = ([ME, PEER].into_iter().collect(), finals.into_iter().collect());
-    says(&mut rig, Talk::Record(Arc::new(Record { number: 2, change: 7, members, finals })));
+    says(
+        &mut rig,
+        Talk::Record(Arc::new(Record {
+            number: 2,
+            change: 7,
+            members,
+            finals,
+            ..Record::default()
+        })),
+    );
     let birth = Some(Birth { member: PEER, previous: Some(OLD) });
     let deps = vec![Dot::new(Origin::MEMBERSHIP, 1)];
     let under_the_first = Delta { dot: Dot::new(NEXT, 1), deps, birth, ..delta(1, 2, 1) };
