@@ -11,14 +11,14 @@
 //! | 5 D4, D5, without the join of states | here | two rules stand there: Cut, and that of `stable.rs`, by which the canary that ignores cuts still waits |
 //! | 7 | `counterexamples/closing.rs` | the first of the members alone proposes: a buffer is full for ever |
 //! | 9 F1, what counts as having | `counterexamples/closing.rs` | `ClosedWhereItStands`: corpus |
-//! | 11 | `counterexamples/closing.rs`; `crates/replica/tests/membership.rs` | |
+//! | 11 | `counterexamples/closing.rs`; `crates/replica/tests/core/membership.rs` | |
 //! | 12 C5 | `scenarios.rs`, `behind_names_what_is_missing_and_the_session_goes_on_without_it`; `crates/client/tests/core_recovery.rs` | `RegressedUntold`: corpus |
 //! | 13 G2 | `counterexamples/closing.rs` | `ClosedForgotten`: there |
 //! | 14 G1 | one writer for each replica; `crates/replica/src/store/conformance/gaps.rs` | `SyncCoversLater`: corpus |
 //! | 15 | `scenarios.rs`, `a_retried_blind_remove_carries_what_it_meant` | the retry without what it meant: here |
 //! | 16 | here | `RetryGrowsYounger`: here |
 //! | 17, the merge | `counterexamples/closing.rs` | |
-//! | 17, one number | `crates/replica/tests/membership.rs`, `under_one_number_only_the_promised_record_is_taken` | |
+//! | 17, one number | `crates/replica/tests/core/membership.rs`, `under_one_number_only_the_promised_record_is_taken` | |
 //! | 17, one synced cut | here | `FrontierBeforeSync`: here |
 //!
 //! Not here, since what they are about is not built: 3 C2, 4 D3, 5's join and 6 (snapshots), 8 and

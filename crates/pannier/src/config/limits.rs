@@ -141,7 +141,7 @@ mod tests {
             workers: _,
         } = fjall;
         let SledSettings { cache_bytes: _, segment_bytes: _, view_bytes: _ } = sled;
-        assert_eq!(keys().len(), 8 + 18 + 8 + 3);
+        assert_eq!(keys().len(), 8 + 19 + 8 + 3);
     }
 
     #[test]

@@ -55,8 +55,8 @@ pub struct ProtocolSettings {
     /// Deltas of each origin that stay in the log though every member has them. Smaller keeps
     /// less; larger spares a restored member a snapshot.
     ///
-    /// The default is `LOG_WHOLE`: as long as members send each other no snapshots, the log is how
-    /// one comes back that has lost its disk.
+    /// The default is `LOG_WHOLE`: a member that has lost its disk comes back sooner by the log
+    /// than by a snapshot.
     pub log_tail: u64,
     /// Deltas of each origin that stay in the log for members that lack them. One that lacks more
     /// fetches a snapshot. Smaller keeps less; larger spares snapshots after long absences.

@@ -3,8 +3,6 @@
 //! One replica and two peers of which only words are heard. The sync of a round is said by the
 //! test, so that every moment between "done" and "answered" can be looked at.
 
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
-
 use orset::cart::Content;
 use orset::{
     Dot, HybridTime, Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request,

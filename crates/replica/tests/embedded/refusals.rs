@@ -1,7 +1,5 @@
 //! Bad input at the embedded replica: a typed error, nothing changed, nothing lost, no panic.
 
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
-
 use orset::{AMOUNT_MAX, ATTRIBUTES_MAX, Member, OpId, OpIdSession, QUANTITY_MAX};
 use pannier_replica::protocol::Refusal;
 use pannier_replica::store::memory::MemoryDisk;

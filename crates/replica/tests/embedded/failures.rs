@@ -1,8 +1,6 @@
 //! Bad days of the disk under an embedded replica: what was acknowledged stays, and whoever waits
 //! is told the truth.
 
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
-
 use pannier_replica::store::memory::{Fault, InDoubt, MemoryDisk, Rot};
 use pannier_replica::{Error, NextMove, OpenError, Replica, Settings, StateChange};
 

@@ -1,14 +1,11 @@
 //! A disk that went back: what a start takes in before it has caught up with a peer, and from when
 //! on it counts as caught up.
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
-mod rig;
-
+use crate::rig::*;
 use orset::{Dot, OpId, OpIdSession, Origin, Request, VersionVector};
 use pannier_replica::protocol::delta::Delta;
 use pannier_replica::protocol::{Alarm, Event, Message, Refusal};
 use pannier_replica::store::Store;
-use rig::*;
 use std::sync::Arc;
 
 fn at(dots: &[(Origin, u64)]) -> VersionVector {

@@ -1,7 +1,5 @@
 //! The embedded replica as a service uses it: open, change, read, watch, move, close, open again.
 
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
-
 use pannier_replica::store::StoreError;
 use pannier_replica::store::memory::MemoryDisk;
 use pannier_replica::transport::Mesh;

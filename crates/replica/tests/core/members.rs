@@ -2,8 +2,6 @@
 //!
 //! The simulator does the same under every fault; here each step of a change is looked at, and each
 //! refusal of an operator's wish.
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
-
 use orset::cart::Content;
 use orset::{Kind, Member, ObjectKey, OpIdSession, Origin, Product, Request};
 use pannier_replica::protocol::membership::{Place, Standing, Unfit, Wish};

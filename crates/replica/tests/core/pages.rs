@@ -5,8 +5,6 @@
 //! are slow to finish, and pages of every size are played in any order, and each answer is held
 //! against the whole.
 
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
-
 use orset::cart::{Content, Line, Seen};
 use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request, VersionVector};
 use pannier_replica::protocol::{

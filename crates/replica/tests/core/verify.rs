@@ -2,15 +2,12 @@
 //!
 //! How comparisons go on through writes is tried by chance in `simulations/tests/rot.rs`; here are
 //! the single steps, and the answers that no honest peer gives.
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
-mod rig;
-
+use crate::rig::*;
 use orset::{Request, VersionVector};
 use pannier_replica::protocol::verify::{Compare, Fault, Report, Verify};
 use pannier_replica::protocol::{Alarm, BUCKETS, Event, Message, object_hash, row_hash};
 use pannier_replica::store::{Row, Store};
-use rig::*;
 
 const DEEP: Verify = Verify { deep: true, repair: false, from: None };
 const REPAIR: Verify = Verify { deep: true, repair: true, from: None };

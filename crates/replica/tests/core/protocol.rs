@@ -3,10 +3,7 @@
 //! The simulator finds what honest replicas do to each other on bad days; here are the lies, the
 //! damage and the bounds that no honest run reaches.
 
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
-
-mod rig;
-
+use crate::rig::*;
 use orset::cart::{CartEffect, Content};
 use orset::{
     Dot, Effect as OpEffect, HybridTime, Member, Op, OpIdSession, Origin, Product, Request,
@@ -17,7 +14,6 @@ use pannier_replica::protocol::{
     Alarm, Event, Message, Protocol, ProtocolSettings, Range, Refusal, Reply, Start, Value,
 };
 use pannier_replica::store::{MAX_RECORD_BYTES, Store};
-use rig::*;
 
 /// Bytes that are whole (their checksum is right) and say nothing sensible.
 fn malformed(seq: u64) -> Vec<u8> {

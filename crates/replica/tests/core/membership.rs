@@ -2,16 +2,13 @@
 //!
 //! The simulator plays the whole of it among honest members; here are the single steps, and what a
 //! member says whose disk knows better, or less, than it should.
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
-mod rig;
-
+use crate::rig::*;
 use orset::cart::{CartEffect, Take};
 use orset::{Dot, Effect, Origin, Product, Request, VersionVector};
 use pannier_replica::protocol::delta::{Birth, Delta};
 use pannier_replica::protocol::membership::{Final, Proposal, Record, Talk, Why};
 use pannier_replica::protocol::{Alarm, Event, Message, Refusal, Reply};
-use rig::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -1,0 +1,15 @@
+//! The protocol by hand: events in, effects out, and nothing else. One replica and a peer that is
+//! whatever a test says (`rig`), or a few that talk.
+//!
+//! One binary, since each would build the whole protocol anew.
+#![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
+
+mod durable;
+mod members;
+mod membership;
+mod pages;
+mod protocol;
+mod restored;
+mod rig;
+mod snapshot;
+mod verify;
