@@ -18,6 +18,7 @@ mod builder;
 mod error;
 mod handles;
 mod histogram;
+mod listeners;
 mod pending;
 #[cfg(feature = "server")]
 mod serve;
@@ -28,8 +29,9 @@ mod watch;
 pub use builder::{Builder, Settings};
 pub use error::{Error, NextMove, OpenError, StateChange};
 pub use handles::{Cart, Counter, Set};
-use histogram::Histogram;
 pub use histogram::Snapshot;
+pub use listeners::Alarms;
+use listeners::{Ending, Held, Listeners};
 pub use pending::{CartView, FromReply, Pending, SetView};
 pub use session::Session;
 pub use verify::Verification;
@@ -37,10 +39,9 @@ pub use watch::Watch;
 
 use crate::doors::chance;
 use crate::doors::clock::Clock;
-use crate::driver::{Answer, Asked, Core, Mailbox, NotTaken, Notice, Observer, Running};
+use crate::driver::{Answer, Asked, Core, Mailbox, NotTaken, Notice, Running};
 use crate::protocol::membership::{Place, Record};
-use crate::protocol::{Alarm, Command, Durability, NO_LANE, Read, Stats, Write, Written};
-use crate::store::directory::Directory;
+use crate::protocol::{Command, Durability, NO_LANE, Read, Stats, Write, Written};
 use crate::store::{Store, StoreError};
 use orset::cart::Seen;
 use orset::{
@@ -48,7 +49,6 @@ use orset::{
 };
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -97,106 +97,6 @@ struct Writing<'a> {
     session: Option<Session>,
     peers: Option<u32>,
     wait: Option<Duration>,
-}
-
-/// The directory, while the replica is open.
-type Held = Arc<Mutex<Option<Directory>>>;
-
-/// What the driver tells us.
-#[derive(Default)]
-struct Listeners {
-    directory: Held,
-    /// Whether it takes in nothing that writes before it has caught up with a peer.
-    catching_up: tokio::sync::watch::Sender<bool>,
-    watchers: Watchers,
-    alarms: Mutex<Alarms>,
-    /// How long appending and syncing a round took, in microseconds.
-    sync_us: Histogram,
-    /// Rows and records that the survey under way has read.
-    surveyed: (AtomicU64, AtomicU64),
-    /// Whether it takes part.
-    place: tokio::sync::watch::Sender<Place>,
-    /// How the writer ended, when it has.
-    ending: tokio::sync::watch::Sender<Option<Ending>>,
-}
-
-/// How a replica ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Ending {
-    /// It was closed.
-    Closed,
-    /// Storage failed, and why.
-    Failed(String),
-}
-
-/// Alarms since the replica was opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Alarms {
-    /// How many.
-    pub count: u64,
-    /// The last few, oldest first.
-    pub last: Vec<Alarm>,
-}
-
-/// Alarms kept to be looked at.
-const ALARMS_KEPT: usize = 16;
-
-impl Observer for Listeners {
-    fn changed(&self, object: &ObjectKey) {
-        self.watchers.changed(object);
-    }
-
-    fn alarm(&self, alarm: &Alarm) {
-        tracing::error!(?alarm, "replica alarm");
-        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
-        alarms.count += 1;
-        if alarms.last.len() == ALARMS_KEPT {
-            alarms.last.remove(0);
-        }
-        alarms.last.push(alarm.clone());
-    }
-
-    fn membership(&self, record: &Record) {
-        let (number, closed) = (record.number, record.finals.len());
-        tracing::info!(number, closed, "membership in force");
-    }
-
-    fn surveying(&self, rows: u64, records: u64) {
-        self.surveyed.0.store(rows, Relaxed);
-        self.surveyed.1.store(records, Relaxed);
-    }
-
-    /// Once in a start, and mostly never: so the writer may wait for a small file.
-    fn catching_up(&self, catching_up: bool) {
-        if catching_up {
-            tracing::warn!("the disk went back: a peer must be caught up with first");
-        } else {
-            let mut held = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
-            match held.as_mut().map_or(Ok(()), Directory::clear_restored) {
-                Ok(()) => tracing::info!("caught up with a peer"),
-                // The next start catches up once more; this one has.
-                Err(error) => tracing::error!(%error, "caught up, and the mark was not taken off"),
-            }
-        }
-        self.catching_up.send_replace(catching_up);
-    }
-
-    fn place(&self, place: Place) {
-        tracing::info!("this replica {place}");
-        self.place.send_replace(place);
-    }
-
-    fn synced(&self, took_us: u64) {
-        self.sync_us.note(took_us);
-    }
-
-    fn ended(&self, error: Option<&StoreError>) {
-        let ending = match error {
-            None => Ending::Closed,
-            Some(error) => Ending::Failed(error.to_string()),
-        };
-        self.ending.send_replace(Some(ending));
-    }
 }
 
 /// Where a replica stands.
