@@ -147,7 +147,7 @@ impl Two {
         for step in 0..steps {
             self.now.mono_us += 60_000;
             self.now.wall_ms += 60;
-            for place in 0..2 {
+            for (place, from) in NAMES.into_iter().enumerate() {
                 self.feed(place, Event::Tick { chance: step });
                 for event in std::mem::take(&mut self.ones[place].due) {
                     self.feed(place, event);
@@ -163,7 +163,7 @@ impl Two {
                     if self.cut || is_unheard || (is_held && is_deltas) {
                         continue;
                     }
-                    self.feed(1 - place, Event::Message { from: NAMES[place], message });
+                    self.feed(1 - place, Event::Message { from, message });
                     if is_state {
                         self.one_more(1 - place, crash);
                     }
@@ -189,7 +189,7 @@ impl Two {
     fn ask(&mut self, place: usize, command: Command) -> Result<Reply, Refusal> {
         self.ones[place].replies.clear();
         self.feed(place, Event::Command(1, command));
-        self.ones[place].replies.pop().expect("answered at once")
+        self.ones[place].replies.pop().unwrap()
     }
 
     fn write(&mut self, place: usize, object: ObjectKey, request: Request) -> OpId {
@@ -451,7 +451,7 @@ fn what_was_removed_and_forgotten_here_does_not_come_back() {
     two.cut = false;
     for step in 0..400 {
         two.now.mono_us += 60_000;
-        for place in 0..2 {
+        for (place, from) in NAMES.into_iter().enumerate() {
             two.feed(place, Event::Tick { chance: step });
             for event in std::mem::take(&mut two.ones[place].due) {
                 two.feed(place, event);
@@ -465,7 +465,7 @@ fn what_was_removed_and_forgotten_here_does_not_come_back() {
                         }
                     }
                     Message::Snapshot(_) if place == 0 && is_first => {}
-                    message => two.feed(1 - place, Event::Message { from: NAMES[place], message }),
+                    message => two.feed(1 - place, Event::Message { from, message }),
                 }
             }
         }
