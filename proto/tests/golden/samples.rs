@@ -9,8 +9,8 @@ use pannier_proto::v1::{
     GetFrontierRequest, GetSet, GetStateHashRequest, GetStatusRequest, Hello, Kind, Line,
     ListMembersRequest, ListRequest, ListResponse, MemberInfo, MemberList, Membership, MergeCarts,
     MergeSets, NewMember, ObjectRef, PeerMessage, Pruned, Pull, RemoveFromCart, RemoveFromSet,
-    ReplicaStatus, SeqRange, Set, SetInCart, Standing, StateHash, Status, VectorEntry, WatchEvent,
-    WatchRequest, Written, answer, change_members_response, command::Body, membership,
+    ReplicaStatus, SeqRange, Set, SetInCart, Snapshot, Standing, StateHash, Status, VectorEntry,
+    WatchEvent, WatchRequest, Written, answer, change_members_response, command::Body, membership,
     peer_message, watch_event,
 };
 use prost::{DecodeError, Message};
@@ -242,6 +242,10 @@ fn catch_up() -> CatchUp {
     CatchUp { origin: id(1) }
 }
 
+fn snapshot() -> Snapshot {
+    Snapshot { parcel: id(8) }
+}
+
 fn standing() -> Standing {
     Standing { origin: id(1), vector: vector() }
 }
@@ -399,6 +403,8 @@ fn rarer() -> Vec<Sample> {
         PeerMessage said(peer_message::Body::Pruned(pruned()));
         CatchUp catch_up();
         PeerMessage said(peer_message::Body::CatchUp(catch_up()));
+        Snapshot snapshot();
+        PeerMessage said(peer_message::Body::Snapshot(snapshot()));
         Standing standing();
         PeerMessage said(peer_message::Body::Standing(standing()));
         PeerMessage said(peer_message::Body::Deltas(deltas()));
