@@ -274,7 +274,6 @@ impl<B: Base> Protocol<B> {
     /// Drops what is staged. Whoever is asked next for what is missing says whether one is needed.
     fn give_up_taking(&mut self) {
         self.stats.snapshots_given_up += 1;
-        self.pruning.forget_told();
         self.enter(Stage::Clear(false));
     }
 
@@ -339,6 +338,8 @@ impl<B: Base> Protocol<B> {
         } else if is_last {
             self.taking = None;
             self.note_stage();
+            // Whoever says once more that it lacks something has not been heard meanwhile.
+            self.pruning.forget_told();
         }
         Ok(())
     }
