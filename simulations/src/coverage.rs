@@ -144,8 +144,21 @@ impl Mark {
     ];
 
     /// Met by kinds of runs of their own alone.
-    const APART: &'static [Self] =
-        &[Self::MemberJoined, Self::MemberLeft, Self::MemberTold, Self::WishRefused];
+    const APART: &'static [Self] = &[
+        Self::MemberJoined,
+        Self::MemberLeft,
+        Self::MemberTold,
+        Self::WishRefused,
+        Self::SnapshotJoined,
+        Self::SnapshotGivenUp,
+        Self::SnapshotCrash,
+        Self::PutBackMarked,
+        Self::WentBack,
+        Self::DiskLost,
+        Self::WentBackTold,
+        Self::CaughtUp,
+        Self::RestoredRefused,
+    ];
 
     /// What a sweep of so many seeds must have met in all, or it has failed whatever was green: a
     /// thousand mixed ones everything that is not rare, two thousand everything.

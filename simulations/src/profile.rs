@@ -59,10 +59,6 @@ pub enum Profile {
     Members,
 }
 
-/// Those that `Mixed` draws of, the first so many of all: what came later is played by itself, so
-/// that a mixed seed keeps its meaning.
-const MIXED: usize = 18;
-
 impl Profile {
     /// Every profile that is a kind of run.
     pub const ALL: [Self; 21] = [
@@ -124,7 +120,7 @@ impl Profile {
         } else if seed % 2 == 1 {
             Self::Swarm
         } else {
-            Self::ALL[(seed / 2) as usize % MIXED]
+            Self::ALL[(seed / 2) as usize % Self::ALL.len()]
         }
     }
 }

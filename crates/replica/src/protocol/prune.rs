@@ -187,6 +187,10 @@ impl<B: Base> Protocol<B> {
     /// A member no longer has what it was asked for.
     pub(super) fn told_pruned(&mut self, from: Member, origin: Origin, first: u64, now: Now) {
         self.stats.pruned_told += 1;
+        if self.membership().final_of(origin).is_some() {
+            // It was asked for before it was closed; all of it is here.
+            return;
+        }
         let have = self.applied.get(origin);
         let told = &mut self.pruning.told;
         if have + 1 >= first || (told.len() >= TOLD_MAX && !told.contains_key(&origin)) {
