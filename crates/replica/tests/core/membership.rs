@@ -222,3 +222,17 @@ fn what_was_made_under_a_membership_is_replayed_after_what_it_closed() {
     let Some(Ok(Reply::Shown(shown))) = rig.read_after(VersionVector::new()) else { panic!() };
     assert_eq!(shown.vector.get(Origin::MEMBERSHIP), 1);
 }
+
+/// Found by fresh seeds, 337739114443: a replica was told that what it had asked for is dropped
+/// from a log, when the origin had been closed meanwhile. It took all of it for missing, and began
+/// a snapshot.
+#[test]
+fn what_is_said_late_of_a_closed_origin_begins_no_snapshot() {
+    let mut rig = Rig::new();
+    rig.hears(delta(1, 1, 5).encode());
+    says(&mut rig, closed(7, 1));
+    assert_eq!(rig.protocol.number(), 1);
+    let message = Message::Pruned { origin: OLD, first: 2 };
+    rig.does(Event::Message { from: PEER, message });
+    assert_eq!((rig.alarms.len(), rig.protocol.stats().snapshots_asked), (0, 0));
+}
