@@ -10,12 +10,14 @@
 //! | what does a message mean? | `convert.rs` |
 //! | what went wrong, and what now? | `errors/table.rs` |
 //! | what does a session carry along? | `token.rs`, `metadata.rs` |
+//! | how does a server end a connection? | `lingering.rs` |
 //! | how do I write a client? | `docs/client-protocol.md` |
 
 pub mod codec;
 pub mod convert;
 pub mod errors;
 pub mod limits;
+pub mod lingering;
 pub mod metadata;
 mod token;
 

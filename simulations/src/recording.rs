@@ -129,6 +129,8 @@ struct Player {
     /// Behind which logs are to go on.
     skip: Vec<(Origin, u64)>,
     checkpoint: Option<Arc<StateBatch>>,
+    /// The last line was an effect. The driver does all that there are before it feeds anything.
+    polled: bool,
     held: Held,
 }
 
@@ -142,6 +144,7 @@ impl Player {
             rounds,
             checkpoint: None,
             skip: Vec::new(),
+            polled: false,
             held,
         }
     }
@@ -150,6 +153,7 @@ impl Player {
         match line {
             Line::Start(start) => {
                 self.held.starts += 1;
+                self.polled = false;
                 self.ends()?;
                 self.starts(&start.0, &start.1)
             }
@@ -157,10 +161,16 @@ impl Player {
                 self.held.events += 1;
                 self.before(event).map_err(|error| error.to_string())?;
                 let (_, core) = self.up.as_mut().ok_or("an event before the start")?;
+                if std::mem::take(&mut self.polled)
+                    && let Some(effect) = core.poll()
+                {
+                    return Err(format!("one effect more: {effect:?}"));
+                }
                 core.handle(event.clone(), *now).map_err(|error| error.to_string())
             }
             Line::Effect(recorded) => {
                 self.held.effects += 1;
+                self.polled = true;
                 let (_, core) = self.up.as_mut().ok_or("an effect before the start")?;
                 let effect = core.poll().ok_or_else(|| format!("no effect; it was {recorded}"))?;
                 let played = format!("{effect:?}");

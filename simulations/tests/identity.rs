@@ -29,7 +29,7 @@ fn a_backup_that_is_marked_catches_up_first() {
     scene.exchange_among(&[0, 1]);
     scene.put_back(0, image, true);
     let refused = scene.write(0, op(2, 1), &cart, add("C", 1), None, &none);
-    assert_eq!(refused.unwrap_err(), Refusal::Restored);
+    assert_eq!(refused.unwrap_err(), Refusal::CatchingUp);
     assert_eq!(
         shown(&scene, 0, &["A", "B"]),
         [1, 0],
@@ -87,7 +87,7 @@ fn an_old_disk_merges(canary: Canary) -> Vec<u64> {
     scene.put_back(0, image, true);
     let merge = || Request::Merge { guest: guest.clone(), user: user.clone() };
     if let Err(refusal) = scene.write(0, scene.fresh(3), &user, merge(), None, &none) {
-        assert_eq!(refusal, Refusal::Restored);
+        assert_eq!(refusal, Refusal::CatchingUp);
         scene.exchange();
         scene.write(0, scene.fresh(3), &user, merge(), None, &none).unwrap();
     }
@@ -119,7 +119,7 @@ fn a_backup_that_nobody_marked_is_found_out() {
     scene.tell_status(1, 0);
     assert_eq!(scene.warnings(0), 1);
     let refused = scene.write(0, op(2, 1), &cart, add("B", 1), None, &none);
-    assert_eq!(refused.unwrap_err(), Refusal::Restored);
+    assert_eq!(refused.unwrap_err(), Refusal::CatchingUp);
     scene.exchange();
     let next = scene.write(0, op(2, 1), &cart, add("B", 1), None, &first.vector).unwrap();
     assert_ne!(next.dot.unwrap().origin, first.dot.unwrap().origin);
@@ -141,7 +141,7 @@ fn an_empty_disk_is_found_out_and_filled() {
     scene.tell_status(2, 1);
     assert_eq!(scene.warnings(1), 1);
     let refused = scene.write(1, op(2, 1), &cart, add("B", 1), None, &none);
-    assert_eq!(refused.unwrap_err(), Refusal::Restored);
+    assert_eq!(refused.unwrap_err(), Refusal::CatchingUp);
     scene.exchange();
     assert!(scene.write(1, op(2, 1), &cart, add("B", 1), None, &none).is_ok());
     scene.exchange();

@@ -137,30 +137,7 @@ fn a_retried_blind_remove_carries_what_it_meant() {
     assert_eq!(quantity(&scene, 1, &cart, "A"), 5);
 }
 
-/// Counterexample 16. An old set, retried after a newer one was shown everywhere, does not become
-/// the newer of the two: of its two stamps the lower counts.
-#[test]
-fn a_retried_set_does_not_grow_younger() {
-    let scene = Scene::new(2);
-    let cart = object(Kind::Cart, "cart");
-    let set = |quantity| Request::Set {
-        product: scene::product("A"),
-        quantity,
-        attributes: Box::default(),
-    };
-    let none = Some(orset::cart::Seen::new());
-    // At r0 the old set stands and is cut off; r1 takes the newer one, then the retry.
-    scene.write(0, op(1, 1), &cart, set(1), none.clone(), &Scene::nothing()).unwrap();
-    scene.wait(10);
-    scene.write(1, op(2, 1), &cart, set(5), none.clone(), &Scene::nothing()).unwrap();
-    scene.wait(10);
-    scene.write(1, op(1, 1), &cart, set(1), none, &Scene::nothing()).unwrap();
-    scene.exchange();
-    assert_eq!(quantity(&scene, 0, &cart, "A"), 5, "the later intent wins");
-    assert_eq!(quantity(&scene, 1, &cart, "A"), 5);
-}
-
-/// Counterexample 4 (D1), as far as it goes without Cut. A request whose entry is removed
+/// Counterexample 4 (D1), before anything is forgotten. A request whose entry is removed
 /// everywhere comes once more, at a replica that never executed it: the entry stays away.
 #[test]
 fn a_request_that_comes_again_after_its_removal_does_nothing() {

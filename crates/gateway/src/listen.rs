@@ -10,6 +10,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pannier_proto::lingering::Lingering;
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -88,7 +89,7 @@ pub async fn serve<S, R, C>(
         .keep_alive_interval(Duration::from_millis(settings.ping_ms))
         .keep_alive_timeout(Duration::from_millis(settings.ping_timeout_ms))
         .auto_date_header(false);
-    let greeted = TokioIo::new(Greeted { stream, unread: PREFACE });
+    let greeted = TokioIo::new(Greeted { stream: Lingering::new(stream), unread: PREFACE });
     let connection = builder.serve_connection(greeted, Hyper(stack));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

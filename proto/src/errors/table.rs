@@ -174,7 +174,7 @@ reasons! {
     Internal "INTERNAL" Internal Unknown Retry ms(1_000),
         "A bug in the server.";
     CatchingUp "CATCHING_UP" Unavailable None Retry ms(250),
-        "The replica's disk went back, or it heard no peer yet: it takes this in when it has.";
+        "The replica must catch up with its peers first; it takes this in when it has.";
 }
 
 impl Reason {

@@ -204,8 +204,10 @@ impl Checks {
                 coverage.hit(Mark::TooOld);
                 Ok(())
             }
-            Effect::Reply(_, Err(Refusal::Restored)) => {
-                coverage.hit(Mark::RestoredRefused);
+            Effect::Reply(_, Err(Refusal::CatchingUp)) => {
+                let up = nodes[place].up.as_ref();
+                let is_restored = up.is_some_and(|up| up.protocol.is_catching_up());
+                coverage.add(Mark::RestoredRefused, is_restored.into());
                 Ok(())
             }
             Effect::Prune(list) => {

@@ -103,7 +103,7 @@ fn refusal(refusal: &Refusal) -> Failure {
         Refusal::NotServing(_) => failure(Reason::Draining),
         Refusal::TooFewPeers { .. } => failure(Reason::TooFewPeers),
         Refusal::Overloaded => failure(Reason::Overloaded),
-        Refusal::Restored | Refusal::Unheard { .. } => failure(Reason::CatchingUp),
+        Refusal::CatchingUp | Refusal::Unheard { .. } => failure(Reason::CatchingUp),
         // The list is open; what is new to this build is an error of ours.
         _ => failure(Reason::Internal),
     }

@@ -98,7 +98,7 @@ impl Error {
             | Self::Refused(
                 Refusal::Behind { .. }
                 | Refusal::Overloaded
-                | Refusal::Restored
+                | Refusal::CatchingUp
                 | Refusal::NotServing(_)
                 | Refusal::Unheard { .. },
             ) => NextMove::Retry,

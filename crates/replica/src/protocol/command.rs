@@ -330,11 +330,9 @@ pub enum Refusal {
     #[error("overloaded: too many commands wait; try again later")]
     Overloaded,
     /// The disk is that of a backup, or went back to an earlier state, and this replica has not
-    /// caught up with a peer yet. Ask another, or wait.
-    #[error(
-        "this replica's disk went back; it takes nothing in before it has caught up with a peer"
-    )]
-    Restored,
+    /// caught up with a peer yet; or it is joining a snapshot. Ask another, or wait.
+    #[error("this replica must catch up with its peers first; ask another, or wait")]
+    CatchingUp,
     /// The op id is from before this replica started, is not known here, and no peer was heard yet
     /// that could tell whether the disk went back. Ask another, or wait.
     #[error("op id {op} is from before this replica started, and it has heard no peer yet")]

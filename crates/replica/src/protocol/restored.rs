@@ -13,7 +13,7 @@
 //! Done      the mark is taken off, commands that write are taken in
 //! ```
 //!
-//! B1  While it is catching up it takes in no command that writes (`Refusal::Restored`), whatever
+//! B1  While it is catching up it takes in no command that writes (`Refusal::CatchingUp`), whatever
 //!     the command's session has seen.
 //! B2  It has caught up when one peer has answered *this* start's question with what it had synced,
 //!     and all of that is applied and synced here. A status would not do: it may have been under
@@ -95,7 +95,7 @@ impl<B: Base> Protocol<B> {
 
     /// Why no command that writes is taken in, if none is.
     pub(super) const fn takes_nothing_in(&self) -> Option<Refusal> {
-        if self.is_catching_up() { Some(Refusal::Restored) } else { None }
+        if self.is_catching_up() { Some(Refusal::CatchingUp) } else { None }
     }
 
     /// Why an op id that is not known here is not taken in yet (B7).

@@ -55,8 +55,7 @@ pub struct ProtocolSettings {
     /// Deltas of each origin that stay in the log though every member has them. Smaller keeps
     /// less; larger spares a restored member a snapshot.
     ///
-    /// The default is `LOG_WHOLE`: a member that has lost its disk comes back sooner by the log
-    /// than by a snapshot.
+    /// The default is `LOG_WHOLE`: what to keep is the operator's to say.
     pub log_tail: u64,
     /// Deltas of each origin that stay in the log for members that lack them. One that lacks more
     /// fetches a snapshot. Smaller keeps less; larger spares snapshots after long absences.

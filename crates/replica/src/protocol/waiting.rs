@@ -126,7 +126,7 @@ impl<B: Base> Protocol<B> {
         }
         let is_shown = self.canary == Canary::SnapshotShown && matches!(command, Command::Read(_));
         if self.is_installing() && !is_shown {
-            return Turn::Refuse(Refusal::Overloaded);
+            return Turn::Refuse(Refusal::CatchingUp);
         }
         if matches!(command, Command::Write(_))
             && let Some(refusal) = self.takes_nothing_in()

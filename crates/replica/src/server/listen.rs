@@ -15,6 +15,7 @@ use super::shared::Shared;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use pannier_proto::lingering::Lingering;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -158,7 +159,7 @@ impl<L: Listener> Listening<L> {
         let place = self.room.enter(usize::MAX);
         let builder = builder(&shared.settings, self.http1);
         async move {
-            let io = TokioIo::new(Greeting::new(stream, shared.settings.hello()));
+            let io = TokioIo::new(Greeting::new(Lingering::new(stream), shared.settings.hello()));
             let service = Hyper(routes);
             let connection = builder.serve_connection(io, service);
             let mut connection = std::pin::pin!(connection);
@@ -226,7 +227,8 @@ struct Greeting<S> {
 
 impl<S> Greeting<S> {
     fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience: Some(Box::pin(tokio::time::sleep(patience))), heard: 0 }
+        let patience = Some(Box::pin(tokio::time::sleep(patience)));
+        Self { stream, patience, heard: 0 }
     }
 }
 

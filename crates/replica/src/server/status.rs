@@ -42,7 +42,7 @@ pub(super) fn refused(refusal: &Refusal) -> Failure {
             failure(Reason::TooFewPeers).with("peers", asked).with("others", others)
         }
         Refusal::Overloaded => failure(Reason::Overloaded),
-        Refusal::Restored => failure(Reason::CatchingUp),
+        Refusal::CatchingUp => failure(Reason::CatchingUp),
         Refusal::Unheard { op } => failure(Reason::CatchingUp).with("op_id", op),
     }
 }

@@ -178,18 +178,10 @@ impl Directory {
     }
 
     fn set_restored(path: &Path, restored: bool) -> Result<Member, StoreError> {
-        let identity = path.join(IDENTITY);
-        if !identity.is_file() {
-            let problem = "it holds no identity file; name a data directory".into();
-            return Err(format_error(path, problem));
-        }
-        let _lock = lock(path)?;
-        let text = read(&identity)?.ok_or_else(|| damaged(&identity, "it is gone"))?;
-        let found = parse(path, &text)?;
+        let (_lock, found) = closed(path)?;
         let member = found.member;
         if found.restored != restored {
-            let marked = Identity { restored, ..found };
-            write(path, &text_of(&marked)).map_err(|source| io_error(&identity, source))?;
+            replace(path, &Identity { restored, ..found })?;
         }
         Ok(member)
     }
@@ -327,6 +319,24 @@ fn create_dirs(path: &Path) -> Result<(), StoreError> {
         Ok(()) => {}
     }
     sync_dir(parent).map_err(|source| io_error(parent, source))
+}
+
+/// What a directory that nothing has open says of itself, and its lock.
+fn closed(path: &Path) -> Result<(File, Identity), StoreError> {
+    let identity = path.join(IDENTITY);
+    if !identity.is_file() {
+        let problem = "it holds no identity file; name a data directory".into();
+        return Err(format_error(path, problem));
+    }
+    let lock = lock(path)?;
+    let text = read(&identity)?.ok_or_else(|| damaged(&identity, "it is gone"))?;
+    Ok((lock, parse(path, &text)?))
+}
+
+/// Says anew what a directory is.
+fn replace(path: &Path, identity: &Identity) -> Result<(), StoreError> {
+    let written = write(path, &text_of(identity));
+    written.map_err(|source| io_error(&path.join(IDENTITY), source))
 }
 
 fn lock(path: &Path) -> Result<File, StoreError> {

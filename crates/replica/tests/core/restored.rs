@@ -53,7 +53,7 @@ fn put_back(marked: bool) -> Rig {
 #[test]
 fn a_marked_start_takes_nothing_in_before_it_has_synced_what_a_peer_had() {
     let mut rig = put_back(true);
-    assert_eq!(adds(&mut rig, 9), Err(Refusal::Restored));
+    assert_eq!(adds(&mut rig, 9), Err(Refusal::CatchingUp));
     assert_eq!(rig.catching_up, [true]);
     assert_eq!(rig.lamps(), 1, "what it shows is right for who has seen no more");
     let refused = rig.read_after(at(&[(THEIRS, 2)]));
@@ -66,12 +66,12 @@ fn a_marked_start_takes_nothing_in_before_it_has_synced_what_a_peer_had() {
     says(&mut rig, Message::Standing { start: MINE, vector: at(&[(THEIRS, 1)]) });
     assert_eq!(
         adds(&mut rig, 9),
-        Err(Refusal::Restored),
+        Err(Refusal::CatchingUp),
         "that is of an earlier question, or none"
     );
     answers(&mut rig, &[(THEIRS, 2)]);
     answers(&mut rig, &[(THEIRS, 3)]);
-    assert_eq!(adds(&mut rig, 9), Err(Refusal::Restored), "it is not here yet");
+    assert_eq!(adds(&mut rig, 9), Err(Refusal::CatchingUp), "it is not here yet");
     rig.hears(delta(2, 2, 1).encode());
     assert_eq!(rig.catching_up, [true, false]);
     assert_eq!(adds(&mut rig, 9), Ok(()));
@@ -153,7 +153,7 @@ fn a_disk_that_went_back_is_found_out_by_what_a_peer_has_of_it() {
     stands(&mut rig, &[(MINE, 2)]);
     let dot = Dot::new(MINE, 2);
     assert_eq!(rig.alarms, [Alarm::WentBack { peer: PEER, dot, have: 1 }]);
-    assert_eq!(adds(&mut rig, 4), Err(Refusal::Restored));
+    assert_eq!(adds(&mut rig, 4), Err(Refusal::CatchingUp));
     answers(&mut rig, &[(MINE, 2)]);
     rig.hears(second);
     assert_eq!(adds(&mut rig, 4), Ok(()));
@@ -199,5 +199,5 @@ fn what_waits_is_refused_too() {
     assert_eq!(rig.asks(pannier_replica::protocol::Command::Write(write)), None);
     stands(&mut rig, &[(MINE, 2)]);
     rig.hears(delta(1, 1, 1).encode());
-    assert_eq!(rig.replies.pop(), Some(Err(Refusal::Restored)));
+    assert_eq!(rig.replies.pop(), Some(Err(Refusal::CatchingUp)));
 }

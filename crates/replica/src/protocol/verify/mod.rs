@@ -173,11 +173,7 @@ impl<B: Base> Protocol<B> {
             return Ok(());
         }
         match self.first(&mut job) {
-            Some(step) => {
-                job.step = step;
-                self.verifying.job = Some(job);
-                self.tick_verify(now)
-            }
+            Some(step) => self.take_step(job, step, now),
             None => self.finish(),
         }
     }
@@ -205,6 +201,12 @@ impl<B: Base> Protocol<B> {
         let mut batch: Vec<u16> = job.due.drain(..job.width.min(job.due.len())).collect();
         batch.sort_unstable();
         Some(Step::Asking(Box::new(self.asking(peer, batch))))
+    }
+
+    fn take_step(&mut self, mut job: Job, step: Step, now: Now) -> Result<(), StoreError> {
+        job.step = step;
+        self.verifying.job = Some(job);
+        self.tick_verify(now)
     }
 
     /// Everything here is in the store: read it.
@@ -281,11 +283,7 @@ impl<B: Base> Protocol<B> {
                 return Ok(());
             }
             match self.first(&mut job) {
-                Some(step) => {
-                    job.step = step;
-                    self.verifying.job = Some(job);
-                    return self.tick_verify(now);
-                }
+                Some(step) => return self.take_step(job, step, now),
                 None if job.asked.deep => {
                     let what = format!("{} buckets: no peer could be asked", job.due.len());
                     self.problem(what);

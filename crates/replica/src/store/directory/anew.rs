@@ -4,10 +4,7 @@
 //! of its own it may join, and then it needs nothing of what is in it; least of all its book, whose
 //! promises another member gave.
 
-use super::{
-    Directory, IDENTITY, Identity, LOCK, damaged, format_error, io_error, lock, parse, read,
-    sync_dir, text_of, write,
-};
+use super::{Directory, IDENTITY, Identity, LOCK, closed, io_error, replace, sync_dir};
 use crate::store::StoreError;
 use orset::Member;
 use std::fs;
@@ -20,17 +17,7 @@ impl Directory {
     ///
     /// As `reidentify`.
     pub fn owner(path: &Path) -> Result<Member, StoreError> {
-        let identity = path.join(IDENTITY);
-        match read(&identity)? {
-            None => {
-                let problem = "it holds no identity file; name a data directory".into();
-                Err(format_error(path, problem))
-            }
-            Some(text) => {
-                let _lock = lock(path)?;
-                parse(path, &text).map(|found| found.member)
-            }
-        }
+        closed(path).map(|(_, found)| found.member)
     }
 
     /// Gives the directory another member, `fresh`, and says whose it was. It keeps nothing but
@@ -42,18 +29,10 @@ impl Directory {
     ///
     /// `InUse`; `Format` for a directory that is not ours or is newer; `Corrupted`; `Io`.
     pub fn reidentify(path: &Path, fresh: Member) -> Result<Member, StoreError> {
-        let identity = path.join(IDENTITY);
-        if !identity.is_file() {
-            let problem = "it holds no identity file; name a data directory".into();
-            return Err(format_error(path, problem));
-        }
-        let _lock = lock(path)?;
-        let text = read(&identity)?.ok_or_else(|| damaged(&identity, "it is gone"))?;
-        let found = parse(path, &text)?;
+        let (_lock, found) = closed(path)?;
         let was = found.member;
         // Its name goes first: under the old one, half of its data would pass for that member's.
-        let anew = Identity { member: fresh, restored: false, ..found };
-        write(path, &text_of(&anew)).map_err(|source| io_error(&identity, source))?;
+        replace(path, &Identity { member: fresh, restored: false, ..found })?;
         // Then whatever it had.
         for entry in fs::read_dir(path).map_err(|source| io_error(path, source))? {
             let entry = entry.map_err(|source| io_error(path, source))?;
