@@ -10,7 +10,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const FAULTS: [&str; 8] = ["kill", "pause", "cut", "throttle", "delay", "clock", "full", "power"];
+const FAULTS: [&str; 12] = [
+    "kill", "pause", "cut", "throttle", "delay", "clock", "full", "power", "restore", "empty",
+    "swap", "members",
+];
 
 /// `chaos`, with its temporary folder in this one.
 fn chaos(folder: &Path, words: &[&str]) -> Command {

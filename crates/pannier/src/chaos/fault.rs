@@ -10,6 +10,10 @@
 //! | `clock` | a replica starts again with a clock that is minutes or a day off |
 //! | `full` | a replica's disk has no room left |
 //! | `power` | a replica's machine loses its power |
+//! | `restore` | a replica's directory is put back from a backup, with the mark that says so or without |
+//! | `empty` | a replica starts on an empty disk |
+//! | `swap` | two replicas start on each other's disk |
+//! | `members` | a newcomer joins, another takes its place, and leaves |
 //!
 //! **Clocks.** A process sees the machine's clock by calls that a library preload could bend
 //! (libfaketime), a time namespace cannot (it shifts monotonic clocks only), and setting the
@@ -41,11 +45,19 @@ pub enum Fault {
     Full,
     /// No power.
     Power,
+    /// An old disk.
+    Restore,
+    /// No disk.
+    Empty,
+    /// Another's disk.
+    Swap,
+    /// Others.
+    Members,
 }
 
 impl Fault {
     /// Each, once.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Kill,
         Self::Pause,
         Self::Cut,
@@ -54,6 +66,10 @@ impl Fault {
         Self::Clock,
         Self::Full,
         Self::Power,
+        Self::Restore,
+        Self::Empty,
+        Self::Swap,
+        Self::Members,
     ];
 
     /// Its word on the command line.
@@ -67,6 +83,10 @@ impl Fault {
             Self::Clock => "clock",
             Self::Full => "full",
             Self::Power => "power",
+            Self::Restore => "restore",
+            Self::Empty => "empty",
+            Self::Swap => "swap",
+            Self::Members => "members",
         }
     }
 

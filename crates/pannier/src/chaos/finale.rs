@@ -193,22 +193,42 @@ fn differences(
     }
 }
 
-/// Alarms and panics in what the processes said; of a wrong clock, alarms are wanted.
-pub fn said(logs: &[(&'static str, PathBuf)], clocks: bool) -> [Check; 2] {
+/// What the processes said of themselves.
+pub struct Said {
+    /// Neither alarms nor panics.
+    pub checks: [Check; 2],
+    /// How often somebody lacked what was in nobody's log any more.
+    pub snapshots: u64,
+}
+
+/// Alarms and panics in what the processes said; of a wrong clock, or of a disk that went back,
+/// alarms are wanted.
+pub fn said(logs: &[(&'static str, PathBuf)], clocks: bool, disks: bool) -> Said {
     let (alarms, panics) = (Findings::default(), Findings::default());
+    let mut snapshots = 0;
+    let is_wanted =
+        |line: &str| (clocks && line.contains("ClockSkew")) || (disks && line.contains("WentBack"));
     for (name, path) in logs {
         // One that never said anything has no file.
         for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
             if line.contains("panicked at") {
                 panics.add(|| format!("{name}: {line}"));
-            } else if line.contains("replica alarm") && !(clocks && line.contains("ClockSkew")) {
+            } else if line.contains("replica alarm") && line.contains("NeedsSnapshot") {
+                snapshots += 1;
+            } else if line.contains("replica alarm") && !is_wanted(line) {
                 alarms.add(|| format!("{name}: {line}"));
             }
         }
     }
-    let none = if clocks { "none but of clocks" } else { "none" };
-    [
+    let none = match (clocks, disks) {
+        (false, false) => "none",
+        (true, false) => "none but of clocks",
+        (false, true) => "none but of disks that went back",
+        (true, true) => "none but of clocks and of disks that went back",
+    };
+    let checks = [
         Check::new("no alarms", alarms.is_empty(), alarms.detail(none)),
         Check::new("no panics", panics.is_empty(), panics.detail("none")),
-    ]
+    ];
+    Said { checks, snapshots }
 }

@@ -20,6 +20,14 @@ const SMALL_BYTES: (u64, u64) = (192 << 20, 16 << 20);
 /// The same of a disk that can lose its power; it takes no room that it does not use.
 const CUT_BYTES: (u64, u64) = (512 << 20, 16 << 20);
 
+/// Short logs, cut often: a few seconds' worth of commits for who lacks them, so that whoever was
+/// away for longer, or was put back, needs a snapshot.
+const SHORT_LOGS: [(&str, &str); 3] = [
+    ("protocol.log_most", "100"),
+    ("protocol.log_tail", "20"),
+    ("protocol.checkpoint_rows", "200"),
+];
+
 /// What is wanted of a cluster.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -39,12 +47,16 @@ impl Wanted {
     }
 }
 
+/// What newcomers are called, all of them.
+const NEWCOMER: &str = "newcomer";
+
 /// See the file's head.
 pub struct Machines {
     recipes: Vec<Recipe>,
     servers: Vec<Option<Server>>,
     gateway: (GatewayRecipe, Option<Server>),
     disks: Vec<Disk>,
+    newcomers: u32,
     root: PathBuf,
 }
 
@@ -87,8 +99,9 @@ impl Machines {
         for recipe in &mut plan.recipes {
             recipe.engine = wanted.engine;
             recipe.errors = Some(root.join(format!("{}.log", recipe.zone)));
+            recipe.settings = SHORT_LOGS.to_vec();
         }
-        let front = plan.to_clients().await?;
+        let (front, doors) = (plan.to_clients().await?, plan.to_clients().await?);
         let ports = processes::free(2)?;
         let behind = plan.recipes.iter().zip(&front);
         let gateway = GatewayRecipe {
@@ -99,14 +112,46 @@ impl Machines {
             log: "error",
             errors: Some(root.join("gateway.log")),
         };
-        let network = Network::new(plan.links, front);
+        let network = Network::new(plan.links, front, doors);
         let servers = plan.recipes.iter().map(|_| None).collect();
         let recipes = plan.recipes;
         let root = root.to_owned();
-        let mut machines = Self { recipes, servers, gateway: (gateway, None), disks, root };
+        let gateway = (gateway, None);
+        let mut machines = Self { recipes, servers, gateway, disks, newcomers: 0, root };
         machines.restart(Who::All).await?;
         machines.restart(Who::Gateway).await?;
         Ok((machines, network, impossible))
+    }
+
+    /// How a replica is started.
+    pub fn recipe(&self, at: usize) -> &Recipe {
+        &self.recipes[at]
+    }
+
+    /// One that does not belong yet: its directory is below the run's.
+    pub fn newcomer(&mut self) -> Result<Recipe, Fail> {
+        self.newcomers += 1;
+        let (ports, name) = (processes::free(2)?, format!("{NEWCOMER}-{}", self.newcomers));
+        let mut member = [0xee; 16];
+        member[12..].copy_from_slice(&self.newcomers.to_be_bytes());
+        let peers = self.recipes.iter().map(|it| (it.member, it.inner_listen)).collect();
+        Ok(Recipe {
+            member: Member::from_bytes(member),
+            zone: NEWCOMER,
+            directory: self.root.join(name),
+            listen: ports[0],
+            inner_listen: ports[1],
+            peers,
+            joins: true,
+            clock_offset_ms: 0,
+            errors: Some(self.root.join(format!("{NEWCOMER}.log"))),
+            ..self.recipes[0].clone()
+        })
+    }
+
+    /// Where a backup of a replica lies, if there is one.
+    pub fn backup(&self, at: usize) -> PathBuf {
+        self.root.join(format!("{}.backup", self.recipes[at].zone))
     }
 
     /// The names of the replicas.
@@ -135,7 +180,7 @@ impl Machines {
 
     /// What each process said: its name and its log.
     pub fn logs(&self) -> Vec<(&'static str, PathBuf)> {
-        let names = self.names().into_iter().chain(["gateway"]);
+        let names = self.names().into_iter().chain(["gateway", NEWCOMER]);
         names.map(|name| (name, self.root.join(format!("{name}.log")))).collect()
     }
 

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | what can happen, and why is a clock bent as it is? | `fault.rs` |
 //! | what happens when, for a seed? | `story.rs`, told by `telling.rs` |
-//! | who does it? | `nemesis.rs`, to `machines.rs` and `network.rs` over `../processes/` |
+//! | who does it? | `nemesis.rs` and `operator.rs`, to `machines.rs` and `network.rs` over `../processes/` |
 //! | how is a disk full, and a power cut honest? | `disk.rs` |
 //! | what do clients do meanwhile? | `shopper.rs`, by `calls.rs` through `pannier-client` as any service would |
 //! | what did they ask, and what must they see? | `history.rs`, `view.rs`, `session.rs`, `book.rs` |
@@ -29,6 +29,7 @@ mod judge;
 mod machines;
 mod nemesis;
 mod network;
+mod operator;
 mod report;
 mod session;
 mod shopper;
@@ -82,7 +83,8 @@ pub struct ChaosArgs {
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u8).range(2..=ZONES.len() as i64))]
     replicas: u8,
-    /// What may happen, parted by commas: kill, pause, cut, throttle, delay, clock, full, power
+    /// What may happen, parted by commas: kill, pause, cut, throttle, delay, clock, full, power,
+    /// restore, empty, swap, members
     #[arg(long, value_name = "FAULTS", value_delimiter = ',', default_values_t = Fault::ALL)]
     faults: Vec<Fault>,
     /// What holds the data: fjall or sled
@@ -151,7 +153,7 @@ impl ChaosArgs {
         let (of_machines, of_network) = (story(&terms, false), story(&terms, true));
         let clocks = wrong_clocks(&of_machines);
         let (names, public) = (machines.names(), machines.public());
-        let book = Arc::new(self.book(machines.gateway(), &public, clocks)?);
+        let book = Arc::new(self.book(machines.gateway(), &network.doors(), clocks)?);
         let telling = Telling::begin();
         telling.tell(&format!(
             "{} replicas ({}) and a gateway; {} troubles will come in {} s",
@@ -212,21 +214,20 @@ impl ChaosArgs {
             telling.complain(&fail.to_string());
         }
         let mut report = self.report(&book, &telling, end, impossible);
-        report.checks.extend(finale::said(&logs, clocks));
+        let disks =
+            of_machines.iter().any(|it| matches!(it.what.fault(), Fault::Restore | Fault::Empty));
+        let said = finale::said(&logs, clocks, disks);
+        report.snapshots = said.snapshots;
+        report.checks.extend(said.checks);
         Ok(report.judged())
     }
 
-    fn book(
-        &self,
-        gateway: SocketAddr,
-        public: &[(Member, SocketAddr)],
-        clocks: bool,
-    ) -> Result<Book, Fail> {
+    fn book(&self, gateway: SocketAddr, doors: &[SocketAddr], clocks: bool) -> Result<Book, Fail> {
         let mut clients = Vec::new();
         for _ in 0..FRONT_CLIENTS {
             clients.push(Client::lazy(ClientSettings::new([gateway.to_string()])).map_err(away)?);
         }
-        for (_, address) in public {
+        for address in doors {
             clients.push(Client::lazy(ClientSettings::new([address.to_string()])).map_err(away)?);
         }
         Ok(Book::new(clients, clocks, self.sabotage))
@@ -276,6 +277,7 @@ impl ChaosArgs {
             moves: counts.moves.load(Relaxed),
             regressions: counts.regressions.load(Relaxed),
             errors: book.open().errors.clone(),
+            snapshots: 0,
             settled_us: end.settled_us,
             objects: end.objects,
             checks,

@@ -103,7 +103,7 @@ impl Machinist<'_> {
         Ok(())
     }
 
-    async fn lasts(&mut self, trouble: Trouble) {
+    pub(super) async fn lasts(&mut self, trouble: Trouble) {
         // It is mended after its time, and also when all is over.
         let end_ms = self.telling.now_ms() + trouble.lasts_ms;
         self.until.wait(self.telling, end_ms).await;
@@ -137,6 +137,22 @@ impl Machinist<'_> {
             }
             What::Full => self.full(trouble, &words).await?,
             What::Power => self.power(trouble, &words).await?,
+            What::Restore(at, marked) => {
+                self.telling.begins(fault, &words);
+                self.restore(at, marked, trouble).await?;
+            }
+            What::Empty(at) => {
+                self.telling.begins(fault, &words);
+                self.empty(at, trouble).await?;
+            }
+            What::Swap(one, other) => {
+                self.telling.begins(fault, &words);
+                self.swap(one, other, trouble).await?;
+            }
+            What::Members(at) => {
+                self.telling.begins(fault, &words);
+                self.members(at, trouble).await?;
+            }
             What::Cut(..) | What::Throttle(..) | What::Delay(..) => return Ok(()),
         }
         self.telling.tell(&format!("mended: {words}"));

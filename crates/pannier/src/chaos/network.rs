@@ -2,18 +2,25 @@
 
 use super::story::{How, Where};
 use crate::processes::{Link, Way, Weather};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-/// Links of peers, and those from the gateway to each replica.
+/// Links of peers, those from the gateway to each replica, and those from clients straight to it.
 pub struct Network {
     peers: Vec<(usize, usize, Link)>,
     front: Vec<Link>,
+    doors: Vec<Link>,
 }
 
 impl Network {
     /// Peers by number, from whom to whom.
-    pub const fn new(peers: Vec<(usize, usize, Link)>, front: Vec<Link>) -> Self {
-        Self { peers, front }
+    pub const fn new(peers: Vec<(usize, usize, Link)>, front: Vec<Link>, doors: Vec<Link>) -> Self {
+        Self { peers, front, doors }
+    }
+
+    /// Where clients find each replica without the gateway.
+    pub fn doors(&self) -> Vec<SocketAddr> {
+        self.doors.iter().map(Link::address).collect()
     }
 
     /// The links of a place; each with whether it is dialled by the one that is named first (for
@@ -83,6 +90,12 @@ impl Network {
     /// the end what it would have told its peers is dropped.
     pub fn leave_alone(&self, at: usize, is_alone: bool) {
         self.links(Where::Peers(at)).into_iter().for_each(|(link, _)| link.hold(is_alone));
+    }
+
+    /// Leaves a replica alone with its peers: no client gets in, and none gets an answer; in the
+    /// end what was on its way is dropped.
+    pub fn seclude(&self, at: usize, is_alone: bool) {
+        [&self.front[at], &self.doors[at]].into_iter().for_each(|link| link.hold(is_alone));
     }
 
     /// Good weather everywhere.

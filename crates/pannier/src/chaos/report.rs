@@ -50,6 +50,8 @@ pub struct Report {
     pub regressions: u64,
     /// Errors that clients were told, by reason; one call may be told several.
     pub errors: BTreeMap<String, u64>,
+    /// How often a replica lacked what was in nobody's log any more, and fetched a snapshot.
+    pub snapshots: u64,
     /// From the moment when all was mended until the replicas were equal.
     pub settled_us: Option<u64>,
     /// Objects, each read at each replica.
@@ -96,6 +98,7 @@ impl fmt::Display for Report {
         for (reason, times) in &self.errors {
             line("errors", grouped(*times), reason.clone())?;
         }
+        line("snapshots", grouped(self.snapshots), String::new())?;
         line("equal after", self.settled_us.map_or("never".into(), span), String::new())?;
         writeln!(f)?;
         let width = self.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);

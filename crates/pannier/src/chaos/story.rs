@@ -69,6 +69,14 @@ pub enum What {
     Full,
     /// To the last replica, whose disk can be cut from its power.
     Power,
+    /// To a replica, marked or not.
+    Restore(usize, bool),
+    /// See [`Fault::Empty`].
+    Empty(usize),
+    /// Between two replicas.
+    Swap(usize, usize),
+    /// While members come and go, this one is killed.
+    Members(usize),
     /// See [`Fault::Cut`].
     Cut(How, Where),
     /// So many bytes a second.
@@ -86,6 +94,10 @@ impl What {
             Self::Clock(..) => Fault::Clock,
             Self::Full => Fault::Full,
             Self::Power => Fault::Power,
+            Self::Restore(..) => Fault::Restore,
+            Self::Empty(_) => Fault::Empty,
+            Self::Swap(..) => Fault::Swap,
+            Self::Members(_) => Fault::Members,
             Self::Cut(..) => Fault::Cut,
             Self::Throttle(..) => Fault::Throttle,
             Self::Delay(..) => Fault::Delay,
@@ -175,6 +187,10 @@ fn draw(fault: Fault, replicas: usize, chance: &mut SplitMix64) -> What {
         }
         Fault::Full => What::Full,
         Fault::Power => What::Power,
+        Fault::Restore => What::Restore(one, chance.chance(0.5)),
+        Fault::Empty => What::Empty(one),
+        Fault::Swap => What::Swap(one, other),
+        Fault::Members => What::Members(one),
         Fault::Cut => {
             let how = [How::Refused, How::Frozen, How::OneWay, How::Reset];
             What::Cut(how[chance.below(how.len() as u64) as usize], way)
@@ -227,6 +243,19 @@ impl fmt::Display for Told<'_> {
             }
             What::Full => write!(f, "no room is left on the disk of {}", self.names[0]),
             What::Power => write!(f, "{} loses its power", self.names[self.names.len() - 1]),
+            What::Restore(at, true) => {
+                write!(f, "{} is put back from a backup, and marked", self.names[at])
+            }
+            What::Restore(at, false) => {
+                write!(f, "{} is put back from a backup, unmarked", self.names[at])
+            }
+            What::Empty(at) => write!(f, "{} starts on an empty disk", self.names[at]),
+            What::Swap(one, other) => {
+                write!(f, "{} and {} have swapped their disks", self.names[one], self.names[other])
+            }
+            What::Members(at) => {
+                write!(f, "newcomers join and leave, and {} is killed meanwhile", self.names[at])
+            }
             What::Cut(How::Refused, at) => write!(f, "refused: {}", self.links(at)),
             What::Cut(How::Frozen, at) => write!(f, "frozen: {}", self.links(at)),
             What::Cut(How::OneWay, at) => write!(f, "frozen one way: {}", self.links(at)),

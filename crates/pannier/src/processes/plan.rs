@@ -54,6 +54,8 @@ impl Plan {
                 peers,
                 engine: None,
                 clock_offset_ms: 0,
+                joins: false,
+                settings: Vec::new(),
                 log,
                 errors: None,
             }

@@ -29,6 +29,10 @@ pub struct Recipe {
     pub engine: Option<&'static str>,
     /// How far its clock is ahead of the machine's.
     pub clock_offset_ms: i64,
+    /// Whether it does not belong yet, and waits until it is taken in.
+    pub joins: bool,
+    /// Settings that are not as they come, by their keys.
+    pub settings: Vec<(&'static str, &'static str)>,
     /// From which level on it says what it does.
     pub log: &'static str,
     /// A file that this is added to; else where this process says it.
@@ -68,6 +72,12 @@ impl Recipe {
         }
         if self.peers.is_empty() {
             flag("--peer", "none".into());
+        }
+        for (key, value) in &self.settings {
+            flag("--set", format!("{key}={value}").into());
+        }
+        if self.joins {
+            words.push("--join".into());
         }
         words.push("--until-stdin-ends".into());
         words

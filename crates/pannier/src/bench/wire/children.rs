@@ -30,6 +30,8 @@ pub fn cluster(count: u8, base: &Path) -> Result<Vec<Recipe>, Fail> {
             .collect(),
         engine: None,
         clock_offset_ms: 0,
+        joins: false,
+        settings: Vec::new(),
         log: "error",
         errors: None,
     };
