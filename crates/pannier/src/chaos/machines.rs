@@ -23,8 +23,8 @@ const CUT_BYTES: (u64, u64) = (512 << 20, 16 << 20);
 /// Short logs, cut often: a few seconds' worth of commits for who lacks them, so that whoever was
 /// away for longer, or was put back, needs a snapshot.
 const SHORT_LOGS: [(&str, &str); 3] = [
-    ("protocol.log_most", "100"),
-    ("protocol.log_tail", "20"),
+    ("protocol.log_most", "400"),
+    ("protocol.log_tail", "50"),
     ("protocol.checkpoint_rows", "200"),
 ];
 

@@ -140,7 +140,7 @@ fn tell(shared: &Shared, failure: &Failure) {
     let mut state = shared.state();
     if state.told.len() < TOLD_MAX && state.told.insert(failure.message.clone()) {
         drop(state);
-        tracing::error!(%failure, "a peer's link was refused; mend the settings");
+        tracing::warn!(%failure, "a link was refused; take in whom it is of, or mend the settings");
     }
 }
 
