@@ -16,6 +16,9 @@ use tokio::time::MissedTickBehavior;
 
 /// What is due is handed over so often.
 const BEAT: Duration = Duration::from_millis(1);
+/// Calls at a pace that may wait for their answers. The client takes as many at once: what waits
+/// for room there is handed over no sooner than it is awaited, one after the other.
+const WAITING_MAX: u64 = 65_536;
 /// Longer than anything takes.
 const FOREVER_US: u64 = 7 * 86_400 * 1_000_000;
 
@@ -32,8 +35,9 @@ impl Desk {
     /// Connects.
     pub async fn open(callers: Callers, cluster: &Cluster) -> Result<Self, Fail> {
         let mut shops = Vec::new();
+        let room = Callers { in_flight: WAITING_MAX, ..callers };
         for server in cluster.stay() {
-            shops.push(Shop::open(&callers, server.listen).await?);
+            shops.push(Shop::open(&room, server.listen).await?);
         }
         Ok(Self { shops, callers, clock: Clock::start(), made: 0 })
     }
@@ -122,7 +126,7 @@ impl Desk {
                 biased;
                 _ = beat.tick(), if !is_ending => {
                     let passed_us = self.clock.now_us() - began_us;
-                    while made < due(passed_us, pace) {
+                    while made < due(passed_us, pace) && window.len() < WAITING_MAX as usize {
                         if let Some(op) = self.add()? {
                             window.push_back((begun_us + due_us(made, pace), op));
                         }
