@@ -139,6 +139,10 @@ enum BenchVerb {
     Cart(bench::CartArgs),
     /// What the network costs on this machine
     Wire(bench::WireArgs),
+    /// What it costs when a member comes back after long
+    Away(bench::AwayArgs),
+    /// How long a replica takes to serve again
+    Restart(bench::RestartArgs),
 }
 
 fn main() -> ExitCode {
@@ -214,6 +218,8 @@ fn judged(form: Form, command: Command) -> Result<bool, Fail> {
         Command::Sim { verb } => simulate::run(form, &verb),
         Command::Bench { what: BenchVerb::Cart(args) } => bench_cart(form, &args),
         Command::Bench { what: BenchVerb::Wire(args) } => args.run(form, &out::progress),
+        Command::Bench { what: BenchVerb::Away(args) } => args.run(form, &out::progress),
+        Command::Bench { what: BenchVerb::Restart(args) } => args.run(form, &out::progress),
     }
 }
 

@@ -14,19 +14,24 @@
 //! lag          acknowledged at one replica to visible at another, and bytes sent to bytes missing
 //! ```
 //!
-//! `pannier bench wire` is in `wire/mod.rs`.
+//! `pannier bench wire` is in `wire/mod.rs`, `pannier bench away` in `away/mod.rs`, `pannier bench
+//! restart` in `restart.rs`.
 
+mod away;
 mod bare;
 mod crash;
 mod lag;
 mod load;
 mod process;
 mod reads;
+mod restart;
 mod wire;
 mod words;
 
 pub use process::cpu_seconds;
 
+pub use away::AwayArgs;
+pub use restart::RestartArgs;
 pub use wire::WireArgs;
 
 use clap::{Args, ValueEnum};

@@ -25,8 +25,18 @@ fn spent(process: &str) -> Result<f64, Failure> {
 
 /// Resident bytes now; 0 where /proc does not exist.
 pub fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    resident("self", "VmRSS:")
+}
+
+/// The same of another process, and the most that it ever had; 0 when it is gone.
+pub fn resident_bytes_of(process: u32) -> (u64, u64) {
+    let process = process.to_string();
+    (resident(&process, "VmRSS:"), resident(&process, "VmHWM:"))
+}
+
+fn resident(process: &str, what: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1_024
 }

@@ -15,8 +15,10 @@
 //! whoever is still there. Loss and reordering of packets are the business of the simulator: below
 //! TCP they look like delay.
 
-use super::passing::{Sky, Weather, pass};
+use super::passing::{Carried, Sky, Weather, pass};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -29,6 +31,7 @@ const CONNECTIONS_MAX: usize = 64;
 pub struct Link {
     address: SocketAddr,
     sky: watch::Sender<Sky>,
+    carried: Arc<Carried>,
     task: AbortHandle,
 }
 
@@ -38,13 +41,21 @@ impl Link {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (sky, seen) = watch::channel(Sky::default());
-        let task = tokio::spawn(accept(listener, to, seen)).abort_handle();
-        Ok(Self { address, sky, task })
+        let carried = Arc::new(Carried::default());
+        let task = tokio::spawn(accept(listener, to, seen, carried.clone())).abort_handle();
+        Ok(Self { address, sky, carried, task })
     }
 
     /// What the one that dials is told.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Bytes handed on since it was opened: from who dialled, and to who dialled. All that TCP
+    /// carried, the frames of what is spoken over it included.
+    pub fn carried(&self) -> (u64, u64) {
+        let Carried { out, back } = &*self.carried;
+        (out.load(Ordering::Relaxed), back.load(Ordering::Relaxed))
     }
 
     /// How it is from now on.
@@ -73,14 +84,19 @@ impl Drop for Link {
     }
 }
 
-async fn accept(listener: TcpListener, to: SocketAddr, sky: watch::Receiver<Sky>) {
+async fn accept(
+    listener: TcpListener,
+    to: SocketAddr,
+    sky: watch::Receiver<Sky>,
+    carried: Arc<Carried>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
                 // One that is dropped here is closed: the peer learns at once that nobody is there.
                 if let (Ok((stream, _)), false) = (accepted, sky.borrow().weather.is_refused) {
-                    connections.spawn(pass(stream, to, sky.clone()));
+                    connections.spawn(pass(stream, to, sky.clone(), carried.clone()));
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -191,6 +207,21 @@ mod tests {
         stream.write_all(&[7; 4_000]).await.unwrap();
         stream.read_exact(&mut [0; 4_000]).await.unwrap();
         assert!(clock.now().mono_us >= 90_000);
+    }
+
+    #[tokio::test]
+    async fn what_is_carried_is_counted_each_way_over_all_connections() {
+        let (link, at) = echo().await;
+        assert_eq!(link.carried(), (0, 0));
+        for times in 1..=2 {
+            let mut stream = dial(at).await;
+            stream.write_all(&[3; 40_000]).await.unwrap();
+            stream.read_exact(&mut [0; 40_000]).await.unwrap();
+            // The last chunk has arrived before it is counted.
+            while link.carried() != (times * 40_000, times * 40_000) {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     #[tokio::test]

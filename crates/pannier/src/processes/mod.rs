@@ -10,7 +10,7 @@
 //! | what is undone even if this process dies? | `keeper.rs` |
 //! | which ports can one have again? | `ports.rs` |
 //!
-//! `demo`, `chaos` and `bench wire` stand on this. Two laws for all of it: nothing here outlives
+//! `demo`, `chaos` and `bench` stand on this. Two laws for all of it: nothing here outlives
 //! the process that started it, however that one ends; and nothing is ended that was not started
 //! here, since everything is ended by its own handle and never by a name.
 

@@ -9,6 +9,8 @@ use pannier_replica::doors::clock::Clock;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -61,8 +63,22 @@ impl Sky {
     }
 }
 
+/// Bytes that a link has handed on since it was opened, over all its connections.
+#[derive(Debug, Default)]
+pub struct Carried {
+    /// From who dialled.
+    pub out: AtomicU64,
+    /// To who dialled.
+    pub back: AtomicU64,
+}
+
 /// Passes bytes both ways until a side ends, or the sky says so.
-pub async fn pass(mut near: TcpStream, to: SocketAddr, sky: watch::Receiver<Sky>) {
+pub async fn pass(
+    mut near: TcpStream,
+    to: SocketAddr,
+    sky: watch::Receiver<Sky>,
+    carried: Arc<Carried>,
+) {
     let resets = sky.borrow().resets;
     let mut lightning = sky.clone();
     let Ok(mut far) = TcpStream::connect(to).await else { return };
@@ -70,8 +86,8 @@ pub async fn pass(mut near: TcpStream, to: SocketAddr, sky: watch::Receiver<Sky>
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let was_reset = {
         let ((near_read, near_write), (far_read, far_write)) = (near.split(), far.split());
-        let out = pump(near_read, far_write, sky.clone(), |weather| weather.out);
-        let back = pump(far_read, near_write, sky.clone(), |weather| weather.back);
+        let out = pump((near_read, far_write), sky.clone(), |weather| weather.out, &carried.out);
+        let back = pump((far_read, near_write), sky.clone(), |weather| weather.back, &carried.back);
         tokio::select! {
             // However it ends, both sides see a connection that ended.
             _ = async { tokio::try_join!(out, back) } => false,
@@ -91,10 +107,10 @@ async fn refused(mut sky: watch::Receiver<Sky>) {
 }
 
 async fn pump(
-    mut read: ReadHalf<'_>,
-    mut write: WriteHalf<'_>,
+    (mut read, mut write): (ReadHalf<'_>, WriteHalf<'_>),
     mut sky: watch::Receiver<Sky>,
     way: fn(&Weather) -> Way,
+    carried: &AtomicU64,
 ) -> io::Result<()> {
     let clock = Clock::start();
     let mut dice = Dice::new().map_err(io::Error::other)?;
@@ -122,16 +138,23 @@ async fn pump(
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
-            for step in chunk.chunks(STEP) {
+            let mut left = &chunk[..];
+            while !left.is_empty() {
                 let thawed = sky.wait_for(|sky| !sky.is_frozen(way)).await;
                 let narrow = thawed
                     .map_err(io::Error::other)
                     .map(|sky| way(&sky.weather).bytes_per_second)?;
+                // A wide way takes all at once: a call of the system for each step costs whoever
+                // measures here more than what is measured.
+                let (step, rest) =
+                    left.split_at(narrow.map_or(left.len(), |_| left.len().min(STEP)));
                 if let Some(rate) = narrow {
                     let us = step.len() as u64 * 1_000_000 / u64::from(rate.get());
                     tokio::time::sleep(Duration::from_micros(us)).await;
                 }
                 write.write_all(step).await?;
+                carried.fetch_add(step.len() as u64, Ordering::Relaxed);
+                left = rest;
             }
         }
         write.shutdown().await

@@ -53,6 +53,7 @@ impl Plan {
                 inner_listen,
                 peers,
                 engine: None,
+                set: Vec::new(),
                 clock_offset_ms: 0,
                 joins: false,
                 settings: Vec::new(),

@@ -27,6 +27,8 @@ pub struct Recipe {
     pub peers: Vec<(Member, SocketAddr)>,
     /// What holds its data, if that is said.
     pub engine: Option<&'static str>,
+    /// Further settings, as KEY=VALUE.
+    pub set: Vec<String>,
     /// How far its clock is ahead of the machine's.
     pub clock_offset_ms: i64,
     /// Whether it does not belong yet, and waits until it is taken in.
@@ -66,6 +68,9 @@ impl Recipe {
         }
         if self.clock_offset_ms != 0 {
             flag("--clock-offset-ms", self.clock_offset_ms.to_string().into());
+        }
+        for setting in &self.set {
+            flag("--set", setting.into());
         }
         for (member, address) in &self.peers {
             flag("--peer", format!("{member}={address}").into());

@@ -6,7 +6,7 @@
 //! | what does an error of the client mean to a shell? | `refused.rs` |
 //! | how does a cluster stand? | `status.rs`, `http.rs` |
 
-mod http;
+pub mod http;
 mod objects;
 mod refused;
 mod status;

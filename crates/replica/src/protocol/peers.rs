@@ -7,7 +7,10 @@
 //! Bytes sent against bytes missing must stay near 1. So nobody relays what its origin pushes;
 //! what gossip says is missing is pulled only after `pull_delay_us`, since a push of it is usually
 //! under way; what is buffered or asked for already is not asked for again; and a peer that
-//! stops acknowledging is not pushed to until it is heard of, then from where it stands.
+//! stops acknowledging is not pushed to until it is heard of, then from where it stands. One that
+//! comes back after long pulls, message by message, as fast as it takes them in; what it tells of
+//! itself meanwhile is behind what is on its way to it, so it is not pushed to until a pull of it
+//! was answered to its end.
 
 use super::canary::Canary;
 use super::command::Alarm;
@@ -32,8 +35,10 @@ struct Peer {
     heard_us: u64,
     /// Its synced vector as last heard.
     acked: VersionVector,
-    /// Highest own seq pushed to it.
+    /// Highest own seq sent to it, pushed or pulled.
     pushed: u64,
+    /// It pulls own commits, and will ask on: until then, what comes next is its to ask for.
+    pulls_us: u64,
     /// When it last acknowledged something new, or pushing began.
     progress_us: u64,
     /// No pushing until it is heard of.
@@ -46,9 +51,11 @@ struct Peer {
 /// exhausted closes any: it would be told from another by the time of day.
 impl std::hash::Hash for Peer {
     fn hash<H: std::hash::Hasher>(&self, into: &mut H) {
-        let Self { origin, number, heard_us: _, acked, pushed, progress_us, paused, diverged } =
-            self;
-        (origin, number, acked, pushed, progress_us, paused, diverged).hash(into);
+        let Self {
+            origin, number, heard_us: _, acked, pushed, progress_us, paused, diverged, ..
+        } = self;
+        let pulls_us = self.pulls_us;
+        (origin, number, acked, pushed, pulls_us, progress_us, paused, diverged).hash(into);
     }
 }
 
@@ -137,7 +144,7 @@ impl<B: Base> Protocol<B> {
                 }
                 Ok(())
             }
-            Message::Pull { ranges } => self.serve(from, &ranges),
+            Message::Pull { ranges } => self.serve(from, &ranges, now),
             Message::Deltas { deltas } => self.deltas(from, deltas, now),
             Message::Membership(talk) => {
                 self.talked(from, talk, now);
@@ -171,7 +178,7 @@ impl<B: Base> Protocol<B> {
             Message::Status { origin, number, vector, total: _, reply: _ } => {
                 self.acknowledged(from, origin, number, &vector, now)
             }
-            Message::Pull { ranges } => self.serve(from, &ranges),
+            Message::Pull { ranges } => self.serve(from, &ranges, now),
             Message::Snapshot(parcel) => self.parcelled(from, parcel, now),
             Message::Deltas { .. }
             | Message::Membership(_)
@@ -363,7 +370,7 @@ impl<B: Base> Protocol<B> {
         let synced = self.synced.get(own);
         let Some(peer) = self.peers.peers.get_mut(&member) else { return Ok(()) };
         let limit = synced.min(peer.acked.get(own) + self.settings.push_window);
-        if peer.paused || peer.pushed >= limit {
+        if peer.paused || peer.pushed >= limit || now.mono_us < peer.pulls_us {
             return Ok(());
         }
         if peer.pushed == peer.acked.get(own) {
@@ -383,9 +390,20 @@ impl<B: Base> Protocol<B> {
         Ok(())
     }
 
+    /// Of what a peer pulls of own commits, so many were found.
+    fn note_pulled(&mut self, peer: Member, from: u64, to: u64, found: u64, now: Now) {
+        let Some(peer) = self.peers.peers.get_mut(&peer) else { return };
+        let last = from + found - 1;
+        if from <= peer.pushed + 1 {
+            peer.pushed = peer.pushed.max(last);
+        }
+        let asks_on = found > 0 && last < to;
+        peer.pulls_us = if asks_on { now.mono_us + self.settings.pull_timeout_us } else { 0 };
+    }
+
     /// Answers a pull with what is synced here, up to the message's bytes, something of every
     /// range: what one range brings may be of no use before what another does.
-    fn serve(&mut self, from: Member, ranges: &[Range]) -> Result<(), StoreError> {
+    fn serve(&mut self, from: Member, ranges: &[Range], now: Now) -> Result<(), StoreError> {
         let mut left = self.settings.message_bytes;
         let mut deltas: Vec<Arc<[u8]>> = Vec::new();
         let count = ranges.len().min(PULL_RANGES);
@@ -404,6 +422,9 @@ impl<B: Base> Protocol<B> {
             let found = self.rows.base.log(range.origin, range.from, to, share)?;
             let bytes: usize = found.iter().map(|delta| delta.len()).sum();
             left = left.saturating_sub(bytes);
+            if origin == self.origin {
+                self.note_pulled(from, range.from, to, found.len() as u64, now);
+            }
             deltas.extend(found);
         }
         if !deltas.is_empty() {

@@ -142,6 +142,10 @@ impl<B: Base> Protocol<B> {
         if self.canary == Canary::PullForgotten {
             return;
         }
+        if self.must_wait_for_checkpoint() || self.is_round_full() {
+            // What was asked for may be here and cannot be taken in: it would be asked for twice.
+            return;
+        }
         let applied = &self.applied;
         self.pulls.lacks.retain(|origin, lack| applied.get(*origin) < lack.to);
         let mut pulls: BTreeMap<Member, Vec<Range>> = BTreeMap::new();

@@ -4,6 +4,7 @@
 //! One binary, since each would build the whole protocol anew.
 #![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
+mod away;
 mod durable;
 mod members;
 mod membership;

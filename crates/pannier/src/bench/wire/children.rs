@@ -29,6 +29,7 @@ pub fn cluster(count: u8, base: &Path) -> Result<Vec<Recipe>, Fail> {
             .map(|(peer, at)| (*peer, at[1]))
             .collect(),
         engine: None,
+        set: Vec::new(),
         clock_offset_ms: 0,
         joins: false,
         settings: Vec::new(),

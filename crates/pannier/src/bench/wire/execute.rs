@@ -49,7 +49,7 @@ pub struct Straight {
 /// Loads one replica.
 pub async fn straight(args: &WireArgs, dir: &Path) -> Result<Straight, Fail> {
     let (_, server) = children::replica(dir).await?;
-    let mut shop = Shop::open(args, server.listen).await?;
+    let mut shop = Shop::open(&args.callers(), server.listen).await?;
     let clock = Clock::start();
     warm_up(args, clock, &mut shop).await?;
     let mut meter = Meter::new(clock, &[&server])?;
@@ -80,8 +80,10 @@ pub fn beside_embedded(args: &WireArgs, straight: Straight, dir: &Path) -> Resul
 pub async fn through(args: &WireArgs, dir: &Path) -> Result<Through, Fail> {
     let (recipe, replica) = children::replica(dir).await?;
     let gateway = children::gateway(&[recipe]).await?;
-    let mut shops =
-        [Shop::open(args, gateway.listen).await?, Shop::open(args, replica.listen).await?];
+    let mut shops = [
+        Shop::open(&args.callers(), gateway.listen).await?,
+        Shop::open(&args.callers(), replica.listen).await?,
+    ];
     let clock = Clock::start();
     for shop in &mut shops {
         warm_up(args, clock, shop).await?;

@@ -5,8 +5,8 @@
 //! sessions in turn, since that is what a service has: with as many sessions as calls in flight,
 //! nobody asks twice at a time.
 
+use super::away;
 use super::meter::Meter;
-use super::{WireArgs, away};
 use crate::bench::load::{bits, product_of};
 use crate::fail::Fail;
 use pannier_client::{Call, Cart, CartView, Client, ClientSettings, Error, Page, Session, Written};
@@ -18,6 +18,19 @@ use std::task::{Context, Poll};
 /// The namespace of everything.
 pub const NAMESPACE: &str = "shop";
 
+/// Who calls, and for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Callers {
+    /// Calls in flight.
+    pub in_flight: u64,
+    /// Carts that they spread over.
+    pub carts: u64,
+    /// Sessions that calls belong to, in turn; 0: to none.
+    pub sessions: u64,
+    /// Execute streams.
+    pub streams: u64,
+}
+
 /// A client at one address, with the sessions that it serves in turn.
 pub struct Shop {
     pub client: Client,
@@ -28,14 +41,14 @@ pub struct Shop {
 
 impl Shop {
     /// Connects.
-    pub async fn open(args: &WireArgs, address: SocketAddr) -> Result<Self, Fail> {
+    pub async fn open(callers: &Callers, address: SocketAddr) -> Result<Self, Fail> {
         let mut settings = ClientSettings::new([address.to_string()]);
-        settings.core.streams = args.streams as usize;
-        settings.calls_max = settings.calls_max.max(args.in_flight as usize);
+        settings.core.streams = callers.streams as usize;
+        settings.calls_max = settings.calls_max.max(callers.in_flight as usize);
         let client = Client::connect(settings).await.map_err(away)?;
-        let sessions = (0..args.sessions).map(|_| client.session());
+        let sessions = (0..callers.sessions).map(|_| client.session());
         let sessions = sessions.collect::<Result<_, _>>().map_err(away)?;
-        Ok(Self { client, sessions, carts: args.carts, next: 0 })
+        Ok(Self { client, sessions, carts: callers.carts, next: 0 })
     }
 
     /// The number of the next op.

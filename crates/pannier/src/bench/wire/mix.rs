@@ -44,7 +44,7 @@ pub async fn run(
     progress: &dyn Fn(&str),
 ) -> Result<Vec<Figures>, Fail> {
     let (_, server) = children::replica(dir).await?;
-    let mut shop = Shop::open(args, server.listen).await?;
+    let mut shop = Shop::open(&args.callers(), server.listen).await?;
     let clock = Clock::start();
     let mut filled = Meter::new(clock, &[&server])?;
     fill(&mut shop, args.carts, &mut filled).await?;

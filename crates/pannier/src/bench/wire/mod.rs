@@ -22,12 +22,12 @@
 //! | `execute.rs`, `unary.rs`, `moves.rs` with `mover.rs`, `lag.rs`, `mix.rs` | the figures |
 //! | `words.rs` | the report for people |
 
-mod children;
+pub mod children;
 mod empty;
 mod execute;
 mod lag;
-mod load;
-mod meter;
+pub mod load;
+pub mod meter;
 mod mix;
 mod mover;
 mod moves;
@@ -181,13 +181,18 @@ impl WireArgs {
         self.seconds * 1_000_000 / TURNS
     }
 
+    const fn callers(&self) -> load::Callers {
+        let Self { in_flight, carts, sessions, streams, .. } = *self;
+        load::Callers { in_flight, carts, sessions, streams }
+    }
+
     const fn warm_up_us(&self) -> u64 {
         self.warm_up * 1_000_000
     }
 }
 
 /// One thread does all a client's work with the fewest system calls: what waits is sent together.
-fn runtime(threads: u64) -> Result<Runtime, Fail> {
+pub fn runtime(threads: u64) -> Result<Runtime, Fail> {
     let mut builder = match threads {
         1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
@@ -196,10 +201,12 @@ fn runtime(threads: u64) -> Result<Runtime, Fail> {
     built.map_err(storage)
 }
 
-fn storage(error: impl Display) -> Fail {
-    Fail::Storage(format!("bench wire: {error}"))
+/// This machine did not do its part.
+pub fn storage(error: impl Display) -> Fail {
+    Fail::Storage(format!("bench: {error}"))
 }
 
-fn away(error: impl Display) -> Fail {
-    Fail::Away(format!("bench wire: {error}"))
+/// Somebody did not answer as they should.
+pub fn away(error: impl Display) -> Fail {
+    Fail::Away(format!("bench: {error}"))
 }
