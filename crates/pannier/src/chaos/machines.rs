@@ -22,11 +22,8 @@ const CUT_BYTES: (u64, u64) = (512 << 20, 16 << 20);
 
 /// Short logs, cut often: a few seconds' worth of commits for who lacks them, so that whoever was
 /// away for longer, or was put back, needs a snapshot.
-const SHORT_LOGS: [(&str, &str); 3] = [
-    ("protocol.log_most", "400"),
-    ("protocol.log_tail", "50"),
-    ("protocol.checkpoint_rows", "200"),
-];
+const SHORT_LOGS: [&str; 3] =
+    ["protocol.log_most=400", "protocol.log_tail=50", "protocol.checkpoint_rows=200"];
 
 /// What is wanted of a cluster.
 #[derive(Clone, Debug)]
@@ -99,7 +96,7 @@ impl Machines {
         for recipe in &mut plan.recipes {
             recipe.engine = wanted.engine;
             recipe.errors = Some(root.join(format!("{}.log", recipe.zone)));
-            recipe.settings = SHORT_LOGS.to_vec();
+            recipe.set = SHORT_LOGS.map(str::to_owned).into();
         }
         let (front, doors) = (plan.to_clients().await?, plan.to_clients().await?);
         let ports = processes::free(2)?;

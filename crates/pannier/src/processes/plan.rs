@@ -56,7 +56,6 @@ impl Plan {
                 set: Vec::new(),
                 clock_offset_ms: 0,
                 joins: false,
-                settings: Vec::new(),
                 log,
                 errors: None,
             }

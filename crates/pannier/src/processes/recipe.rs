@@ -33,8 +33,6 @@ pub struct Recipe {
     pub clock_offset_ms: i64,
     /// Whether it does not belong yet, and waits until it is taken in.
     pub joins: bool,
-    /// Settings that are not as they come, by their keys.
-    pub settings: Vec<(&'static str, &'static str)>,
     /// From which level on it says what it does.
     pub log: &'static str,
     /// A file that this is added to; else where this process says it.
@@ -77,9 +75,6 @@ impl Recipe {
         }
         if self.peers.is_empty() {
             flag("--peer", "none".into());
-        }
-        for (key, value) in &self.settings {
-            flag("--set", format!("{key}={value}").into());
         }
         if self.joins {
             words.push("--join".into());

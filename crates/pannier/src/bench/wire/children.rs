@@ -32,7 +32,6 @@ pub fn cluster(count: u8, base: &Path) -> Result<Vec<Recipe>, Fail> {
         set: Vec::new(),
         clock_offset_ms: 0,
         joins: false,
-        settings: Vec::new(),
         log: "error",
         errors: None,
     };
