@@ -126,10 +126,20 @@ marks! {
     MemberLeft = "member left",
     MemberTold = "member that had left was told so and ended",
     WishRefused = "change of members refused, and asked again",
+    MemberReplaced = "member replaced by a joiner, by one change",
+    JoinedBySnapshot = "joiner took a snapshot in",
+    JoinerCrashed = "joiner crashed while it took a snapshot in",
+    GiverCrashed = "replica crashed while a joiner took its snapshot",
+    GiverLeft = "member asked to leave while a joiner took its snapshot",
+    ClosedBySnapshot = "closed origin came by a joiner's snapshot",
+    ClosedMeanwhile = "origin closed while a joiner took a snapshot in",
 }
 
 /// Runs of one profile from which on it must have met what it is made for.
 const CLAIMED_FROM: u64 = 25;
+
+/// And from which on also what one run in ten meets.
+const RARER_CLAIMED_FROM: u64 = 200;
 
 impl Mark {
     /// Hundreds of mixed seeds need not meet these.
@@ -149,6 +159,13 @@ impl Mark {
         Self::MemberLeft,
         Self::MemberTold,
         Self::WishRefused,
+        Self::MemberReplaced,
+        Self::JoinedBySnapshot,
+        Self::JoinerCrashed,
+        Self::GiverCrashed,
+        Self::GiverLeft,
+        Self::ClosedBySnapshot,
+        Self::ClosedMeanwhile,
         Self::SnapshotJoined,
         Self::SnapshotGivenUp,
         Self::SnapshotCrash,
@@ -169,6 +186,16 @@ impl Mark {
             _ => false,
         };
         Self::ALL.iter().copied().filter(of).collect()
+    }
+
+    /// What many runs of one kind must have met besides.
+    pub const fn rarer_claims_of(profile: Profile, runs: u64) -> &'static [Self] {
+        match profile {
+            Profile::Members if runs >= RARER_CLAIMED_FROM => {
+                &[Self::JoinerCrashed, Self::GiverCrashed, Self::GiverLeft, Self::ClosedBySnapshot]
+            }
+            _ => &[],
+        }
     }
 
     /// What so many runs of one kind must have met: that which the kind is made for.
@@ -263,6 +290,8 @@ impl Mark {
                 Self::OriginClosed,
                 Self::Crash,
                 Self::MessageCut,
+                Self::MemberReplaced,
+                Self::JoinedBySnapshot,
             ],
             Profile::Swarm => &[
                 Self::Crash,

@@ -52,7 +52,8 @@ pub use profile::Profile;
 pub use run::{Outcome, Violation, play as play_scenario, run};
 pub use scenario::written::{self, Written, WrittenError};
 pub use scenario::{
-    Act, DiskCall, Doing, Faults, Home, Knobs, Links, Options, REPLICAS_MAX, Scenario, Span, Verb,
+    Act, DiskCall, Doing, Faults, Home, Knobs, Links, Options, REPLICAS_MAX, Scenario, Span, Trap,
+    Verb,
 };
 pub use shrink::{BUDGET, Shrunk, shrink};
 pub use sweep::{Summary, Sweep, find, sweep, sweep_while};

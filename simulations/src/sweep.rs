@@ -125,6 +125,7 @@ impl Summary {
         let kinds = self.kinds.iter().filter(|_| sweep.canary == Canary::None);
         let kinds = kinds.flat_map(|(profile, (runs, coverage))| {
             let claims = Mark::claims_of(*profile, *runs).iter();
+            let claims = claims.chain(Mark::rarer_claims_of(*profile, *runs));
             claims.filter(|mark| coverage.get(**mark) == 0).map(|mark| (*profile, *mark))
         });
         self.missing = all.chain(kinds).collect();

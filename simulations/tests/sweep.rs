@@ -29,6 +29,18 @@ fn every_kind_of_run_meets_what_it_is_made_for() {
     }
 }
 
+/// Joiners that no log can help, whoever crashes or is asked to leave meanwhile.
+#[test]
+fn members_who_come_by_a_snapshot_are_met_with_all_that_can_befall_them() {
+    let (profile, canary) = (Profile::Members, Canary::None);
+    assert!(!Mark::rarer_claims_of(profile, 200).is_empty());
+    let claims = Vec::new();
+    let summary = sweep(&Sweep { seeds: 1_000..1_200, profile, canary, threads: 2, claims });
+    let failed = summary.failures.first().and_then(|outcome| outcome.violation.as_ref());
+    assert!(failed.is_none(), "{}", failed.expect("checked"));
+    assert!(summary.missing.is_empty(), "never met: {:?}", summary.missing);
+}
+
 #[test]
 fn a_calm_run_meets_no_fault() {
     let outcome = run(0, Canary::None, Profile::Calm);

@@ -13,6 +13,8 @@ impl World<'_> {
             Doing::Shop { .. } => return self.shop_act(act),
             Doing::Join { joiner } => return self.wants_in(joiner),
             Doing::Leave { place } => return self.wants_out(place),
+            Doing::Ambush { .. } => self.ambushes.push(act),
+            Doing::Replace { place, joiner } => return self.wants_instead(place, joiner),
             Doing::Crash { replica, keep_log, keep_state, pause_us } => {
                 let in_doubt = self.nodes[replica].disk.in_doubt();
                 let part = |n: usize, of_255: u8| n * usize::from(of_255) / 255;

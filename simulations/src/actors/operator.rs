@@ -1,5 +1,5 @@
-//! Operators who have members join and leave: they ask a member, look how it goes, and ask the next
-//! one when that has crashed or says no; until it is done.
+//! Operators who have members join, leave, and come in another's stead: they ask a member, look how
+//! it goes, and ask the next one when that has crashed or says no; until it is done.
 //!
 //! Whoever has left, and of whom all know that, may be destroyed with its disk, as an operator does
 //! who was told that it is done.
@@ -7,18 +7,19 @@
 use crate::chance::{Dice, Purpose};
 use crate::checkers::Verdict;
 use crate::coverage::Mark;
+use crate::scenario::{Act, Doing, Trap};
 use crate::world::{What, World};
+use orset::Member;
 use pannier_replica::protocol::Event;
 use pannier_replica::protocol::membership::{Place, Record, Standing, Wish};
 use pannier_replica::store::memory::InDoubt;
-use std::collections::BTreeMap;
 
 /// What one operator wants.
 pub struct Errand {
     wish: Wish,
-    /// Whose place it is about, and whether it is to leave.
-    place: usize,
-    leaves: bool,
+    /// Whose place it is about: who is to join, and who to leave.
+    joins: Option<usize>,
+    leaves: Option<usize>,
     /// Who is asked now, counted up.
     asked: usize,
     /// It is done, and nothing is left to be looked at.
@@ -31,75 +32,151 @@ const LOOK_US: u64 = 200_000;
 
 impl World<'_> {
     pub(super) fn wants_in(&mut self, joiner: usize) -> Verdict {
-        let options = &self.scenario.options;
-        if options.joiners == 0 {
-            return Ok(());
+        match self.joiner(joiner) {
+            None => Ok(()),
+            Some(place) => self.wants(Some(place), None),
         }
-        let place = options.replicas + joiner % options.joiners;
-        let address = format!("r{place}:7410").into();
-        let wish = Wish { add: [(self.nodes[place].member, address)].into(), ..Wish::default() };
-        self.wants(wish, place, false)
     }
 
     pub(super) fn wants_out(&mut self, place: usize) -> Verdict {
-        let place = place % self.nodes.len();
-        let leaving = self.errands.iter().filter(|it| it.leaves && !it.done).count();
-        let members = self.nodes.iter().filter(|node| !node.out).count();
-        if self.nodes[place].out || members < leaving + 3 {
-            return Ok(());
+        match self.leaver(place, 3) {
+            None => Ok(()),
+            Some(place) => self.wants(None, Some(place)),
         }
-        let remove = [self.nodes[place].member].into();
-        self.wants(Wish { add: BTreeMap::new(), remove }, place, true)
     }
 
-    fn wants(&mut self, wish: Wish, place: usize, leaves: bool) -> Verdict {
+    pub(super) fn wants_instead(&mut self, place: usize, joiner: usize) -> Verdict {
+        let Some(joiner) = self.joiner(joiner) else { return Ok(()) };
+        let leaver = self.leaver(place, 2).filter(|leaver| *leaver != joiner);
+        self.wants(Some(joiner), leaver)
+    }
+
+    fn joiner(&self, joiner: usize) -> Option<usize> {
+        let options = &self.scenario.options;
+        (options.joiners > 0).then(|| options.replicas + joiner % options.joiners)
+    }
+
+    /// Who is at a place, if it may leave: besides those who are about to, so many are there.
+    fn leaver(&self, place: usize, at_least: usize) -> Option<usize> {
+        let place = place % self.nodes.len();
+        let leaving = self.errands.iter().filter(|it| it.leaves.is_some() && !it.done).count();
+        let members = self.nodes.iter().filter(|node| !node.out).count();
+        (!self.nodes[place].out && members >= leaving + at_least).then_some(place)
+    }
+
+    fn wants(&mut self, joins: Option<usize>, leaves: Option<usize>) -> Verdict {
+        let address = |place: usize| format!("r{place}:7410").into();
+        let add = joins.iter().map(|place| (self.nodes[*place].member, address(*place)));
+        let remove = leaves.iter().map(|place| self.nodes[*place].member);
+        let wish = Wish { add: add.collect(), remove: remove.collect() };
         self.trace.tell(self.now_us, || format!("an operator wants to {wish}"));
-        let (errand, asked) = (self.errands.len(), place + 1);
-        self.errands.push(Errand { wish, place, leaves, asked, over: false, done: false });
+        let is_giver = leaves.is_some_and(|place| self.gives_to_joiner(place));
+        self.coverage.add(Mark::GiverLeft, is_giver.into());
+        let errand = self.errands.len();
+        let asked = leaves.or(joins).map_or(0, |place| place + 1);
+        self.errands.push(Errand { wish, joins, leaves, asked, over: false, done: false });
         self.errand(errand)
     }
 
     /// A membership is in force somewhere.
     pub(crate) fn note_membership(&mut self, record: &Record) {
-        if record.number > self.number {
-            self.number = record.number;
-            for node in &mut self.nodes {
-                node.out = !record.members.contains(&node.member);
+        if record.number <= self.number {
+            return;
+        }
+        self.number = record.number;
+        for node in &mut self.nodes {
+            node.out = !record.members.contains(&node.member);
+        }
+        let closes = record.finals.values().any(|last| last.number == record.number);
+        let is_taking = (0..self.nodes.len()).any(|place| self.joins_from(place).is_some());
+        self.coverage.add(Mark::ClosedMeanwhile, (closes && is_taking).into());
+    }
+
+    /// What lay in wait for a joiner that takes a snapshot in, if this is one.
+    pub(crate) fn spring(&mut self, place: usize) {
+        if self.ambushes.is_empty() {
+            return;
+        }
+        let Some(giver) = self.joins_from(place).and_then(|giver| self.place_of(giver)) else {
+            return;
+        };
+        for Act { key, what, .. } in std::mem::take(&mut self.ambushes) {
+            let Doing::Ambush { trap, after_us, pause_us } = what else { continue };
+            let crash = |replica| {
+                let mut dice = Dice::keyed(self.scenario.options.seed, Purpose::Acts, key, 1 << 43);
+                let mut part = || dice.pick(&[0, 0, 255, 100]);
+                let (keep_log, keep_state) = (part(), part());
+                Doing::Crash { replica, keep_log, keep_state, pause_us: Some(pause_us) }
+            };
+            let what = match trap {
+                Trap::JoinerCrashes => crash(place),
+                Trap::GiverCrashes => crash(giver),
+                Trap::GiverLeaves => Doing::Leave { place: giver },
+            };
+            let at_us = self.now_us + after_us;
+            if at_us < self.scenario.options.duration_us {
+                self.queue.put(at_us, What::Act(Act { at_us, key, what }));
             }
         }
     }
 
+    /// Whose snapshot a joiner is taking in.
+    pub(crate) fn joins_from(&self, place: usize) -> Option<Member> {
+        let protocol = &self.nodes[place].up.as_ref()?.protocol;
+        protocol.takes_from().filter(|_| protocol.place() == Place::Joining)
+    }
+
+    /// Whether a joiner is taking this replica's snapshot in.
+    pub(crate) fn gives_to_joiner(&self, place: usize) -> bool {
+        let giver = Some(self.nodes[place].member);
+        (0..self.nodes.len()).any(|joiner| self.joins_from(joiner) == giver)
+    }
+
     /// Looks how it goes.
     pub(crate) fn errand(&mut self, errand: usize) -> Verdict {
-        let Errand { place, leaves, done, .. } = self.errands[errand];
-        let node = &self.nodes[place];
-        let now_done = node.out == leaves;
+        let Errand { joins, leaves, done, .. } = self.errands[errand];
+        let is_out = |place: &usize| self.nodes[*place].out;
+        let now_done = !joins.is_some_and(|place| is_out(&place)) && leaves.iter().all(is_out);
         if now_done && !done {
             self.errands[errand].done = true;
-            self.trace.tell(self.now_us, || format!("done: r{place}"));
-            if leaves {
-                self.coverage.hit(Mark::MemberLeft);
-            }
+            self.trace.tell(self.now_us, || format!("done: errand {errand}"));
+            self.coverage.add(Mark::MemberLeft, leaves.is_some().into());
+            self.coverage.add(Mark::MemberReplaced, (leaves.is_some() && joins.is_some()).into());
         }
         if !now_done && !done {
             self.ask(errand)?;
-        } else if leaves {
-            self.errands[errand].over = self.leaves_for_good(place)?;
         } else {
-            let serves = |node: &crate::world::Node| {
-                node.up.as_ref().is_some_and(|up| up.protocol.place() == Place::Member)
-            };
-            if serves(&self.nodes[place]) {
-                self.coverage.hit(Mark::MemberJoined);
-                self.errands[errand].over = true;
+            if let Some(place) = joins {
+                self.name_who_is_there(place)?;
             }
-            // Another operator may have had it leave meanwhile.
-            self.errands[errand].over |= self.nodes[place].out;
+            let has_left = leaves.map_or(Ok(true), |place| self.leaves_for_good(place))?;
+            self.errands[errand].over = has_left && joins.is_none_or(|place| self.serves(place));
         }
         if !self.errands[errand].over {
             self.queue.put(self.now_us + LOOK_US, What::Errand { errand });
         }
         Ok(())
+    }
+
+    /// A joiner hears those alone that it was started with. Where all of them have left, nobody
+    /// tells it that it belongs: its operator starts it again, with the members that are there.
+    fn name_who_is_there(&mut self, place: usize) -> Verdict {
+        let Some(up) = &self.nodes[place].up else { return Ok(()) };
+        let named = &up.protocol.circle().members;
+        let is_there = |node: &crate::world::Node| !node.out && named.contains(&node.member);
+        if up.protocol.place() != Place::Outside || self.nodes.iter().any(is_there) {
+            return Ok(());
+        }
+        self.trace.tell(self.now_us, || format!("r{place} knows nobody who is there"));
+        self.crash(place, InDoubt::EVERYTHING, Some(LOOK_US))
+    }
+
+    /// Whether who was taken in serves; or another operator had it leave meanwhile.
+    fn serves(&mut self, place: usize) -> bool {
+        let node = &self.nodes[place];
+        let serves = node.up.as_ref().is_some_and(|up| up.protocol.place() == Place::Member);
+        self.coverage.add(Mark::MemberJoined, serves.into());
+        serves || node.out
     }
 
     /// Everybody who stays knows: then its disk may go, too. Whether there is nothing left to do.
@@ -127,11 +204,11 @@ impl World<'_> {
     /// Asks whoever was asked before, or the next one that is there and stays.
     fn ask(&mut self, errand: usize) -> Verdict {
         let count = self.nodes.len();
-        let Errand { place, asked, .. } = self.errands[errand];
+        let Errand { leaves, asked, .. } = self.errands[errand];
         let wish = self.errands[errand].wish.clone();
         let serves = |at: usize| {
             let up = self.nodes[at].up.as_ref()?;
-            (at != place && up.protocol.place() == Place::Member).then_some(&up.protocol)
+            (Some(at) != leaves && up.protocol.place() == Place::Member).then_some(&up.protocol)
         };
         let standing = serves(asked % count).map(|protocol| protocol.standing(&wish));
         let next = match standing {
@@ -139,7 +216,8 @@ impl World<'_> {
             Some(Standing::Refused(unfit)) => {
                 self.trace.tell(self.now_us, || format!("r{} says: {unfit}", asked % count));
                 self.coverage.hit(Mark::WishRefused);
-                (asked + 1..asked + count).find(|at| serves(at % count).is_some())
+                // Where nobody else stays, the same once more.
+                (asked + 1..=asked + count).find(|at| serves(at % count).is_some())
             }
             None => (asked + 1..asked + count).find(|at| serves(at % count).is_some()),
             Some(_) => None,

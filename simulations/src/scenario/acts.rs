@@ -1,6 +1,6 @@
 //! Who does what, and what breaks: the list of acts of a seed.
 
-use super::{Act, DiskCall, Doing, Links, Options, Verb};
+use super::{Act, DiskCall, Doing, Links, Options, Trap, Verb};
 use crate::chance::{Dice, Purpose};
 use crate::profile::Profile;
 
@@ -148,20 +148,40 @@ impl<'a> Acts<'a> {
         self.members();
     }
 
-    /// Each joiner is taken in once; up to two others leave.
+    /// Each joiner is taken in once, in somebody's place or besides; up to two others leave. Where
+    /// joiners need more than logs, something happens to them, or to who helps them, meanwhile.
     fn members(&mut self) {
-        let Options { joiners, duration_us, .. } = *self.options;
+        let Options { joiners, duration_us, replicas, .. } = *self.options;
         if joiners == 0 {
             return;
         }
         for joiner in 0..joiners {
             let at_us = self.dice.below(duration_us * 6 / 10);
-            self.put(at_us, Doing::Join { joiner });
+            let what = if self.dice.chance(300) {
+                Doing::Replace { place: self.dice.index(replicas), joiner }
+            } else {
+                Doing::Join { joiner }
+            };
+            self.put(at_us, what);
+            if self.options.prunes_early() {
+                self.ambush(at_us);
+            }
         }
         for _ in 0..1 + self.dice.below(2) {
             let at_us = self.dice.between((duration_us / 5, duration_us * 9 / 10));
             let place = self.replica();
             self.put(at_us, Doing::Leave { place });
+        }
+    }
+
+    /// Where it takes a snapshot in.
+    fn ambush(&mut self, at_us: u64) {
+        for trap in Trap::ALL {
+            if self.dice.chance(400) {
+                let after_us = self.dice.between((1_000, 1_500_000));
+                let pause_us = self.dice.between((1_000, 1_500_000));
+                self.put(at_us, Doing::Ambush { trap, after_us, pause_us });
+            }
         }
     }
 

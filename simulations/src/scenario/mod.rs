@@ -6,6 +6,7 @@
 //! because fates are drawn per link, per sync and per act, never from a common stream.
 
 mod acts;
+mod links;
 mod options;
 mod told;
 pub mod written;
@@ -13,6 +14,7 @@ pub mod written;
 use crate::front::Front;
 use crate::profile::Profile;
 use acts::Acts;
+pub use links::Links;
 pub use options::{Faults, WHOLE};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -344,6 +346,22 @@ pub enum Doing {
         /// Whose place (modulo).
         place: usize,
     },
+    /// Something befalls the next joiner that takes a snapshot in, or who gives it.
+    Ambush {
+        /// What.
+        trap: Trap,
+        /// So long after it has begun.
+        after_us: u64,
+        /// Until who crashed starts again.
+        pause_us: u64,
+    },
+    /// An operator wants a joiner in a member's stead, by one change.
+    Replace {
+        /// Whose place (modulo); whoever has left is not replaced, and the joiner just joins.
+        place: usize,
+        /// Which of the joiners (modulo).
+        joiner: usize,
+    },
 }
 
 impl Doing {
@@ -366,7 +384,9 @@ impl Doing {
             | Self::Flap { .. }
             | Self::GatewayCrash { .. }
             | Self::Join { .. }
-            | Self::Leave { .. } => None,
+            | Self::Leave { .. }
+            | Self::Ambush { .. }
+            | Self::Replace { .. } => None,
         }
     }
 }
@@ -388,6 +408,23 @@ const fn is_false(it: &bool) -> bool {
     !*it
 }
 
+/// What befalls a joiner that takes a snapshot in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trap {
+    /// Its power goes.
+    JoinerCrashes,
+    /// The giver's does.
+    GiverCrashes,
+    /// An operator wants the giver to leave.
+    GiverLeaves,
+}
+
+impl Trap {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::JoinerCrashes, Self::GiverCrashes, Self::GiverLeaves];
+}
+
 /// A call of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -405,53 +442,6 @@ pub enum DiskCall {
 impl DiskCall {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::LogWrite, Self::LogSync, Self::StateWrite, Self::StateSync];
-}
-
-/// A set of links between replicas: bit `from * 8 + to` of a word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<(usize, usize)>", into = "Vec<(usize, usize)>")]
-pub struct Links(pub u64);
-
-impl Links {
-    /// Whether a link is one of them.
-    pub const fn has(self, from: usize, to: usize) -> bool {
-        self.0 >> (from * REPLICAS_MAX + to) & 1 == 1
-    }
-
-    /// All of them.
-    pub fn iter(self) -> impl Iterator<Item = (usize, usize)> {
-        let all = (0..REPLICAS_MAX).flat_map(|from| (0..REPLICAS_MAX).map(move |to| (from, to)));
-        all.filter(move |(from, to)| self.has(*from, *to))
-    }
-
-    /// Both ways between one replica and all others.
-    pub fn around(replica: usize) -> Self {
-        (0..REPLICAS_MAX)
-            .filter(|other| *other != replica)
-            .flat_map(|other| [(replica, other), (other, replica)])
-            .collect()
-    }
-}
-
-impl FromIterator<(usize, usize)> for Links {
-    /// What is no link of this world is left out.
-    fn from_iter<T: IntoIterator<Item = (usize, usize)>>(links: T) -> Self {
-        let here = |(from, to): &(usize, usize)| *from < REPLICAS_MAX && *to < REPLICAS_MAX;
-        let bits = links.into_iter().filter(here);
-        Self(bits.fold(0, |all, (from, to)| all | 1 << (from * REPLICAS_MAX + to)))
-    }
-}
-
-impl From<Vec<(usize, usize)>> for Links {
-    fn from(links: Vec<(usize, usize)>) -> Self {
-        links.into_iter().collect()
-    }
-}
-
-impl From<Links> for Vec<(usize, usize)> {
-    fn from(links: Links) -> Self {
-        links.iter().collect()
-    }
 }
 
 /// One act.

@@ -128,9 +128,10 @@ impl Options {
         self.knobs.window_ms < WEEK_MS
     }
 
-    /// Whether logs are shorter than absences.
+    /// Whether somebody may need what is in no log any more: where logs are shorter than absences,
+    /// or somebody joins after all others have dropped what they all had.
     pub const fn prunes_early(&self) -> bool {
-        self.knobs.log_most < WHOLE
+        self.knobs.log_most < WHOLE || (self.joiners > 0 && self.knobs.log_tail < WHOLE)
     }
 
     /// The options that a seed means under a profile.
@@ -252,12 +253,17 @@ impl Options {
         }
     }
 
-    /// Logs so short that hardly any absence is made up from them.
-    fn away(&mut self, dice: &mut Dice) {
+    /// Logs so short that hardly any absence is made up from them; what stands for them comes in
+    /// small pages.
+    fn short_logs(&mut self, dice: &mut Dice) {
         self.knobs.log_most = dice.between((2, 8));
         self.knobs.checkpoint_rows = dice.between((2, 30)) as usize;
         self.knobs.message_bytes = dice.pick(&[400, 2_000, 256 << 10]);
         self.knobs.pull_timeout_us = dice.between((50_000, 200_000));
+    }
+
+    fn away(&mut self, dice: &mut Dice) {
+        self.short_logs(dice);
         if dice.chance(500) {
             self.knobs.window_ms = dice.between((2_500, 5_000));
             self.late_retries = 300;
@@ -297,16 +303,29 @@ impl Options {
         }
     }
 
-    /// Few founders, some who join. A joiner has the logs alone to learn from, so they are whole.
+    /// Few founders, some who join: from whole logs, from what is left of them once all founders
+    /// have the rest, or where next to nothing is kept for anybody.
     fn members(&mut self, dice: &mut Dice) {
         self.replicas = dice.between((2, 4)) as usize;
         self.joiners = dice.between((1, 2)) as usize;
         self.front = Front::draw(self.seed, self.profile, self.places());
+        match dice.below(4) {
+            0 | 1 => self.knobs.log_tail = WHOLE,
+            2 => self.knobs.checkpoint_rows = dice.between((2, 30)) as usize,
+            _ => self.short_logs(dice),
+        }
+        if self.prunes_early() {
+            // So that taking a snapshot in takes its time.
+            self.state_us.1 = dice.pick(&[60_000, 200_000]);
+            if dice.chance(300) {
+                self.knobs.window_ms = dice.between((2_500, 5_000));
+                self.late_retries = 300;
+            }
+        }
         if dice.chance(500) {
-            // So that catching up takes its time.
+            // So that catching up does.
             self.knobs.message_bytes = dice.between((64, 512)) as usize;
         }
-        self.knobs.log_tail = WHOLE;
         self.faults.crashes = dice.chance(500);
         self.faults.partitions = dice.chance(500);
         self.faults.pauses = dice.chance(300);

@@ -1,6 +1,6 @@
 //! Acts in words, for whoever reads a failure.
 
-use super::{Act, DiskCall, Doing, Links, Verb};
+use super::{Act, DiskCall, Doing, Links, Trap, Verb};
 use std::fmt::{Display, Formatter, Result};
 
 impl Display for Act {
@@ -98,6 +98,18 @@ impl Display for Doing {
             }
             Self::Join { joiner } => write!(f, "an operator has joiner {joiner} taken in"),
             Self::Leave { place } => write!(f, "an operator has r{place} leave"),
+            Self::Ambush { trap, after_us, .. } => {
+                let what = match trap {
+                    Trap::JoinerCrashes => "it loses power",
+                    Trap::GiverCrashes => "the giver loses power",
+                    Trap::GiverLeaves => "an operator has the giver leave",
+                };
+                let after = seconds(after_us);
+                write!(f, "once a joiner takes a snapshot in: {after} later {what}")
+            }
+            Self::Replace { place, joiner } => {
+                write!(f, "an operator has joiner {joiner} taken in, and r{place} leave")
+            }
             Self::GatewayCrash { gateway, pause_us } => {
                 write!(
                     f,

@@ -26,7 +26,7 @@ impl World<'_> {
             _ => start,
         };
         let origin = self.names.origin(seed, place, named);
-        let (settings, planted) = (self.settings(), self.canary.of_protocol());
+        let (settings, planted) = (self.settings(place), self.canary.of_protocol());
         let opened = self.nodes[place].disk.open().and_then(|store| {
             let store = Arc::new(store);
             let extents = store.log_extents()?;
@@ -117,6 +117,7 @@ impl World<'_> {
             self.perform(place, effect)?;
         }
         self.checks.after(place, self.steps, &self.nodes, &self.names)?;
+        self.spring(place);
         self.schedule_commit(place);
         Ok(())
     }
@@ -307,7 +308,12 @@ impl World<'_> {
                 return self.breach("storage", vec![format!("r{place}")], what);
             }
         }
+        let circle = up.protocol.circle();
+        let brings_closed = upto.iter().any(|(origin, _)| circle.final_of(*origin).is_some());
         self.coverage.hit(Mark::SnapshotJoined);
+        let is_joiner = self.joins_from(place).is_some();
+        self.coverage.add(Mark::JoinedBySnapshot, is_joiner.into());
+        self.coverage.add(Mark::ClosedBySnapshot, (is_joiner && brings_closed).into());
         self.checks.skipped(place, upto, &self.names)?;
         self.handle(place, Event::Skipped)
     }

@@ -28,9 +28,12 @@ impl World<'_> {
         self.note_stats(place);
         let in_doubt = self.nodes[place].disk.in_doubt();
         let joins = self.nodes[place].up.as_ref().is_some_and(|up| up.protocol.is_installing());
+        let (takes, gives) = (self.joins_from(place).is_some(), self.gives_to_joiner(place));
         for (mark, met) in [
             (Mark::Crash, true),
             (Mark::SnapshotCrash, joins),
+            (Mark::JoinerCrashed, takes),
+            (Mark::GiverCrashed, gives),
             (Mark::CrashLostRounds, in_doubt.appends > keep.appends),
             (Mark::CrashKeptUnsynced, keep.appends.min(in_doubt.appends) > 0),
             (Mark::CrashLostStateWrite, in_doubt.writes > keep.writes),

@@ -132,6 +132,8 @@ pub struct World<'a> {
     pub(crate) shop: Shop,
     /// What operators want of the membership.
     pub(crate) errands: Vec<Errand>,
+    /// What befalls the next joiner that takes a snapshot in.
+    pub(crate) ambushes: Vec<Act>,
     /// The latest membership that is in force anywhere.
     pub(crate) number: u64,
     pub(crate) history: History,
@@ -177,6 +179,7 @@ impl<'a> World<'a> {
             services: Vec::new(),
             shop,
             errands: Vec::new(),
+            ambushes: Vec::new(),
             number: 0,
             history: History::default(),
             names,
@@ -329,10 +332,20 @@ impl<'a> World<'a> {
         Err(Breach::new(checker, about, what))
     }
 
-    pub(crate) fn settings(&self) -> ProtocolSettings {
+    /// As its operator has set it: a founder names the founders, a joiner those who are there when
+    /// it starts.
+    pub(crate) fn settings(&self, place: usize) -> ProtocolSettings {
         let knobs = &self.scenario.options.knobs;
-        let founders = &self.nodes[..self.scenario.options.replicas];
-        let members = founders.iter().map(|node| node.member).collect();
+        let (founders, joiners) = self.nodes.split_at(self.scenario.options.replicas);
+        let own = self.nodes[place].member;
+        let is_there = |node: &&Node| !node.out && node.member != own;
+        let members = match place.checked_sub(founders.len()) {
+            None => founders.iter().map(|node| node.member).collect(),
+            Some(_) => {
+                let all = founders.iter().chain(joiners);
+                all.filter(is_there).map(|node| node.member).collect()
+            }
+        };
         ProtocolSettings {
             gossip_us: knobs.gossip_us,
             change_us: 5 * knobs.gossip_us,

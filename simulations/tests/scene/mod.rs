@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a play that cannot go on has failed")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod disks;
+mod snapshots;
+
 use orset::cart::{Content, Seen};
 use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Product, Request, VersionVector};
 use pannier_replica::protocol::{
@@ -12,6 +15,9 @@ use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
 use pannier_replica::store::{StateBatch, Store};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+#[allow(unused_imports, reason = "each test file uses its part")]
+pub use snapshots::short_logs;
 
 pub fn object(kind: Kind, id: &str) -> ObjectKey {
     ObjectKey::new(kind, b"shop", id.as_bytes()).unwrap()
@@ -175,43 +181,6 @@ impl Scene {
         place.disk.crash(InDoubt { appends: keep, ..InDoubt::NOTHING });
     }
 
-    /// The disk goes back to when it was empty, and the replica starts from that.
-    pub fn restore_empty_disk(&self, replica: usize) {
-        self.crash(replica, 0);
-        self.places.borrow_mut()[replica].disk = MemoryDisk::new();
-        self.said.borrow_mut().clear();
-        self.start(replica);
-    }
-
-    /// A snapshot of a replica's machine, taken while it runs.
-    pub fn image(&self, replica: usize) -> MemoryDisk {
-        let disk = self.places.borrow()[replica].up.as_ref().unwrap().store.fork().disk().clone();
-        disk.crash(InDoubt::EVERYTHING);
-        disk
-    }
-
-    /// The machine goes back to a snapshot, and the replica starts from that.
-    pub fn restore(&self, replica: usize, image: MemoryDisk) {
-        self.put_back(replica, image, false);
-    }
-
-    /// As `restore`, of a directory that is marked or not. What was under way is lost.
-    pub fn put_back(&self, replica: usize, image: MemoryDisk, marked: bool) {
-        self.crash(replica, 0);
-        {
-            let place = &mut self.places.borrow_mut()[replica];
-            (place.disk, place.marked) = (image, marked);
-        }
-        self.said.borrow_mut().clear();
-        self.start(replica);
-    }
-
-    /// As `restore`, and it goes on under the name of the start before: the rule that is broken.
-    pub fn restore_under_its_name(&self, replica: usize, image: MemoryDisk) {
-        self.places.borrow_mut()[replica].starts -= 1;
-        self.restore(replica, image);
-    }
-
     /// What is said and not delivered yet: taken out of the network.
     pub fn hold(&self) -> Vec<Said> {
         std::mem::take(&mut *self.said.borrow_mut())
@@ -269,9 +238,18 @@ impl Scene {
 
     /// Feeds one event; replies and messages are kept, rounds are staged.
     fn feed(&self, replica: usize, event: Event) {
+        let mut due = vec![event];
+        while let Some(event) = due.pop() {
+            due.extend(self.feed_one(replica, event));
+        }
+    }
+
+    /// What its disk has done because of it comes back.
+    fn feed_one(&self, replica: usize, event: Event) -> Option<Event> {
         let places = &mut self.places.borrow_mut();
         let members: Vec<Member> = places.iter().map(|place| place.member).collect();
-        let Place { up: Some(up), marked, .. } = &mut places[replica] else { return };
+        let Place { up: Some(up), marked, .. } = &mut places[replica] else { return None };
+        let mut due = None;
         up.protocol.handle(event, self.now.get()).unwrap();
         while let Some(effect) = up.protocol.poll() {
             match effect {
@@ -290,18 +268,20 @@ impl Scene {
                 Effect::Alarm(Alarm::WentBack { .. } | Alarm::BeyondFinal { .. }) => {
                     self.warned.borrow_mut().push(replica);
                 }
+                Effect::Alarm(Alarm::NeedsSnapshot { .. }) => {}
                 Effect::Alarm(alarm) => panic!("r{replica} raised {alarm:?}"),
                 Effect::CatchingUp(true) => {}
                 Effect::CatchingUp(false) => *marked = false,
-                Effect::Checkpoint(_)
-                | Effect::Prune(_)
-                | Effect::Skip(_)
-                | Effect::Changed(_)
+                Effect::Checkpoint(batch) => due = Some(snapshots::written(&up.store, &batch)),
+                Effect::Prune(list) => snapshots::prune(&up.store, &list),
+                Effect::Skip(upto) => due = Some(snapshots::skipped(&up.store, &upto)),
+                Effect::Changed(_)
                 | Effect::Membership(_)
                 | Effect::Place(..)
                 | Effect::Survey(_) => {}
             }
         }
+        due
     }
 
     pub fn commit(&self, replica: usize) {
@@ -435,13 +415,13 @@ impl Scene {
     }
 
     /// Delivers what was said among these, drops the rest, until nothing is said any more.
-    fn deliver(&self, among: &[usize]) {
+    fn deliver(&self, among: &[usize], is_lost: fn(&Said) -> bool) {
         loop {
             let said = std::mem::take(&mut *self.said.borrow_mut());
             if said.is_empty() {
                 return;
             }
-            for (from, to, message) in said {
+            for (from, to, message) in said.into_iter().filter(|said| !is_lost(said)) {
                 if among.contains(&from) && among.contains(&to) {
                     let from = self.places.borrow()[from].member;
                     self.feed(to, Event::Message { from, message });
@@ -466,22 +446,22 @@ impl Scene {
         self.feed(to, Event::Message { from: member, message });
     }
 
-    /// Gossip among these for so many milliseconds.
-    fn gossip(&self, among: &[usize], ms: u64) {
+    /// Gossip among these for so many milliseconds, but for what is lost.
+    fn gossip(&self, among: &[usize], ms: u64, is_lost: fn(&Said) -> bool) {
         let mut chance = 7_u64;
         for _ in 0..ms / 10 {
             self.wait(10);
             for replica in among {
                 chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 self.feed(*replica, Event::Tick { chance: chance >> 33 });
-                self.deliver(among);
+                self.deliver(among, is_lost);
             }
         }
     }
 
     pub fn gossip_for(&self, ms: u64) {
         let all: Vec<usize> = (0..self.places.borrow().len()).collect();
-        self.gossip(&all, ms);
+        self.gossip(&all, ms, |_| false);
     }
 
     /// Everybody hears of everything.
@@ -491,6 +471,6 @@ impl Scene {
 
     /// These hear of everything of each other.
     pub fn exchange_among(&self, among: &[usize]) {
-        self.gossip(among, 3_000);
+        self.gossip(among, 3_000, |_| false);
     }
 }

@@ -180,6 +180,11 @@ impl<B: Base> Protocol<B> {
         self.taking.as_ref().is_some_and(Taking::is_closed)
     }
 
+    /// Whose snapshot is being taken in, if one is.
+    pub fn takes_from(&self) -> Option<Member> {
+        self.taking.as_ref().map(|taking| taking.from)
+    }
+
     /// Behind which logs are to go on, when a snapshot is joined and they do not yet.
     pub fn skips(&self) -> &[(Origin, u64)] {
         self.taking.as_ref().map(Taking::skips).unwrap_or_default()
