@@ -39,6 +39,8 @@ pub struct Shopper {
     visits: u64,
     /// Acknowledged, and perhaps to be sent again.
     kept: Vec<(Intent, Option<Seen>)>,
+    /// Why the last read that was not answered was not.
+    unread: String,
 }
 
 impl Shopper {
@@ -47,23 +49,17 @@ impl Shopper {
         let mut chance = SplitMix64::keyed(seed, "shopper", &number.to_be_bytes());
         let client = chance.below(book.clients.len() as u64) as usize;
         let (session, known) = begin(&book, client)?;
-        Ok(Self { book, number, chance, client, session, known, visits: 0, kept: Vec::new() })
+        let (visits, kept, unread) = Default::default();
+        Ok(Self { book, number, chance, client, session, known, visits, kept, unread })
     }
 
     /// One that always goes the same way in.
     pub fn at(book: Arc<Book>, client: usize) -> Result<Self, Error> {
         let (session, known) = begin(&book, client)?;
         let chance = SplitMix64::keyed(0, "straight", &client.to_be_bytes());
-        Ok(Self {
-            book,
-            number: usize::MAX,
-            chance,
-            client,
-            session,
-            known,
-            visits: 0,
-            kept: Vec::new(),
-        })
+        let (visits, kept, unread) = Default::default();
+        let number = usize::MAX;
+        Ok(Self { book, number, chance, client, session, known, visits, kept, unread })
     }
 
     /// Shops until it is told that it is over.
@@ -233,8 +229,9 @@ impl Shopper {
         match tokio::time::timeout(patience, looking).await {
             Ok(done) => done,
             Err(_) => {
-                let number = self.known.number;
-                let within = || format!("session {number} was not answered within {patience:?}");
+                let (number, unread) = (self.known.number, &self.unread);
+                let within =
+                    || format!("session {number} was not answered within {patience:?}: {unread}");
                 self.book.open().unanswered.add(within);
                 Ok(())
             }
@@ -255,6 +252,7 @@ impl Shopper {
             Err(error) => {
                 self.book.count(|counts| &counts.unread);
                 self.book.error(&error, "a read");
+                self.unread = format!("client {}: {error}", self.client);
                 match error {
                     Error::Closed { .. } => Err(error),
                     _ => Ok(None),
