@@ -140,7 +140,8 @@ fn tell(
         breach.about.is_empty() || breach.about.iter().any(|name| line.contains(name.as_str()))
     };
     let lines: Vec<String> = story.iter().filter(about).cloned().collect();
-    let from = lines.len().saturating_sub(STORY);
+    let all = std::env::var("ROOM_STORY").ok().and_then(|it| it.parse().ok()).unwrap_or(STORY); // ROOM
+    let from = lines.len().saturating_sub(all);
     let mut what = breach.what;
     if first.trace_hash != again.trace_hash {
         what += " (and the run did not repeat: something is not a function of the seed)";
