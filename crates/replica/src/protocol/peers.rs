@@ -10,7 +10,7 @@
 //! stops acknowledging is not pushed to until it is heard of, then from where it stands. One that
 //! comes back after long pulls, message by message, as fast as it takes them in; what it tells of
 //! itself meanwhile is behind what is on its way to it, so it is not pushed to until a pull of it
-//! was answered to its end.
+//! was answered to its end, or, when it pulls elsewhere, until it lacks no more than a window.
 
 use super::canary::Canary;
 use super::command::Alarm;
@@ -327,8 +327,14 @@ impl<B: Base> Protocol<B> {
             self.durable.forget(from);
         }
         (peer.number, peer.heard_us) = (number, now.mono_us);
-        if vector.get(own) > peer.acked.get(own) {
+        let has = vector.get(own);
+        if has > peer.acked.get(own) {
             peer.progress_us = now.mono_us;
+        }
+        let lacks = self.synced.get(own).saturating_sub(has);
+        if !peer.paused && has > peer.pushed && lacks > self.settings.push_window {
+            // It pulls them elsewhere.
+            peer.pulls_us = now.mono_us + self.settings.pull_timeout_us;
         }
         // One who does not know of the closing yet still names what is closed.
         let record = self.membership.record();

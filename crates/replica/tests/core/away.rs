@@ -36,7 +36,7 @@ fn sent(rig: &mut Rig) -> Vec<u64> {
 
 /// Ten commits, of which a message holds one; the peer was there, and went.
 fn left() -> Rig {
-    let mut rig = Rig::with(|settings| settings.message_bytes = 1);
+    let mut rig = Rig::with(|settings| (settings.message_bytes, settings.push_window) = (1, 2));
     for n in 1..=10 {
         rig.write(id(n), Request::Add(lamp(1))).unwrap().unwrap();
     }
@@ -59,6 +59,20 @@ fn what_a_peer_pulls_is_not_pushed_to_it_as_well() {
     assert_eq!(all, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     rig.write(id(11), Request::Add(lamp(1))).unwrap().unwrap();
     assert_eq!(sent(&mut rig), [11], "and what is new is pushed again, without a gap");
+}
+
+#[test]
+fn what_a_peer_pulls_elsewhere_is_not_pushed_to_it_as_well() {
+    let mut rig = left();
+    rig.does(status(AGAIN, VersionVector::new()));
+    assert_eq!(sent(&mut rig), [1]);
+    for seq in [4, 6] {
+        rig.does(status(AGAIN, vector(MINE, seq)));
+        assert!(sent(&mut rig).is_empty(), "it has {seq} of another");
+    }
+    rig.now.mono_us += 300_000;
+    rig.does(status(AGAIN, vector(MINE, 8)));
+    assert_eq!(sent(&mut rig), [9], "the last few are pushed");
 }
 
 #[test]

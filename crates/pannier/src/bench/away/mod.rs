@@ -131,15 +131,18 @@ impl AwayArgs {
             run.prepare(way).await?;
             for missed in &self.missed {
                 progress(&format!("{missed} ops missed, back by {way:?}, nobody writes"));
-                returns.push(run.quiet(way, *missed, live_bytes).await?);
+                let back = run.quiet(*missed, live_bytes).await?;
+                progress(&format!("caught up in {:.2} s", back.back.caught_up_s));
+                returns.push(back);
             }
             let Some(most) = self.missed.last().filter(|_| !self.quiet) else { continue };
             progress(&format!("{most} ops missed, back by {way:?}, writers closed-loop"));
-            let (back, most_a_second) = run.loaded(way, *most, live_bytes, None).await?;
+            let (back, most_a_second) = run.loaded(*most, live_bytes, None).await?;
+            progress(&format!("caught up in {:.2} s", back.back.caught_up_s));
             returns.push(back);
             let pace = (most_a_second * self.pace as f64 / 100.0).max(1.0) as u64;
             progress(&format!("{most} ops missed, back by {way:?}, {pace} writes a second"));
-            let (back, _) = run.loaded(way, *most, live_bytes, Some(pace)).await?;
+            let (back, _) = run.loaded(*most, live_bytes, Some(pace)).await?;
             returns.push(back);
         }
         run.desk.close().await;
@@ -194,18 +197,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    async fn quiet(&mut self, way: Way, missed: u64, live_bytes: f64) -> Result<Return, Fail> {
+    async fn quiet(&mut self, missed: u64, live_bytes: f64) -> Result<Return, Fail> {
         self.cluster.kill().await?;
         let missed = self.desk.write(missed).await?;
         let back = self.cluster.come_back(self.clock).await?;
         let equal = self.cluster.equal().await?;
-        Ok(Return::new(way, missed, back, live_bytes, equal))
+        Ok(Return::new((missed, 0), back, live_bytes, equal))
     }
 
     /// With writers, closed-loop or at a pace; and how many writes a second they reached before.
     async fn loaded(
         &mut self,
-        way: Way,
         missed: u64,
         live_bytes: f64,
         pace: Option<u64>,
@@ -224,12 +226,12 @@ impl<'a> Run<'a> {
             back
         };
         let load = self.desk.load(&mut meanwhile, pace, |_| is_over.get());
-        let (back, _) = tokio::try_join!(back, load)?;
+        let (back, on_top) = tokio::try_join!(back, load)?;
         let equal = self.cluster.equal().await?;
         let reached = before.figures().ops_per_second;
         let kind = pace.map_or(Kind::ClosedLoop, |pace| Kind::Paced { ops_per_second: pace });
         let writers = Writers::new(kind, before.figures(), meanwhile.figures());
-        let mut back = Return::new(way, written, back, live_bytes, equal);
+        let mut back = Return::new((written, on_top), back, live_bytes, equal);
         back.writers = Some(writers);
         Ok((back, reached))
     }
