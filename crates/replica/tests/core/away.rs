@@ -35,8 +35,9 @@ fn sent(rig: &mut Rig) -> Vec<u64> {
 }
 
 /// Ten commits, of which a message holds one; the peer was there, and went.
-fn left() -> Rig {
-    let mut rig = Rig::with(|settings| (settings.message_bytes, settings.push_window) = (1, 2));
+fn left(push_window: u64) -> Rig {
+    let mut rig =
+        Rig::with(|settings| (settings.message_bytes, settings.push_window) = (1, push_window));
     for n in 1..=10 {
         rig.write(id(n), Request::Add(lamp(1))).unwrap().unwrap();
     }
@@ -46,7 +47,7 @@ fn left() -> Rig {
 
 #[test]
 fn what_a_peer_pulls_is_not_pushed_to_it_as_well() {
-    let mut rig = left();
+    let mut rig = left(256);
     rig.does(status(AGAIN, VersionVector::new()));
     let mut all = sent(&mut rig);
     assert_eq!(all, [1], "as much as a message holds, at once");
@@ -63,7 +64,7 @@ fn what_a_peer_pulls_is_not_pushed_to_it_as_well() {
 
 #[test]
 fn what_a_peer_pulls_elsewhere_is_not_pushed_to_it_as_well() {
-    let mut rig = left();
+    let mut rig = left(2);
     rig.does(status(AGAIN, VersionVector::new()));
     assert_eq!(sent(&mut rig), [1]);
     for seq in [4, 6] {
@@ -77,7 +78,7 @@ fn what_a_peer_pulls_elsewhere_is_not_pushed_to_it_as_well() {
 
 #[test]
 fn a_peer_that_does_not_pull_on_is_pushed_to() {
-    let mut rig = left();
+    let mut rig = left(256);
     rig.does(status(AGAIN, VersionVector::new()));
     rig.does(pull(2, 10));
     rig.does(status(AGAIN, vector(MINE, 2)));
