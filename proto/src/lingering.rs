@@ -136,6 +136,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_never_closes_is_left() {
         let (server, _client) = tokio::io::duplex(64);
-        Lingering::new(server).shutdown().await.unwrap();
+        let mut server = Lingering::new(server);
+        tokio::time::timeout(2 * LINGERS, server.shutdown()).await.unwrap().unwrap();
     }
 }

@@ -180,7 +180,7 @@ impl Front {
 }
 
 fn plain_gates(options: &Options) -> Gates {
-    let list = (0..options.replicas).collect();
+    let list = (0..options.places()).collect();
     Gates { all: vec![Gate { site: 0, list }], ..Gates::default() }
 }
 

@@ -49,7 +49,7 @@ use closed::Closed;
 use ledger::Ledger;
 use orset::{Dot, Kind, Lattice, OpId, Origin, VersionVector};
 use pannier_replica::protocol::membership::Place;
-use pannier_replica::protocol::{Command, Effect, Event, Refusal, Reply};
+use pannier_replica::protocol::{Command, Effect, Event, Message, Refusal, Reply};
 use sessions::Sessions;
 pub use sessions::Snapshot;
 use shadow::Shadow;
@@ -148,13 +148,16 @@ impl Checks {
 
     /// An event is about to be fed: notes what it will have met.
     pub fn before(
-        &self,
+        &mut self,
         place: usize,
         event: &Event,
         _nodes: &[Node],
         _history: &History,
         coverage: &mut Coverage,
     ) {
+        if let Event::Message { message: Message::Status { origin, .. }, .. } = event {
+            self.heard(place, *origin);
+        }
         if let Event::Command(_, Command::Write(write)) = event {
             let (shadow, dots) = (&self.shadows[place], self.ledger.of_op(write.op));
             let elsewhere = dots.iter().any(|dot| self.origins.get(&dot.origin) != Some(&place));
@@ -248,7 +251,7 @@ impl Checks {
         let belongs = |node: &Node| record.is_some_and(|it| it.members.contains(&node.member));
         let here = nodes.iter().enumerate().filter(|(_, node)| belongs(node));
         for (member, shadow) in here.map(|(member, _)| (member, &self.shadows[member])) {
-            let lacks = |dot: &&Dot| !shadow.durable.contains(**dot);
+            let lacks = |dot: &&Dot| !shadow.has(&std::iter::once(**dot).collect(), place);
             if let Some(dot) = dropped.iter().filter(is_kept).find(lacks) {
                 let (dot, has) = (names.dot(*dot), names.vector(&shadow.durable));
                 let what = format!("r{place} drops its log up to {dot}, and r{member} has {has}");

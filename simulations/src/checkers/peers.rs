@@ -49,9 +49,10 @@ impl Checks {
         Ok(())
     }
 
-    /// How many others hold all of it, each on its own disk.
+    /// How many others hold all of it, each on its own disk; or did, on one that has been lost
+    /// since, of which whoever answers cannot know yet.
     fn others_with(&self, place: usize, vector: &VersionVector) -> u32 {
         let others = self.shadows.iter().enumerate().filter(|(at, _)| *at != place);
-        others.filter(|(_, shadow)| shadow.durable.covers(vector)).count() as u32
+        others.filter(|(_, shadow)| shadow.has(vector, place)).count() as u32
     }
 }

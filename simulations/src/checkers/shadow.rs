@@ -1,6 +1,6 @@
 //! What a replica has, as the world knows it: from its own log, not from its word.
 
-use orset::{Dot, ObjectKey, OpId, VersionVector};
+use orset::{Dot, ObjectKey, OpId, Origin, VersionVector};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -40,6 +40,18 @@ pub struct Shadow {
     pub synced_round: u64,
     /// Its synced vector when it was last compared.
     pub compared: Option<Arc<VersionVector>>,
+    /// Its disk went back, or was lost.
+    pub lost: Option<Lost>,
+}
+
+/// A disk that is no more. Whoever has not heard of a start since then goes by what it was told.
+pub struct Lost {
+    /// What it held for sure.
+    pub durable: VersionVector,
+    /// Starts of its replica since then.
+    pub starts: BTreeSet<Origin>,
+    /// Replicas that have heard of one of them.
+    pub heard_by: BTreeSet<usize>,
 }
 
 impl Shadow {
@@ -49,6 +61,12 @@ impl Shadow {
         if self.rounds.len() > ROUNDS {
             self.rounds.pop_front();
         }
+    }
+
+    /// Whether its disk holds all of it, or did, as far as the replica at `place` can know.
+    pub fn has(&self, vector: &VersionVector, place: usize) -> bool {
+        let lost = self.lost.as_ref().filter(|lost| !lost.heard_by.contains(&place));
+        self.durable.covers(vector) || lost.is_some_and(|lost| lost.durable.covers(vector))
     }
 
     /// Rounds up to `number` are on disk.

@@ -1,7 +1,7 @@
 //! Replicas that start, from what their disk has kept, and disks that are not what they were:
 //! joined by a snapshot, put back, or lost.
 
-use super::shadow::Shadow;
+use super::shadow::{Lost, Shadow};
 use super::{Breach, Checks, Verdict};
 use crate::coverage::{Coverage, Mark};
 use crate::names::Names;
@@ -9,6 +9,7 @@ use orset::{Dot, Origin, VersionVector};
 use pannier_replica::protocol::Protocol;
 use pannier_replica::store::memory::MemoryStore;
 use pannier_replica::store::{LogExtent, Store};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Checks {
@@ -33,7 +34,11 @@ impl Checks {
         });
         let taken_in = taken_in.map(|op| op.id).collect();
         let (durable, applied) = (logged.clone(), logged.clone());
-        self.shadows[place] = Shadow { durable, applied, taken_in, ..Shadow::default() };
+        let mut lost = self.shadows[place].lost.take();
+        if let Some(lost) = &mut lost {
+            lost.starts.insert(protocol.origin());
+        }
+        self.shadows[place] = Shadow { durable, applied, taken_in, lost, ..Shadow::default() };
         // It may be the first in which that one is in force.
         self.in_force(place, protocol.membership(), names)?;
         let about = vec![format!("r{place}")];
@@ -62,7 +67,9 @@ impl Checks {
     pub fn skipped(&mut self, place: usize, upto: &[(Origin, u64)], names: &Names) -> Verdict {
         for (origin, seq) in upto {
             let dot = Dot::new(*origin, *seq);
-            if !self.shadows.iter().any(|shadow| shadow.durable.contains(dot)) {
+            let had = |it: &Lost| it.durable.contains(dot);
+            let has = |it: &Shadow| it.durable.contains(dot) || it.lost.as_ref().is_some_and(had);
+            if !self.shadows.iter().any(has) {
                 let dot = names.dot(dot);
                 let what = format!("r{place} joined a snapshot with {dot}, which nobody has");
                 return Err(Breach::new("snapshots", vec![dot], what));
@@ -77,6 +84,17 @@ impl Checks {
             shadow.durable.raise(*origin, *seq);
         }
         Ok(())
+    }
+
+    /// A replica hears of another's start; or of one before, which is late.
+    pub(super) fn heard(&mut self, place: usize, start: Origin) {
+        let Some(from) = self.origins.get(&start) else { return };
+        let Some(lost) = &mut self.shadows[*from].lost else { return };
+        if lost.starts.contains(&start) {
+            lost.heard_by.insert(place);
+        } else {
+            lost.heard_by.remove(&place);
+        }
     }
 
     /// A replica starts from a directory that is marked as put back.
@@ -100,6 +118,8 @@ impl Checks {
     /// A replica's disk is another from now on, which has only `kept`: what it had made and no
     /// other disk has may be gone.
     pub fn goes_back(&mut self, place: usize, kept: &VersionVector) {
+        let (durable, starts) = (self.shadows[place].durable.clone(), BTreeSet::new());
+        self.shadows[place].lost = Some(Lost { durable, starts, heard_by: BTreeSet::new() });
         let own = self.origins.iter().filter(|(_, at)| **at == place);
         for origin in own.map(|(origin, _)| *origin) {
             let others = self.shadows.iter().enumerate().filter(|(at, _)| *at != place);

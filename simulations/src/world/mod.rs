@@ -332,19 +332,18 @@ impl<'a> World<'a> {
         Err(Breach::new(checker, about, what))
     }
 
-    /// As its operator has set it: a founder names the founders, a joiner those who are there when
-    /// it starts.
+    /// As its operator has set it: a founder names the founders, whoever starts with nothing later,
+    /// or waits to be taken in, those who are there.
     pub(crate) fn settings(&self, place: usize) -> ProtocolSettings {
         let knobs = &self.scenario.options.knobs;
-        let (founders, joiners) = self.nodes.split_at(self.scenario.options.replicas);
-        let own = self.nodes[place].member;
-        let is_there = |node: &&Node| !node.out && node.member != own;
-        let members = match place.checked_sub(founders.len()) {
-            None => founders.iter().map(|node| node.member).collect(),
-            Some(_) => {
-                let all = founders.iter().chain(joiners);
-                all.filter(is_there).map(|node| node.member).collect()
-            }
+        let founders = &self.nodes[..self.scenario.options.replicas];
+        let node = &self.nodes[place];
+        let is_joiner = place >= founders.len();
+        let members = if is_joiner || node.went_back {
+            let is_there = |it: &&Node| !it.out && !(is_joiner && it.member == node.member);
+            self.nodes.iter().filter(is_there).map(|node| node.member).collect()
+        } else {
+            founders.iter().map(|node| node.member).collect()
         };
         ProtocolSettings {
             gossip_us: knobs.gossip_us,

@@ -36,7 +36,9 @@ pub use wire::WireArgs;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// Which figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -100,21 +102,23 @@ pub struct Report {
     pub lag: Option<lag::Figures>,
 }
 
+/// Where the data goes: there, or to a temporary directory, which goes with the second value.
+fn base(given: Option<&Path>) -> io::Result<(PathBuf, Option<TempDir>)> {
+    let Some(given) = given else {
+        let temporary = tempfile::tempdir()?;
+        return Ok((temporary.path().to_owned(), Some(temporary)));
+    };
+    std::fs::create_dir_all(given)?;
+    Ok((given.to_owned(), None))
+}
+
 /// What went wrong, for the command line to say.
 pub type Failure = Box<dyn std::error::Error>;
 
 /// Runs what was asked for. The report's `after_kill` says whether the state was verified.
 pub fn run(args: &CartArgs, progress: &dyn Fn(&str)) -> Result<Report, Failure> {
     let wants = |figure| args.only.is_empty() || args.only.contains(&figure);
-    let kept;
-    let base = match &args.dir {
-        Some(dir) => dir.clone(),
-        None => {
-            kept = tempfile::tempdir()?;
-            kept.path().to_owned()
-        }
-    };
-    std::fs::create_dir_all(&base)?;
+    let (base, _kept) = base(args.dir.as_deref())?;
     let mut report = Report::default();
     if wants(Figure::Throughput) {
         progress("adds with many in flight, then SIGKILL");

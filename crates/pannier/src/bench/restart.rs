@@ -9,6 +9,7 @@
 //! The files are in the system's cache, as they are when a process is started again. `--cold` has
 //! the system forget them first, as when a machine is: what comes then is the disk's to say.
 
+use super::base;
 use super::load::bits;
 use super::process::{cpu_seconds_of, resident_bytes_of};
 use super::wire::children;
@@ -21,6 +22,7 @@ use crate::processes::{Recipe, Server};
 use clap::Args;
 use pannier_client::doors::clock::Clock;
 use pannier_client::{Client, ClientSettings};
+use pannier_replica::store::EngineKind;
 use serde::Serialize;
 use std::fmt::{Display, Formatter};
 use std::path::{Path, PathBuf};
@@ -34,9 +36,9 @@ const READS: u64 = 2_000;
 /// Options of `bench restart`.
 #[derive(Args, Clone, Debug)]
 pub struct RestartArgs {
-    /// What holds the data
-    #[arg(long, default_value = "fjall", value_parser = ["fjall", "sled"])]
-    engine: String,
+    /// What holds the data: fjall or sled
+    #[arg(long, value_name = "ENGINE", default_value = "fjall")]
+    engine: EngineKind,
     /// Carts
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     carts: u64,
@@ -63,7 +65,7 @@ pub struct RestartArgs {
 /// Everything measured.
 #[derive(Debug, Serialize)]
 struct Report {
-    engine: String,
+    engine: &'static str,
     carts: u64,
     lines: u64,
     /// Whether the files were forgotten before each start.
@@ -104,15 +106,7 @@ struct Restart {
 impl RestartArgs {
     /// Measures, and prints.
     pub fn run(&self, form: Form, progress: &dyn Fn(&str)) -> Result<bool, Fail> {
-        let kept;
-        let base = match &self.dir {
-            Some(dir) => dir.clone(),
-            None => {
-                kept = tempfile::tempdir().map_err(storage)?;
-                kept.path().to_owned()
-            }
-        };
-        std::fs::create_dir_all(&base).map_err(storage)?;
+        let (base, _kept) = base(self.dir.as_deref()).map_err(storage)?;
         form.print(&runtime(1)?.block_on(self.measure(&base, progress))?).map(|()| true)
     }
 
@@ -124,7 +118,7 @@ impl RestartArgs {
     async fn measure(&self, base: &Path, progress: &dyn Fn(&str)) -> Result<Report, Fail> {
         let clock = Clock::start();
         let mut recipe = children::cluster(1, base)?.remove(0);
-        recipe.engine = Some(if self.engine == "sled" { "sled" } else { "fjall" });
+        recipe.engine = Some(self.engine.name());
         let mut server = recipe.start().await?;
         progress("filling carts");
         let filled_per_second = self.fill(&server, clock).await?;
@@ -148,9 +142,9 @@ impl RestartArgs {
         }
         let disk_bytes = server.inner.status().await?.disk_bytes;
         server.close().await?;
-        let Self { engine, carts, lines, cold, .. } = self.clone();
+        let Self { engine, carts, lines, cold, .. } = *self;
         Ok(Report {
-            engine,
+            engine: engine.name(),
             carts,
             lines,
             cold,

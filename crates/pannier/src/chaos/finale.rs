@@ -206,8 +206,10 @@ pub struct Said {
 pub fn said(logs: &[(&'static str, PathBuf)], clocks: bool, disks: bool) -> Said {
     let (alarms, panics) = (Findings::default(), Findings::default());
     let mut snapshots = 0;
-    let is_wanted =
-        |line: &str| (clocks && line.contains("ClockSkew")) || (disks && line.contains("WentBack"));
+    let known = [(clocks, "ClockSkew", "clocks"), (disks, "WentBack", "disks that went back")];
+    let wanted = known.into_iter().filter(|(is_wanted, ..)| *is_wanted);
+    let wanted = wanted.map(|(_, alarm, of)| (alarm, of));
+    let is_wanted = |line: &str| wanted.clone().any(|(alarm, _)| line.contains(alarm));
     for (name, path) in logs {
         // One that never said anything has no file.
         for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
@@ -220,12 +222,8 @@ pub fn said(logs: &[(&'static str, PathBuf)], clocks: bool, disks: bool) -> Said
             }
         }
     }
-    let none = match (clocks, disks) {
-        (false, false) => "none",
-        (true, false) => "none but of clocks",
-        (false, true) => "none but of disks that went back",
-        (true, true) => "none but of clocks and of disks that went back",
-    };
+    let wanted = wanted.map(|(_, of)| of).collect::<Vec<_>>().join(" and of ");
+    let none = if wanted.is_empty() { "none".into() } else { format!("none but of {wanted}") };
     let checks = [
         Check::new("no alarms", alarms.is_empty(), alarms.detail(none)),
         Check::new("no panics", panics.is_empty(), panics.detail("none")),

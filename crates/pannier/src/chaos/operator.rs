@@ -17,6 +17,7 @@ use crate::processes::{Recipe, Server};
 use pannier_replica::doors::clock::Clock;
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 use tokio::task::block_in_place;
@@ -62,26 +63,34 @@ fn remove(path: &Path) -> Result<(), Fail> {
     path.parent().map_or(Ok(()), sync)
 }
 
-/// `pannier admin`, with these words; what it says goes where members of the cluster say theirs.
-async fn admin(words: &[&str]) -> Result<bool, Fail> {
-    let here = |error: std::io::Error| Fail::Away(format!("admin {}: {error}", words.join(" ")));
-    let mut command = Command::new(std::env::current_exe().map_err(here)?);
+/// `pannier admin`, with these words.
+async fn admin(words: &[&str]) -> Result<(), Fail> {
+    let failed = |why: String| Fail::Away(format!("admin {}: {why}", words.join(" ")));
+    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let mut command = Command::new(program);
     command.arg("admin").args(words).arg("--json").kill_on_drop(true);
-    let ran = command.stdin(std::process::Stdio::null()).output().await.map_err(here)?;
-    Ok(ran.status.success())
+    let ran = command.stdin(Stdio::null()).output().await;
+    let ran = ran.map_err(|error| failed(error.to_string()))?;
+    let said = String::from_utf8_lossy(&ran.stderr);
+    match ran.status.success() {
+        true => Ok(()),
+        false => Err(failed(said.trim().into())),
+    }
 }
 
 /// Types it until it is done.
 async fn insist(words: &[&str]) -> Result<(), Fail> {
+    let mut why = String::new();
     let insisting = async {
-        while !admin(words).await? {
+        while let Err(fail) = admin(words).await {
+            why = fail.to_string();
             tokio::time::sleep(LOOK).await;
         }
-        Ok(())
     };
-    tokio::time::timeout(CHANGES_WITHIN, insisting).await.unwrap_or_else(|_| {
+    let insisted = tokio::time::timeout(CHANGES_WITHIN, insisting).await;
+    insisted.map_err(|_| {
         let what = words.join(" ");
-        Err(Fail::Away(format!("admin {what}: not done within {CHANGES_WITHIN:?}")))
+        Fail::Away(format!("admin {what}: not done within {CHANGES_WITHIN:?}; last: {why}"))
     })
 }
 
@@ -100,7 +109,7 @@ impl Machinist<'_> {
         let inners = self.machines.inners()?;
         let clock = Clock::start();
         loop {
-            if is_known(&inners, at).await.unwrap_or(false) {
+            if has_all_of(&inners, at).await.unwrap_or(false) {
                 return Ok(());
             }
             if clock.now().mono_us > KNOWN_WITHIN.as_micros() as u64 {
@@ -132,8 +141,8 @@ impl Machinist<'_> {
             remove(&directory)?;
             copy(&backup, &directory)
         })?;
-        if marked && !admin(&["mark-restored", &directory.display().to_string()]).await? {
-            return Err(failed(&directory, "it could not be marked as restored"));
+        if marked {
+            admin(&["mark-restored", &directory.display().to_string()]).await?;
         }
         self.machines.restart(Who::Replica(at)).await?;
         if self.chance.chance(0.5) {
@@ -157,8 +166,10 @@ impl Machinist<'_> {
         other: usize,
         trouble: Trouble,
     ) -> Result<(), Fail> {
-        for (at, of) in [(one, other), (other, one)] {
+        for at in [one, other] {
             self.machines.kill(Who::Replica(at)).await?;
+        }
+        for (at, of) in [(one, other), (other, one)] {
             let (own, foreign) = (self.machines.recipe(at), self.machines.recipe(of));
             let whose = format!("belongs to member {}", foreign.member);
             let log = own.errors.clone().unwrap_or_default();
@@ -166,8 +177,6 @@ impl Machinist<'_> {
             let before = told();
             let wrong = Recipe { directory: foreign.directory.clone(), ..own.clone() };
             let name = own.zone;
-            // Whose disk it is runs on: then it is held, and that is said first.
-            self.machines.kill(Who::Replica(of)).await?;
             match wrong.start().await {
                 Err(_) if told() > before => {}
                 Err(fail) => {
@@ -222,7 +231,8 @@ async fn farewell(recipe: Recipe, server: Server) -> Result<(), Fail> {
     block_in_place(|| remove(&recipe.directory))
 }
 
-async fn is_known(inners: &[(String, Inner)], at: usize) -> Result<bool, Fail> {
+/// Whether all are ready, and one of the others has all that the one at `at` has.
+async fn has_all_of(inners: &[(String, Inner)], at: usize) -> Result<bool, Fail> {
     let own = inners[at].1.frontier().await?;
     let mut known = false;
     for (place, (_, inner)) in inners.iter().enumerate() {

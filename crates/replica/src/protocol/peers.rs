@@ -52,9 +52,16 @@ struct Peer {
 impl std::hash::Hash for Peer {
     fn hash<H: std::hash::Hasher>(&self, into: &mut H) {
         let Self {
-            origin, number, heard_us: _, acked, pushed, progress_us, paused, diverged, ..
+            origin,
+            number,
+            heard_us: _,
+            acked,
+            pushed,
+            pulls_us,
+            progress_us,
+            paused,
+            diverged,
         } = self;
-        let pulls_us = self.pulls_us;
         (origin, number, acked, pushed, pulls_us, progress_us, paused, diverged).hash(into);
     }
 }

@@ -227,8 +227,7 @@ struct Greeting<S> {
 
 impl<S> Greeting<S> {
     fn new(stream: S, patience: Duration) -> Self {
-        let patience = Some(Box::pin(tokio::time::sleep(patience)));
-        Self { stream, patience, heard: 0 }
+        Self { stream, patience: Some(Box::pin(tokio::time::sleep(patience))), heard: 0 }
     }
 }
 

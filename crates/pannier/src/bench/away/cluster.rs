@@ -5,7 +5,6 @@
 //! the same. The member that goes is the last one: nobody writes there.
 
 use super::figures::{Back, Counts};
-use crate::admin::lacks;
 use crate::bench::process::{cpu_seconds, cpu_seconds_of};
 use crate::bench::wire::children::CLUSTER;
 use crate::bench::wire::meter::Meter;
@@ -13,7 +12,7 @@ use crate::bench::wire::{away as gone, storage};
 use crate::fail::Fail;
 use crate::processes::{Plan, Server, Site};
 use crate::wire::http;
-use orset::{Member, VersionVector};
+use orset::{Member, Origin, VersionVector};
 use pannier_client::doors::clock::Clock;
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::v1;
@@ -126,6 +125,8 @@ impl Cluster {
 
     /// Starts the one that went, and waits until it has all that the others had just before.
     pub async fn come_back(&mut self, clock: Clock) -> Result<Back, Fail> {
+        // One of those that stayed is asked for all of them.
+        self.equal().await?;
         let mut target = VersionVector::new();
         for server in self.stay() {
             server.inner.frontier().await?.iter().for_each(|dot| target.raise(dot.origin, dot.seq));
@@ -138,12 +139,14 @@ impl Cluster {
         let opened_us = clock.now_us() - begun_us;
         let mut doors = Doors::at(self.servers[last].as_ref().ok_or_else(|| gone("it is gone"))?)?;
         let inner = &self.servers[last].as_ref().ok_or_else(|| gone("it is gone"))?.inner;
+        let giver = &self.stay().next().ok_or_else(|| gone("nobody stayed"))?.inner;
         let mut lacked = 0;
         let caught_up = async {
             loop {
                 // What is busy may answer late; how late it is done is what counts.
                 if let Ok(own) = inner.frontier().await {
-                    let left = lacks(&own, &target);
+                    let theirs = giver.frontier().await?;
+                    let left = left(&own, &target, &theirs);
                     if left == 0 {
                         return Ok::<_, Fail>(clock.now_us() - begun_us);
                     }
@@ -219,6 +222,16 @@ impl Drop for Cluster {
     }
 }
 
+/// How many commits of `target` are not in `own`. What has been closed since stands in no vector
+/// any more: of `theirs`, which has had all of it, it is gone, and who has come as far in the
+/// membership has had it, too.
+fn left(own: &VersionVector, target: &VersionVector, theirs: &VersionVector) -> u64 {
+    let number = |vector: &VersionVector| vector.get(Origin::MEMBERSHIP);
+    let is_closed = |origin| theirs.get(origin) == 0 && number(own) >= number(theirs);
+    let open = target.iter().filter(|dot| !is_closed(dot.origin));
+    open.map(|dot| dot.seq.saturating_sub(own.get(dot.origin))).sum()
+}
+
 /// For how long a member answers that it takes in a snapshot.
 struct Doors {
     carts: CartsClient<Channel>,
@@ -247,5 +260,27 @@ impl Doors {
         });
         self.closed_us += self.since_us.map_or(0, |since| now_us - since);
         self.since_us = is_closed.then_some(now_us);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_closed_is_had_by_who_knows_that_it_was_closed() {
+        let [one, two] = [1, 2].map(|at| Origin::of(Member::from_bytes([at; 16]), 1));
+        let of = |entries: &[(Origin, u64)]| {
+            let mut vector = VersionVector::new();
+            entries.iter().for_each(|(origin, seq)| vector.raise(*origin, *seq));
+            vector
+        };
+        let target = of(&[(one, 5), (two, 7)]);
+        assert_eq!(left(&of(&[(two, 4)]), &target, &target), 8);
+        assert_eq!(left(&target, &target, &target), 0);
+        let closed = of(&[(two, 9), (Origin::MEMBERSHIP, 3)]);
+        assert_eq!(left(&of(&[(two, 7)]), &target, &closed), 5, "it has not heard of that");
+        let heard = of(&[(two, 7), (Origin::MEMBERSHIP, 3)]);
+        assert_eq!(left(&heard, &target, &closed), 0);
     }
 }

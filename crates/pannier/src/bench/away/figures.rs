@@ -10,7 +10,7 @@ pub struct Report {
     /// Members, the one that goes included.
     pub members: u8,
     /// What holds their data.
-    pub engine: String,
+    pub engine: &'static str,
     /// Carts that everybody had before.
     pub carts: u64,
     /// Lines of each.
@@ -105,7 +105,7 @@ pub struct Back {
 /// A return, beside what it is held to.
 #[derive(Clone, Debug, Serialize)]
 pub struct Return {
-    /// By what.
+    /// By what, in the end.
     pub way: Way,
     /// Ops that it missed.
     pub missed: u64,
@@ -114,7 +114,9 @@ pub struct Return {
     /// What was seen.
     #[serde(flatten)]
     pub back: Back,
-    /// Bytes sent to it by what the missed ops would have cost it live; the goal is 1.2 by the log.
+    /// Ops that were written on top while it came back.
+    pub written: u64,
+    /// Bytes sent to it by what all these ops would have cost it live; the goal is 1.2 by the log.
     pub of_live: f64,
     /// Bytes of deltas that came by those that it had not.
     pub of_missing: Option<f64>,
@@ -129,7 +131,9 @@ pub struct Return {
 
 impl Return {
     /// `live_bytes` is what an op costs a member that is up.
-    pub fn new(way: Way, missed: u64, back: Back, live_bytes: f64, equal: bool) -> Self {
+    pub fn new((missed, written): (u64, u64), back: Back, live_bytes: f64, equal: bool) -> Self {
+        // A log is cut only behind what is on disk for sure, so it may have reached all the same.
+        let way = if back.counts.snapshots_taken > 0 { Way::Snapshot } else { Way::Log };
         let Counts { bytes_to, payload_received, payload_missing, snapshot_bytes, .. } =
             back.counts;
         let by = |of: u64| (of > 0).then(|| bytes_to as f64 / of as f64);
@@ -137,7 +141,8 @@ impl Return {
             way,
             missed,
             us_an_op: back.caught_up_s * 1e6 / missed.max(1) as f64,
-            of_live: bytes_to as f64 / (live_bytes * missed.max(1) as f64).max(1.0),
+            written,
+            of_live: bytes_to as f64 / (live_bytes * (missed + written) as f64).max(1.0),
             of_missing: (payload_missing > 0)
                 .then(|| payload_received as f64 / payload_missing as f64),
             of_rows: by(snapshot_bytes),
@@ -214,7 +219,7 @@ impl Report {
         });
         Self {
             members: args.members,
-            engine: args.engine.clone(),
+            engine: args.engine.name(),
             carts: args.carts,
             lines: args.lines,
             growths: growths.collect(),
@@ -247,12 +252,13 @@ mod tests {
         let counts = Counts { bytes_to: 1_200, payload_received: 1_100, ..Counts::default() };
         let counts = Counts { payload_missing: 1_000, ..counts };
         let back = Back { caught_up_s: 2.0, counts, ..Back::default() };
-        let it = Return::new(Way::Log, 100, back.clone(), 10.0, true);
-        assert_eq!((it.us_an_op, it.of_live), (20_000.0, 1.2));
-        assert_eq!((it.of_missing, it.of_rows), (Some(1.1), None));
+        let it = Return::new((60, 40), back.clone(), 10.0, true);
+        assert_eq!((it.us_an_op.round(), it.of_live), (33_333.0, 1.2));
+        assert_eq!((it.way, it.of_missing, it.of_rows), (Way::Log, Some(1.1), None));
         let counts = Counts { bytes_to: 1_500, snapshot_bytes: 1_000, ..Counts::default() };
-        let it = Return::new(Way::Snapshot, 100, Back { counts, ..back }, 10.0, true);
-        assert_eq!((it.of_missing, it.of_rows), (None, Some(1.5)));
+        let counts = Counts { snapshots_taken: 1, ..counts };
+        let it = Return::new((100, 0), Back { counts, ..back }, 10.0, true);
+        assert_eq!((it.way, it.of_missing, it.of_rows), (Way::Snapshot, None, Some(1.5)));
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod figures;
 mod words;
 mod writers;
 
+use super::base;
 use super::wire::load::Callers;
 use super::wire::{runtime, storage};
 use crate::fail::Fail;
@@ -35,6 +36,7 @@ use clap::{Args, ValueEnum};
 use cluster::Cluster;
 use figures::{Kind, Report, Return, Writers};
 use pannier_client::doors::clock::Clock;
+use pannier_replica::store::EngineKind;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use writers::Desk;
@@ -55,9 +57,9 @@ pub struct AwayArgs {
     /// Members, the one that goes included
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=5))]
     members: u8,
-    /// What holds the data
-    #[arg(long, default_value = "fjall", value_parser = ["fjall", "sled"])]
-    engine: String,
+    /// What holds the data: fjall or sled
+    #[arg(long, value_name = "ENGINE", default_value = "fjall")]
+    engine: EngineKind,
     /// Carts that everybody has before anything is measured
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
     carts: u64,
@@ -96,15 +98,7 @@ pub struct AwayArgs {
 impl AwayArgs {
     /// Measures, and prints; whether all members were the same after each return.
     pub fn run(&self, form: Form, progress: &dyn Fn(&str)) -> Result<bool, Fail> {
-        let kept;
-        let base = match &self.dir {
-            Some(dir) => dir.clone(),
-            None => {
-                kept = tempfile::tempdir().map_err(storage)?;
-                kept.path().to_owned()
-            }
-        };
-        std::fs::create_dir_all(&base).map_err(storage)?;
+        let (base, _kept) = base(self.dir.as_deref()).map_err(storage)?;
         let report = runtime(1)?.block_on(self.measure(&base, progress))?;
         form.print(&report)?;
         Ok(report.returns.iter().all(|it| it.equal))
@@ -131,15 +125,18 @@ impl AwayArgs {
             run.prepare(way).await?;
             for missed in &self.missed {
                 progress(&format!("{missed} ops missed, back by {way:?}, nobody writes"));
-                returns.push(run.quiet(way, *missed, live_bytes).await?);
+                let back = run.quiet(*missed, live_bytes).await?;
+                progress(&format!("caught up in {:.2} s", back.back.caught_up_s));
+                returns.push(back);
             }
             let Some(most) = self.missed.last().filter(|_| !self.quiet) else { continue };
             progress(&format!("{most} ops missed, back by {way:?}, writers closed-loop"));
-            let (back, most_a_second) = run.loaded(way, *most, live_bytes, None).await?;
+            let (back, most_a_second) = run.loaded(*most, live_bytes, None).await?;
+            progress(&format!("caught up in {:.2} s", back.back.caught_up_s));
             returns.push(back);
             let pace = (most_a_second * self.pace as f64 / 100.0).max(1.0) as u64;
             progress(&format!("{most} ops missed, back by {way:?}, {pace} writes a second"));
-            let (back, _) = run.loaded(way, *most, live_bytes, Some(pace)).await?;
+            let (back, _) = run.loaded(*most, live_bytes, Some(pace)).await?;
             returns.push(back);
         }
         run.desk.close().await;
@@ -157,7 +154,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     async fn begin(args: &'a AwayArgs, base: &Path) -> Result<Self, Fail> {
-        let engine = if args.engine == "sled" { "sled" } else { "fjall" };
+        let engine = args.engine.name();
         let cluster = Cluster::start(args.members, engine, &args.set, base).await?;
         let desk = Desk::open(args.callers(), &cluster).await?;
         Ok(Self { args, cluster, desk, clock: Clock::start() })
@@ -194,18 +191,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    async fn quiet(&mut self, way: Way, missed: u64, live_bytes: f64) -> Result<Return, Fail> {
+    async fn quiet(&mut self, missed: u64, live_bytes: f64) -> Result<Return, Fail> {
         self.cluster.kill().await?;
         let missed = self.desk.write(missed).await?;
         let back = self.cluster.come_back(self.clock).await?;
         let equal = self.cluster.equal().await?;
-        Ok(Return::new(way, missed, back, live_bytes, equal))
+        Ok(Return::new((missed, 0), back, live_bytes, equal))
     }
 
     /// With writers, closed-loop or at a pace; and how many writes a second they reached before.
     async fn loaded(
         &mut self,
-        way: Way,
         missed: u64,
         live_bytes: f64,
         pace: Option<u64>,
@@ -224,12 +220,12 @@ impl<'a> Run<'a> {
             back
         };
         let load = self.desk.load(&mut meanwhile, pace, |_| is_over.get());
-        let (back, _) = tokio::try_join!(back, load)?;
+        let (back, on_top) = tokio::try_join!(back, load)?;
         let equal = self.cluster.equal().await?;
         let reached = before.figures().ops_per_second;
         let kind = pace.map_or(Kind::ClosedLoop, |pace| Kind::Paced { ops_per_second: pace });
         let writers = Writers::new(kind, before.figures(), meanwhile.figures());
-        let mut back = Return::new(way, written, back, live_bytes, equal);
+        let mut back = Return::new((written, on_top), back, live_bytes, equal);
         back.writers = Some(writers);
         Ok((back, reached))
     }

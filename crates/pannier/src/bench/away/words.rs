@@ -28,7 +28,7 @@ const fn name(way: Way) -> &'static str {
 }
 
 fn back(f: &mut Formatter<'_>, it: &Return) -> Result {
-    let Return { way, missed, us_an_op, back, of_live, of_missing, of_rows, writers, equal } = it;
+    let Return { way, missed, us_an_op, back, of_live, of_missing, of_rows, writers, .. } = it;
     writeln!(
         f,
         "back by {:<9} {:>12.2} s for {missed} ops ({us_an_op:.2} us each), {:.2} s of them to \
@@ -68,7 +68,7 @@ fn back(f: &mut Formatter<'_>, it: &Return) -> Result {
     if let Some(them) = writers {
         written(f, them)?;
     }
-    if *equal { Ok(()) } else { writeln!(f, "  state                    NOT the same at all") }
+    if it.equal { Ok(()) } else { writeln!(f, "  state                    NOT the same at all") }
 }
 
 fn written(f: &mut Formatter<'_>, it: &Writers) -> Result {

@@ -34,6 +34,7 @@ mod moves;
 mod unary;
 mod words;
 
+use super::base;
 use crate::fail::Fail;
 use crate::out::Form;
 use clap::{Args, ValueEnum};
@@ -127,15 +128,7 @@ impl WireArgs {
         if self.child {
             return empty::run(form).map(|()| true);
         }
-        let kept;
-        let base = match &self.dir {
-            Some(dir) => dir.clone(),
-            None => {
-                kept = tempfile::tempdir().map_err(storage)?;
-                kept.path().to_owned()
-            }
-        };
-        std::fs::create_dir_all(&base).map_err(storage)?;
+        let (base, _kept) = base(self.dir.as_deref()).map_err(storage)?;
         let report = self.measure(&base, progress)?;
         form.print(&report)?;
         Ok(report.moves.as_ref().is_none_or(moves::Figures::is_well))

@@ -374,7 +374,7 @@ impl<B: Base> Protocol<B> {
             return Ok(());
         }
         self.settle_wish(now);
-        self.tell_joiners();
+        self.tell_joiners(now);
         if let Some(proposing) = &self.membership.proposing {
             if now.mono_us >= proposing.until_us {
                 self.abandon(self.why_not_yet(), now);
@@ -421,15 +421,20 @@ impl<B: Base> Protocol<B> {
         Ok(())
     }
 
-    /// Who was taken in may not know it yet, and nobody hears it before.
-    fn tell_joiners(&mut self) {
+    /// Who was taken in may not know it yet, and nobody hears it before; or knows it no more, since
+    /// its disk is another. So whoever is silent is told.
+    fn tell_joiners(&mut self, now: Now) {
         let record = self.membership().clone();
         if record.number == 0 {
             return;
         }
-        let new = self.peers.heard().filter(|heard| heard.origin.is_none());
-        let new: Vec<Member> = new.map(|heard| heard.member).collect();
-        for member in new {
+        let silence_us = self.settings.change_us.saturating_mul(4);
+        let is_silent = |heard: &Heard<'_>| {
+            heard.origin.is_none() || now.mono_us > heard.at_us.saturating_add(silence_us)
+        };
+        let silent: Vec<Member> =
+            self.peers.heard().filter(is_silent).map(|heard| heard.member).collect();
+        for member in silent {
             self.talk(member, Talk::Record(record.clone()));
         }
     }

@@ -22,6 +22,10 @@
 //! L2  and from theirs on the others do not count it among the peers that a write stands on.
 //! L3  the change is decided when everybody who stays has all that those who accepted it had.
 //!
+//! Known hole: a member that lost its disk, and leaves before its earlier start was closed. What
+//! the disk had of that start's end is counted by nobody, and whoever holds it back for want of its
+//! causes applies it later, beyond the end that was agreed on.
+//!
 //! The obvious way, to put a name on a list and let it serve what it has, answers a customer with
 //! an empty cart; to take a name off one loses what only it had.
 

@@ -1,9 +1,9 @@
 //! Giving a snapshot: pages of a view that is held, at the taker's pace, a page a tick at most.
 //!
 //! A page (`message_bytes`) is read on the writer's thread, and clients wait that long, at most
-//! once a tick. The taker says how many pages may be under way, so neither
-//! side buffers more than these. A view that the store has let go, or a taker that is not heard of
-//! any more, ends it; the taker then asks anew.
+//! once a tick. The taker says how many pages may be under way, so neither side buffers more than
+//! these. A view that the store has let go, or a taker that is not heard of any more, ends it; the
+//! taker then asks anew.
 
 use super::{Name, Parcel};
 use crate::protocol::message::Message;

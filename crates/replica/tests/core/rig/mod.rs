@@ -1,6 +1,8 @@
 //! One replica by hand, on a memory disk, and a peer that is whatever a test says.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod cluster;
+
 use orset::cart::{CartEffect, Content};
 use orset::{
     Dot, Effect as OpEffect, HybridTime, Kind, Member, ObjectKey, Op, OpId, OpIdSession, Origin,
