@@ -340,7 +340,8 @@ impl<'a> World<'a> {
         let node = &self.nodes[place];
         let is_joiner = place >= founders.len();
         let members = if is_joiner || node.went_back {
-            let is_there = |it: &&Node| !it.out && !(is_joiner && it.member == node.member);
+            let is_own = |it: &Node| it.member == node.member;
+            let is_there = |it: &&Node| !it.out && (!is_joiner || !is_own(it));
             self.nodes.iter().filter(is_there).map(|node| node.member).collect()
         } else {
             founders.iter().map(|node| node.member).collect()
