@@ -49,7 +49,7 @@ pub use canary::Canary;
 pub use coverage::{Coverage, Mark};
 pub use front::{Door, Front, Gate, Gates, Library};
 pub use profile::Profile;
-pub use run::{Outcome, Violation, play as play_scenario, run};
+pub use run::{Outcome, Violation, play as play_scenario, run, story as story_of};
 pub use scenario::written::{self, Written, WrittenError};
 pub use scenario::{
     Act, DiskCall, Doing, Faults, Home, Knobs, Links, Options, REPLICAS_MAX, Scenario, Span, Trap,

@@ -67,6 +67,12 @@ pub fn play(scenario: &Scenario, canary: Canary) -> Outcome {
     outcome
 }
 
+/// Plays a scenario, and tells everything that happened in it, whether it fails or not: a line for
+/// each event and effect, so ten thousand of them and more.
+pub fn story(scenario: &Scenario, canary: Canary) -> Vec<String> {
+    once(scenario, canary, true).story
+}
+
 /// Plays a scenario, and says what everybody shows at the end, if all went well.
 pub(crate) fn perform(scenario: &Scenario, canary: Canary) -> (Outcome, Vec<(ObjectKey, Value)>) {
     let played = once(scenario, canary, false);

@@ -64,6 +64,9 @@ pub enum SimVerb {
         /// Files, or folders of them
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Tell everything that happens in them, and not only what concerns a failure
+        #[arg(long)]
+        story: bool,
     },
     /// Make a failing run small, and tell it
     Shrink {
@@ -117,7 +120,7 @@ pub fn run(form: Form, verb: &SimVerb) -> Result<bool, Fail> {
             let profile = profile_of(profile)?;
             sweeping::hunt(form, *minutes, from, profile, *threads, out.as_deref())
         }
-        SimVerb::Replay { files } => stories::replay(form, files),
+        SimVerb::Replay { files, story } => stories::replay(form, files, *story),
         SimVerb::Shrink { file, seed, profile, canary, out } => {
             let profile = profile_of(profile)?;
             stories::shrink(

@@ -5,7 +5,7 @@ use crate::fail::Fail;
 use crate::out::Form;
 use pannier_simulations::{
     BUDGET, Canary, Profile, Scenario, Shrunk, Violation, Written, play_scenario as play,
-    shrink as make_small,
+    shrink as make_small, story_of,
 };
 use serde::Serialize;
 use std::fmt;
@@ -120,6 +120,8 @@ struct Played {
     file: String,
     holds: bool,
     said: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    story: Vec<String>,
 }
 
 /// What came of several.
@@ -131,7 +133,10 @@ struct Replayed {
 
 impl fmt::Display for Replayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Played { file, holds, said } in &self.scenarios {
+        for Played { file, holds, said, story } in &self.scenarios {
+            for line in story {
+                writeln!(f, "{line}")?;
+            }
             writeln!(f, "{}  {file}: {said}", verdict(*holds))?;
         }
         writeln!(f, "\n{}  {} scenarios", self.verdict, self.scenarios.len())
@@ -139,17 +144,19 @@ impl fmt::Display for Replayed {
 }
 
 /// Plays scenarios, and sees whether each ends as it says.
-pub fn replay(form: Form, paths: &[PathBuf]) -> Result<bool, Fail> {
+pub fn replay(form: Form, paths: &[PathBuf], told: bool) -> Result<bool, Fail> {
     let mut files = Vec::new();
     for path in paths {
         files.extend(files_of(path)?);
     }
     let mut scenarios = Vec::new();
     for file in files {
-        let said = read(&file)?.check();
+        let written = read(&file)?;
+        let story = if told { story_of(&written.scenario, written.canary) } else { Vec::new() };
+        let said = written.check();
         let holds = said.is_ok();
         let said = said.unwrap_or_else(|why| why);
-        scenarios.push(Played { file: file.display().to_string(), holds, said });
+        scenarios.push(Played { file: file.display().to_string(), holds, said, story });
     }
     let all = scenarios.iter().all(|it| it.holds);
     form.print(&Replayed { verdict: verdict(all), scenarios })?;
