@@ -183,6 +183,11 @@ impl<B: Base> ObjectRows<'_, B> {
         Ok(())
     }
 
+    /// What is known of `op` has just been read.
+    pub fn knows(&mut self, op: OpId, known: Vec<Memory>) {
+        self.cached = Some((op, known));
+    }
+
     /// What another knows of the op's request goes into what is known here, if that says nothing.
     pub fn note_content(&mut self) -> Result<(), StoreError> {
         let (op, object, content) = (self.op, self.object, self.content);

@@ -83,3 +83,18 @@ pub(super) fn decode_memory(bytes: &[u8]) -> Result<(u64, Vec<Memory>), DecodeEr
     }
     Ok((era, memories))
 }
+
+/// Whether two rows say the same, each in its own era.
+pub(super) fn is_alike(one: &[u8], other: &[u8]) -> Result<bool, DecodeError> {
+    Ok(one == other || parts_of(one)? == parts_of(other)?)
+}
+
+/// A row behind its era.
+fn parts_of(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+    let mut from = Reader::new(bytes);
+    if bytes.first() != Some(&ERA) {
+        return Ok(bytes);
+    }
+    let _ = (from.u8()?, from.u64()?);
+    from.take(from.remaining())
+}

@@ -19,7 +19,7 @@
 
 pub(super) mod mend;
 
-pub(super) use super::memory::{Memory, MemoryState, decode_memory, encode_memory};
+pub(super) use super::memory::{Memory, MemoryState, decode_memory, encode_memory, is_alike};
 use super::sessions::{Asked, Sessions};
 use super::walk::Walk;
 use crate::store::{Row, StateBatch, StateView, StoreError};
@@ -128,6 +128,8 @@ pub(super) struct Rows<B> {
     live_memory: BTreeMap<OpId, Option<Vec<u8>>>,
     frozen: Arc<StateBatch>,
     sessions: Sessions,
+    /// Whether sessions are followed; else every op id is looked up.
+    follows: bool,
     /// The era that memory of carts is written in.
     pub era: u64,
     /// Room for hashing requests.
@@ -150,6 +152,7 @@ impl<B> Rows<B> {
             live_memory: self.live_memory.clone(),
             frozen: self.frozen.clone(),
             sessions: self.sessions.clone(),
+            follows: self.follows,
             era: self.era,
             scratch: Vec::new(),
             reused: self.reused.clone(),
@@ -163,8 +166,8 @@ impl<B> Rows<B> {
     /// What of the rows decides what happens next, without the base; for `fork.rs`. The sums of the
     /// buckets are in, as far as they stand in `total`.
     pub fn digest(&self, into: &mut impl Hasher) {
-        let Self { live, live_memory, frozen, sessions, era, reused, total, .. } = self;
-        (live, live_memory, frozen, sessions, era, reused, total).hash(into);
+        let Self { live, live_memory, frozen, sessions, follows, era, reused, total, .. } = self;
+        (live, live_memory, frozen, sessions, follows, era, reused, total).hash(into);
     }
 }
 
@@ -175,6 +178,7 @@ impl<B: Base> Rows<B> {
             live: BTreeMap::new(),
             live_memory: BTreeMap::new(),
             sessions: Sessions::default(),
+            follows: true,
             era: 1,
             scratch: Vec::new(),
             reused: Vec::new(),
@@ -267,7 +271,8 @@ impl<B: Base> Rows<B> {
 
     /// The op memory of `op`.
     pub fn memory(&mut self, op: OpId) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.sessions.ask(op) {
+        let asked = if self.follows { self.sessions.ask(op) } else { Asked::Unknown };
+        match asked {
             Asked::New => return Ok(None),
             Asked::Unknown => {}
             Asked::Again => {
@@ -325,9 +330,13 @@ impl<B: Base> Rows<B> {
         self.live.insert(key, value);
     }
 
-    /// Forgets what is known of sessions: op ids came in another way than by being asked for.
-    pub fn forget_sessions(&mut self) {
-        self.sessions = Sessions::default();
+    /// Whether sessions are followed from here on. What is known of them is forgotten: op ids come
+    /// in another way than by being asked for.
+    pub fn follow_sessions(&mut self, follows: bool) {
+        if self.follows != follows {
+            self.sessions = Sessions::default();
+        }
+        self.follows = follows;
     }
 
     /// Writes or deletes a hashed row; `old` is its value before.

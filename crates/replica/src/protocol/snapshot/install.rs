@@ -5,42 +5,43 @@
 //! last of them the state stands for `here`, and nobody is shown anything (T2 and T5 in `mod.rs`).
 //!
 //! ```text
-//! step 0  own entries         one that is not staged, and of whose dots `there` covers one: ended
-//!      1  staged entries      one that is unknown here, of whose dots `here` covers one: ended;
-//!                             else joined as any entry is (an id that has ended stays ended)
-//!      2  own counters        where the other side has forgotten further, its value is the base
-//!      3  staged counters     likewise
-//!      4  own memory          and each change that it does not know counts on top
-//!      5  staged memory       ends what has ended there; counts what is not known here
+//! step 0  entries   only here, of whose dots `there` covers one: ended
+//!                   only there, unknown here, of whose dots `here` covers one: ended
+//!                   else joined as any entry is (an id that has ended stays ended)
+//!      1  counters  where the other side has forgotten further, its value is the base
+//!      2  memory    each change that the base does not know counts on top;
+//!                   what has ended there ends here
 //! ```
 //!
-//! The order matters. "Unknown here" in step 1 is said by own memory, so memory is joined last; a
+//! The order matters. "Unknown here" in step 0 is said by own memory, so memory is joined last; a
 //! change counts on top of a base, so bases come first. Counters: `orset::counter`,
 //! `ForgetfulCounter` has the law, with a proof of why the side that has forgotten further is the
 //! base; each namespace by itself.
+//!
+//! Nobody is answered meanwhile, so it must be quick, and most rows are alike on both sides: both
+//! are read in the order of their keys, side by side, and a row that is alike costs its reading.
+//! To look each staged row up, as it comes, costs several times as much.
 
+use super::pairs::{Pair, parse_op};
 use super::take::{Stage, staged_key};
 use crate::protocol::apply::{corrupted, on_object};
 use crate::protocol::cuts::Cuts;
 use crate::protocol::rows::{
-    BUCKETS, Base, COUNTER, ENTRY, MEMORY, Memory, MemoryState, STAGED, counter_value,
-    decode_memory, decode_vector, memory_key, meta_key, object_hash, object_key, row_hash,
+    BUCKETS, Base, COUNTER, ENTRY, MEMORY, Memory, MemoryState, counter_value, decode_memory,
+    decode_vector, is_alike, memory_key, meta_key, object_hash, object_key, row_hash,
 };
 use crate::protocol::sweep;
 use crate::protocol::time::Now;
 use crate::protocol::{Canary, Effect, Protocol};
-use crate::store::{Row, StoreError};
+use crate::store::StoreError;
 use orset::cart::{CartRows, Entry, Place, end, insert};
 use orset::codec::Reader;
 use orset::counter::{Change, CounterRows, count};
 use orset::{DecodeError, HybridTime, Lattice, ObjectKey, OpId, Origin, Product, VersionVector};
 use std::sync::Arc;
 
-/// Rows in one step's checkpoint, at most; beside those that one of them moves.
-const ROWS_AT_ONCE: usize = 4_096;
-
-/// Steps of the join.
-const STEPS: u8 = 6;
+/// Steps of the join: the kinds of rows, in their order.
+const STEPS: [u8; 3] = [ENTRY, COUNTER, MEMORY];
 
 /// What both sides stand for.
 struct Sides {
@@ -80,10 +81,27 @@ fn parse_object(key: &[u8]) -> Result<ObjectKey, DecodeError> {
     from.finish().map(|()| object)
 }
 
-fn parse_op(key: &[u8]) -> Result<OpId, DecodeError> {
-    let id = key.get(1..).and_then(|id| <[u8; 16]>::try_from(id).ok());
-    let op = id.and_then(|id| OpId::from_bytes(id).ok());
-    op.ok_or(DecodeError::Bounds("op id of a row"))
+fn state_in<'a>(parts: &'a [Memory], object: &ObjectKey) -> Option<&'a MemoryState> {
+    parts.iter().find(|part| part.object == *object).map(|part| &part.state)
+}
+
+fn join_change<R: CounterRows>(
+    rows: &mut R,
+    sides: &Sides,
+    object: &ObjectKey,
+    op: OpId,
+    change: Change,
+) -> Result<(), R::Error> {
+    if sides.is_base_there(object) {
+        // Its value has it. What is known here and not there has been counted before.
+        let is_lower = rows.change(op)?.is_none_or(|mine| change < mine);
+        return if is_lower { rows.set_change(op, change) } else { Ok(()) };
+    }
+    if op.born_ms() <= sides.forgotten_here.get(object.namespace()) {
+        // The value here has it, and it may have been forgotten.
+        return Ok(());
+    }
+    count(rows, op, change.amount, change.dot)
 }
 
 impl<B: Base> Protocol<B> {
@@ -150,45 +168,27 @@ impl<B: Base> Protocol<B> {
 
     /// Some rows of a step, and the checkpoint that has them.
     fn join_on(&mut self, step: u8, after: &[u8]) -> Result<(), StoreError> {
+        let Some(kind) = STEPS.get(usize::from(step)).copied() else {
+            return Err(StoreError::Corrupted("a step that a join does not have".into()));
+        };
+        // What comes in is of many sessions, each a few times: following them costs more than it
+        // saves.
+        self.rows.follow_sessions(false);
         let sides = self.sides()?;
-        let (prefix, is_staged): (&[u8], bool) = match step {
-            0 => (&[ENTRY], false),
-            1 => (&[STAGED, ENTRY], true),
-            2 => (&[COUNTER], false),
-            3 => (&[STAGED, COUNTER], true),
-            4 => (&[MEMORY], false),
-            _ => (&[STAGED, MEMORY], true),
-        };
-        let is_idle =
-            matches!(step, 2 | 4) && !sides.forgotten_there.exceeds(&sides.forgotten_here);
-        let behind = (!after.is_empty()).then_some(after);
-        let rows = if is_idle {
-            Vec::new()
-        } else if step == 4 {
-            self.rows.memory_behind(behind, ROWS_AT_ONCE)?
-        } else {
-            self.rows.behind(prefix, behind, ROWS_AT_ONCE)?
-        };
-        let is_last = rows.len() < ROWS_AT_ONCE;
-        let mut last = after.to_vec();
-        for (key, value) in rows {
-            last.clone_from(&key);
-            let plain = if is_staged { &key[1..] } else { &key[..] };
-            let joined = match step {
-                0 => self.join_own_entry(&sides, plain, &value),
-                1 => self.join_staged_entry(&sides, plain, &value),
-                2 => self.join_own_counter(&sides, plain),
-                3 => self.join_staged_counter(&sides, plain, &value),
-                4 => self.join_own_memory(&sides, plain, &value),
-                _ => self.join_staged_memory(&sides, plain, &value),
-            };
-            joined?;
-            if is_staged {
-                self.rows.put_plain(key, None);
+        let (pairs, is_last) = self.pairs(kind, after)?;
+        let last = pairs.last().map_or_else(|| after.to_vec(), |pair| pair.key.clone());
+        for Pair { key, here, there } in pairs {
+            match kind {
+                ENTRY => self.join_entry(&sides, &key, here.as_deref(), there.as_deref())?,
+                COUNTER => self.join_counter(&sides, &key, there.as_deref())?,
+                _ => self.join_memory(&sides, &key, here.as_deref(), there.as_deref())?,
+            }
+            if there.is_some() {
+                self.rows.put_plain(staged_key(&key), None);
             }
         }
         match (is_last, step + 1) {
-            (true, STEPS) => return self.end_join(&sides),
+            (true, next) if usize::from(next) == STEPS.len() => return self.end_join(&sides),
             (true, next) => self.enter(Stage::Join(next, Vec::new())),
             (false, _) => self.enter(Stage::Join(step, last)),
         }
@@ -204,7 +204,21 @@ impl<B: Base> Protocol<B> {
     ) -> Result<Option<MemoryState>, StoreError> {
         let Some(bytes) = self.staged(&memory_key(op))? else { return Ok(None) };
         let (_, parts) = decode_memory(&bytes).map_err(corrupted("staged op memory"))?;
-        Ok(parts.into_iter().find(|part| part.object == *object).map(|part| part.state))
+        Ok(state_in(&parts, object).cloned())
+    }
+
+    fn join_entry(
+        &mut self,
+        sides: &Sides,
+        key: &[u8],
+        here: Option<&[u8]>,
+        there: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        match (here, there) {
+            (Some(here), None) => self.join_own_entry(sides, key, here),
+            (here, Some(there)) if here != Some(there) => self.join_staged_entry(sides, key, there),
+            _ => Ok(()),
+        }
     }
 
     fn join_own_entry(
@@ -216,7 +230,7 @@ impl<B: Base> Protocol<B> {
         let (object, op, entry) = parse_entry(key, value).map_err(corrupted("entry row"))?;
         let was_there = entry.dots.iter().any(|dot| sides.there.contains(*dot))
             || self.canary == Canary::SnapshotReplaces;
-        if !was_there || self.staged(key)?.is_some() {
+        if !was_there {
             return Ok(());
         }
         if matches!(self.staged_state(&object, op)?, Some(MemoryState::In(_))) {
@@ -241,22 +255,14 @@ impl<B: Base> Protocol<B> {
         insert(&mut rows, op, entry)
     }
 
-    fn join_own_counter(&mut self, sides: &Sides, key: &[u8]) -> Result<(), StoreError> {
-        let object = parse_object(key).map_err(corrupted("key of a counter row"))?;
-        if sides.is_base_there(&object) && self.staged(key)?.is_none() {
-            self.set_value(&object, 0)?;
-        }
-        Ok(())
-    }
-
-    fn join_staged_counter(
+    fn join_counter(
         &mut self,
         sides: &Sides,
         key: &[u8],
-        value: &[u8],
+        there: Option<&[u8]>,
     ) -> Result<(), StoreError> {
-        let object = parse_object(key).map_err(corrupted("key of a staged counter row"))?;
-        let value = counter_value(Some(value))?;
+        let object = parse_object(key).map_err(corrupted("key of a counter row"))?;
+        let value = counter_value(there)?;
         if sides.is_base_there(&object) { self.set_value(&object, value) } else { Ok(()) }
     }
 
@@ -269,26 +275,47 @@ impl<B: Base> Protocol<B> {
         Ok(())
     }
 
-    fn join_own_memory(
+    fn join_memory(
         &mut self,
         sides: &Sides,
         key: &[u8],
-        value: &[u8],
+        here: Option<&[u8]>,
+        there: Option<&[u8]>,
     ) -> Result<(), StoreError> {
+        if let (Some(here), Some(there)) = (here, there)
+            && is_alike(here, there).map_err(corrupted("op memory row"))?
+        {
+            return Ok(());
+        }
+        let parts = |bytes: Option<&[u8]>| -> Result<Vec<Memory>, StoreError> {
+            let decoded = bytes.map(decode_memory).transpose();
+            Ok(decoded.map_err(corrupted("op memory row"))?.map_or_else(Vec::new, |it| it.1))
+        };
         let op = parse_op(key).map_err(corrupted("key of an op memory row"))?;
-        let (_, parts) = decode_memory(value).map_err(corrupted("op memory row"))?;
-        for Memory { object, state, .. } in parts {
+        let (here, there) = (parts(here)?, parts(there)?);
+        self.join_own_memory(sides, op, &here, &there)?;
+        self.join_staged_memory(sides, op, here, there)
+    }
+
+    fn join_own_memory(
+        &mut self,
+        sides: &Sides,
+        op: OpId,
+        here: &[Memory],
+        there: &[Memory],
+    ) -> Result<(), StoreError> {
+        for Memory { object, state, .. } in here {
             let MemoryState::Counted(change) = state else { continue };
             let forgotten_ms = sides.forgotten_there.get(object.namespace());
-            if !sides.is_base_there(&object) || op.born_ms() <= forgotten_ms {
+            if !sides.is_base_there(object) || op.born_ms() <= forgotten_ms {
                 continue;
             }
-            let theirs = match self.staged_state(&object, op)? {
+            let theirs = match state_in(there, object) {
                 Some(MemoryState::Counted(theirs)) if theirs <= change => continue,
                 Some(MemoryState::Counted(theirs)) => i128::from(theirs.amount),
                 _ => 0,
             };
-            let mut rows = on_object(&mut self.rows, &object, op, None);
+            let mut rows = on_object(&mut self.rows, object, op, None);
             rows.add(i128::from(change.amount) - theirs)?;
         }
         Ok(())
@@ -297,43 +324,27 @@ impl<B: Base> Protocol<B> {
     fn join_staged_memory(
         &mut self,
         sides: &Sides,
-        key: &[u8],
-        value: &[u8],
+        op: OpId,
+        here: Vec<Memory>,
+        there: Vec<Memory>,
     ) -> Result<(), StoreError> {
-        let op = parse_op(key).map_err(corrupted("key of a staged op memory row"))?;
-        let (_, parts) = decode_memory(value).map_err(corrupted("staged op memory"))?;
-        for Memory { object, content, state } in parts {
+        // Of one object, what is known here has just been read; of several, the first may change
+        // it for the next.
+        let mut known = (there.len() == 1).then_some(here);
+        for Memory { object, content, state } in there {
+            let mut rows = on_object(&mut self.rows, &object, op, content);
+            if let Some(known) = known.take() {
+                rows.knows(op, known);
+            }
             match state {
-                MemoryState::Gone => {
-                    end(&mut on_object(&mut self.rows, &object, op, content), op)?;
-                }
+                MemoryState::Gone => end(&mut rows, op)?,
                 // Its entry was staged, too, and has been joined.
                 MemoryState::In(_) => {}
-                MemoryState::Counted(change) => self.join_change(sides, &object, op, change)?,
+                MemoryState::Counted(change) => join_change(&mut rows, sides, &object, op, change)?,
             }
-            on_object(&mut self.rows, &object, op, content).note_content()?;
+            rows.note_content()?;
         }
         Ok(())
-    }
-
-    fn join_change(
-        &mut self,
-        sides: &Sides,
-        object: &ObjectKey,
-        op: OpId,
-        change: Change,
-    ) -> Result<(), StoreError> {
-        let mut rows = on_object(&mut self.rows, object, op, None);
-        if sides.is_base_there(object) {
-            // Its value has it. What is known here and not there has been counted in step 4.
-            let is_lower = rows.change(op)?.is_none_or(|mine| change < mine);
-            return if is_lower { rows.set_change(op, change) } else { Ok(()) };
-        }
-        if op.born_ms() <= sides.forgotten_here.get(object.namespace()) {
-            // The value here has it, and it may have been forgotten.
-            return Ok(());
-        }
-        count(&mut rows, op, change.amount, change.dot)
     }
 
     /// All rows are joined: the state stands for both vectors.
@@ -347,7 +358,7 @@ impl<B: Base> Protocol<B> {
         for name in [&b"cuts"[..], b"vector"] {
             self.rows.put_plain(staged_key(&meta_key(name)), None);
         }
-        self.rows.forget_sessions();
+        self.rows.follow_sessions(true);
         self.enter(Stage::Skip(upto));
         self.checkpoint_now();
         Ok(())
@@ -379,21 +390,5 @@ impl<B: Base> Protocol<B> {
         self.membership_settled(now)?;
         self.settle_restored(now);
         self.settle_waiting(now)
-    }
-}
-
-impl<B: Base> crate::protocol::rows::Rows<B> {
-    /// As `memory_rows`, as rows; forgotten ones left out.
-    fn memory_behind(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
-        let mut at = after.map(parse_op).transpose().map_err(corrupted("place in a join"))?;
-        let mut rows: Vec<Row> = Vec::new();
-        while rows.len() < limit {
-            let found = self.memory_rows(at, limit - rows.len())?;
-            let Some((last, _)) = found.last() else { break };
-            at = Some(*last);
-            let kept = found.into_iter().filter_map(|(op, value)| Some((memory_key(op), value?)));
-            rows.extend(kept);
-        }
-        Ok(rows)
     }
 }

@@ -34,6 +34,7 @@
 
 mod give;
 mod install;
+mod pairs;
 mod take;
 
 pub(super) use give::Giving;
