@@ -127,6 +127,7 @@ impl World<'_> {
         self.trace.tell(self.now_us, || "faults end".into());
         for place in 0..self.nodes.len() {
             self.nodes[place].slow = (0, 0);
+            self.nodes[place].hears = true;
             self.nodes[place].starved = (0, 0);
             self.nodes[place].full_until_us = 0;
             self.room(place);

@@ -240,12 +240,13 @@ impl World<'_> {
             Verb::Reuse => {
                 let old = *place.own.front()?;
                 let request = Request::Add(Content::added(product, quantity, &[]));
-                let Intent { op, object, request: meant, .. } = &self.history.intents[old];
-                if *object == key && *meant == request {
-                    // That would be a retry, and of an honest client.
+                let op = self.history.intents[old].op;
+                let is_it = |it: &Intent| it.op == op && it.object == key && it.request == request;
+                if self.history.intents.iter().any(is_it) {
+                    // That would be a retry: one of an honest client, or of this one's own. What
+                    // was refused the first time may be taken in the second.
                     return None;
                 }
-                let op = *op;
                 return Some(self.intend(session, act.key, op, key, request, None, true));
             }
         };

@@ -300,9 +300,7 @@ impl World<'_> {
     /// Who was asked lacks what the session has seen: by the next door, a few times.
     fn behind(&mut self, session: usize) -> Verdict {
         self.coverage.hit(Mark::Behind);
-        // After the end a session whose home is gone has no reason to hope for long.
-        let gone = self.checks.has_lost() || self.nodes.iter().any(|node| node.dead);
-        let hopeless = self.healed && gone;
+        let hopeless = self.is_hopeless();
         let (doors, place) = (&self.shop.doors, &mut self.shop.sessions[session]);
         let Some(task) = &mut place.task else { return Ok(()) };
         task.behind += 1;
@@ -315,10 +313,19 @@ impl World<'_> {
         if behind >= most { self.give_up(session) } else { self.later(session, key, 0) }
     }
 
+    /// After the end a session whose home is gone has no reason to hope for long.
+    fn is_hopeless(&self) -> bool {
+        self.healed && (self.checks.has_lost() || self.nodes.iter().any(|node| node.dead))
+    }
+
     /// Tries again after a pause.
     fn later(&mut self, session: usize, key: u64, least_us: u64) -> Verdict {
-        let tries = self.shop.sessions[session].task.as_ref().map_or(0, |task| task.tries);
-        if tries >= 4 * TRIES {
+        let place = &self.shop.sessions[session];
+        let tries = place.task.as_ref().map_or(0, |task| task.tries);
+        // Not told BEHIND, but OVERLOADED by those who wait in vain, or nothing in time, again and
+        // again, it would be at it for longer than agreement may take.
+        let most = if self.is_hopeless() && !place.must { TRIES } else { 4 * TRIES };
+        if tries >= most {
             return self.give_up(session);
         }
         let seed = self.scenario.options.seed;
@@ -337,6 +344,10 @@ impl World<'_> {
         // What was sent may still happen, unless each try was told that it did nothing.
         if let Some(Task { asked: Asked::Write(at), call, .. }) = self.shop.sessions[session].task {
             self.maybe_late_retry(at, call);
+        }
+        if self.is_hopeless() {
+            // Nor would it be answered what it wanted next.
+            self.shop.sessions[session].queue.clear();
         }
         self.finish(session)
     }

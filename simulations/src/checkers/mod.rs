@@ -234,7 +234,8 @@ impl Checks {
 
     /// What is dropped from a log, every member has on its disk, also one that is down; or it lies
     /// so far back that it is not kept for anybody. Members are those of the membership in force
-    /// where it is dropped: who is taken in by a later one finds what is left.
+    /// where it is dropped (at a joiner, of the one that takes it in): who is taken in by a later one
+    /// finds what is left.
     fn nobody_lacks(
         &self,
         place: usize,
@@ -247,7 +248,7 @@ impl Checks {
             let behind = applied.get(dot.origin).saturating_sub(dot.seq);
             behind < self.log_most
         };
-        let record = nodes[place].up.as_ref().map(|up| up.protocol.membership());
+        let record = nodes[place].up.as_ref().map(|up| up.protocol.circle());
         let belongs = |node: &Node| record.is_some_and(|it| it.members.contains(&node.member));
         let here = nodes.iter().enumerate().filter(|(_, node)| belongs(node));
         for (member, shadow) in here.map(|(member, _)| (member, &self.shadows[member])) {

@@ -315,9 +315,11 @@ impl Options {
             _ => self.short_logs(dice),
         }
         if self.prunes_early() {
+            self.faults.lost_disk = dice.chance(200);
             // So that taking a snapshot in takes its time.
             self.state_us.1 = dice.pick(&[60_000, 200_000]);
-            if dice.chance(300) {
+            // A disk that is lost, and not marked, knows nothing of what all others have forgotten.
+            if !self.faults.lost_disk && dice.chance(300) {
                 self.knobs.window_ms = dice.between((2_500, 5_000));
                 self.late_retries = 300;
             }

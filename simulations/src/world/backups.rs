@@ -10,6 +10,7 @@ use super::World;
 use crate::checkers::Verdict;
 use crate::coverage::Mark;
 use orset::{Dot, Origin, VersionVector};
+use pannier_replica::protocol::membership::Place;
 use pannier_replica::store::memory::{InDoubt, MemoryDisk};
 use pannier_replica::store::{Store, StoreError};
 
@@ -39,7 +40,8 @@ impl World<'_> {
 
     /// It loses power, and its disk is another from now on.
     pub(crate) fn put_back(&mut self, place: usize, marked: bool, pause_us: u64) -> Verdict {
-        if self.nodes[place].dead {
+        let is_lost = self.nodes[place].copy.is_none();
+        if self.nodes[place].dead || (is_lost && self.is_only_member(place)) {
             return Ok(());
         }
         self.crash(place, InDoubt::NOTHING, Some(pause_us))?;
@@ -62,6 +64,20 @@ impl World<'_> {
         (node.disk, node.previous) = (disk, None);
         (node.went_back, node.is_put_back) = (true, true);
         Ok(())
+    }
+}
+
+impl World<'_> {
+    /// Whether nobody else is a member for certain: the others are about to go, or to come. A disk
+    /// that is lost then takes everything along, and no promise says otherwise.
+    fn is_only_member(&self, place: usize) -> bool {
+        let ups = || self.nodes.iter().filter_map(|node| Some((node, &node.up.as_ref()?.protocol)));
+        let own = self.nodes[place].member;
+        let newest = ups().map(|(_, protocol)| protocol.number()).max().unwrap_or(0);
+        !ups().any(|(node, protocol)| {
+            let belongs = protocol.place() == Place::Member && protocol.number() == newest;
+            node.member != own && !node.out && belongs
+        })
     }
 }
 

@@ -76,6 +76,8 @@ pub struct Node {
     pub gone: bool,
     /// It finishes what is under way, and takes nothing new.
     pub draining: bool,
+    /// Its server hears at once where it stands; else it may be late.
+    pub hears: bool,
     /// Commands that are not answered, by ticket.
     pub open: BTreeSet<u64>,
     /// What is there while it is up.
@@ -107,6 +109,7 @@ impl Node {
             out: false,
             gone: false,
             draining: false,
+            hears: false,
             open: BTreeSet::new(),
             up: None,
             watched: Vec::new(),
@@ -115,13 +118,14 @@ impl Node {
     }
 
     /// Whether its server takes nothing from clients: it drains, or does not take part. While it is
-    /// about to leave, its server may not have heard of that yet.
+    /// about to leave, its server may not have heard of that yet; but it does hear in the end, or
+    /// one that is cut off from all others would hold its clients for ever.
     pub fn is_shut(&self) -> bool {
         let place = self.up.as_ref().map(|up| up.protocol.place());
         self.draining
             || match place {
                 None | Some(Place::Member) => false,
-                Some(Place::Leaving) => self.start.is_multiple_of(2),
+                Some(Place::Leaving) => self.hears || self.start.is_multiple_of(2),
                 Some(Place::Outside | Place::Joining | Place::Left) => true,
             }
     }

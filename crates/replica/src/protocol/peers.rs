@@ -231,6 +231,7 @@ impl<B: Base> Protocol<B> {
         }
         self.tick_cut(now);
         self.tick_restored(now);
+        self.tick_told(now);
         self.tick_prune(now);
         self.tick_verify(now)?;
         self.tick_sweep(now)
@@ -274,7 +275,7 @@ impl<B: Base> Protocol<B> {
         total: u128,
         now: Now,
     ) -> Result<(), StoreError> {
-        self.heard_number(from, number, origin);
+        self.heard_number(from, number);
         self.note_own(from, vector);
         if number == self.number() && *vector == *self.synced {
             self.stats.totals_compared += 1;
@@ -309,12 +310,19 @@ impl<B: Base> Protocol<B> {
     /// Whether an origin is one of a member's, or was and is closed.
     pub(super) fn is_of_circle(&self, origin: Origin) -> bool {
         let circle = self.circle();
-        circle.member_of(origin).is_some() || circle.final_of(origin).is_some()
+        let is_closed = |record: &Record| record.final_of(origin).is_some();
+        // What the record to come has closed must be here before it is in force (M3), also of those
+        // whom the one in force does not know: it may be that of a disk that was lost.
+        circle.member_of(origin).is_some()
+            || is_closed(circle)
+            || is_closed(self.membership.known())
     }
 
-    /// Whether a member was heard at a later membership than this replica's.
-    pub(super) fn is_ahead(&self, member: Member) -> bool {
-        self.peers.peers.get(&member).is_some_and(|peer| peer.number > self.number())
+    /// Whether a member may know a later membership than this replica: it was heard at one, or not
+    /// at all since this start.
+    pub(super) fn may_be_ahead(&self, member: Member) -> bool {
+        let peer = self.peers.peers.get(&member);
+        peer.is_none_or(|peer| peer.origin.is_none() || peer.number > self.number())
     }
 
     fn acknowledged(

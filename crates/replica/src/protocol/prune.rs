@@ -8,7 +8,8 @@
 //!     ends, so that recovery can tell a log that was pruned from one that lost its end.
 //! N3  What is gone is not read: neither to push nor to answer. Who asks for it (a member whose
 //!     disk went back, one that is new) is told from where on there is something, and asks others;
-//!     when nobody has it, only a state can help (`NeedsSnapshot`), and its operator is told once.
+//!     when nobody has it, or who may have it has fallen silent, only a state can help
+//!     (`NeedsSnapshot`), and its operator is told once.
 //!     Then a snapshot of the one who said so last is fetched (`snapshot/`).
 //! N4  Which start came before stands in first deltas, which are the first to go: so it is written
 //!     with each checkpoint.
@@ -196,15 +197,34 @@ impl<B: Base> Protocol<B> {
         if have + 1 >= first || (told.len() >= TOLD_MAX && !told.contains_key(&origin)) {
             return;
         }
-        let told = told.entry(origin).or_default();
-        told.insert(from, first);
+        told.entry(origin).or_default().insert(from, first);
+        self.seek_snapshot(origin, now);
+    }
+
+    /// Who may have what others have dropped may fall silent, and then nobody says anything new.
+    pub(super) fn tick_told(&mut self, now: Now) {
+        let told: Vec<Origin> = self.pruning.told.keys().copied().collect();
+        told.into_iter().for_each(|origin| self.seek_snapshot(origin, now));
+    }
+
+    /// Wants a snapshot of whoever can be heard and has dropped what comes next of an origin, when
+    /// all who can be heard have.
+    fn seek_snapshot(&mut self, origin: Origin, now: Now) {
+        let have = self.applied.get(origin);
         let silence_us = SILENCE.saturating_mul(self.settings.change_us);
-        let may_have_it = |it: &Heard<'_>| {
-            let is_heard =
-                it.origin.is_some() && now.mono_us <= it.at_us.saturating_add(silence_us);
-            is_heard && it.vector.get(origin) > have && !told.contains_key(&it.member)
+        let is_heard = |it: &Heard<'_>| {
+            it.origin.is_some() && now.mono_us <= it.at_us.saturating_add(silence_us)
         };
-        if !self.peers.heard().any(|it| may_have_it(&it)) {
+        let mut dropped = None;
+        for it in self.peers.heard().filter(is_heard) {
+            let told = self.pruning.told.get(&origin).and_then(|told| told.get(&it.member));
+            match told {
+                Some(first) if have + 1 < *first => dropped = Some((it.member, *first)),
+                _ if it.vector.get(origin) > have => return,
+                _ => {}
+            }
+        }
+        if let Some((from, first)) = dropped {
             self.need_snapshot(from, Dot::new(origin, have), first);
         }
     }

@@ -196,8 +196,9 @@ impl<B: Base> Protocol<B> {
             return Ok(false);
         }
         if !self.is_of_circle(dot.origin) {
-            if self.is_ahead(from) {
-                // Of one who has joined since: it is asked for again under that membership.
+            if self.may_be_ahead(from) {
+                // Of one who has joined since, or has left again: it is asked for anew under that
+                // membership.
                 return Ok(false);
             }
             self.quarantine(dot, "its member is not in the cluster");

@@ -107,13 +107,17 @@ impl<B: Base> Protocol<B> {
         (unheard && op.born_ms() < began_ms).then_some(Refusal::Unheard { op })
     }
 
-    /// Whether the own delta of the round that is being closed must carry the cut.
+    /// Whether the own delta of the round that is being closed must carry the cut. Who is to go, or
+    /// has gone, makes none (L1 in `membership/place.rs`).
     pub(super) fn tells_cut(&self) -> bool {
         matches!(self.restoring.stage, Stage::Cutting(seq) if self.applied.get(self.origin) < seq)
+            && self.may_commit()
     }
 
     /// Now and then.
     pub(super) fn tick_restored(&mut self, now: Now) {
+        // A round that was closed while this member was about to leave went without it.
+        self.open.cut |= self.tells_cut();
         if matches!(self.restoring.stage, Stage::Asking(_)) && now.mono_us >= self.restoring.next_us
         {
             self.restoring.next_us = now.mono_us.saturating_add(self.settings.gossip_us);

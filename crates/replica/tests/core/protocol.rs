@@ -72,6 +72,25 @@ fn deltas_nobody_may_write_are_refused() {
     }
 }
 
+/// The story: a member lost its disk, started with the settings of today, and was sent what one who
+/// has left had once written, before it had heard under which membership. It shut that origin out,
+/// and could never catch up.
+#[test]
+fn what_a_stranger_wrote_is_no_alarm_before_its_messenger_has_said_who_belongs() {
+    let stranger = Member::from_bytes([9; 16]);
+    let birth = Some(Birth { member: stranger, previous: None });
+    let dot = Dot::new(Origin::of(stranger, 1), 1);
+    let bytes = Delta { dot, birth, ..delta(1, 1, 1) }.encode();
+    let mut rig = Rig::new();
+    rig.hears(bytes.clone());
+    assert_eq!(rig.alarms, []);
+    let (vector, total) = (VersionVector::new(), 0);
+    rig.does(status(vector, total));
+    rig.hears(bytes);
+    assert_eq!(quarantined(&rig), 1);
+    assert_eq!(rig.lamps(), 0);
+}
+
 #[test]
 fn a_delta_too_large_for_the_log_does_not_end_its_receiver() {
     let mut rig = Rig::new();

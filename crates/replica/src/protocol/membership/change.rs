@@ -44,21 +44,12 @@ impl<B: Base> Protocol<B> {
         }
     }
 
-    /// A member's present start was heard of, under its number.
-    pub(in crate::protocol) fn heard_number(&mut self, from: Member, number: u64, start: Origin) {
+    /// A member was heard of, under its number.
+    pub(in crate::protocol) fn heard_number(&mut self, from: Member, number: u64) {
         if number < self.number() {
             self.talk(from, Talk::Record(self.membership().clone()));
         } else {
             self.tell_decided(from, number);
-        }
-        // Whoever starts anew has given up what it had not decided (M4); had it decided, it would
-        // stand at a higher number.
-        let given_up = |promise: &Promise| {
-            let it = &promise.proposal;
-            it.by == from && it.start != start && number < it.number
-        };
-        if self.membership.promise.as_ref().is_some_and(given_up) {
-            self.forget_promise();
         }
     }
 
@@ -95,19 +86,22 @@ impl<B: Base> Protocol<B> {
             return;
         }
         if let Some(promise) = &self.membership.promise {
-            let is_same = promise.proposal == proposal;
-            let is_on_disk = promise.page <= self.membership.synced_page;
-            let is_given_up =
-                promise.proposal.by == from && promise.proposal.start != proposal.start;
-            if is_same && is_on_disk {
-                return self.accept();
-            } else if is_same {
+            if promise.proposal.by == from {
+                // This one, or another of the same member: then one of the two is of a start that
+                // is over, and which cannot be told from here, since messages overtake each other.
+                // That member knows: it gives up what it does not propose (`accepted`), and asks
+                // again for what it does.
+                if promise.page <= self.membership.synced_page {
+                    self.accept();
+                }
                 return;
-            } else if !is_given_up {
-                return self.talk(from, Talk::Refuse { change, why: Why::Promised });
             }
+            return self.talk(from, Talk::Refuse { change, why: Why::Promised });
         }
-        match self.objection(&proposal) {
+        // Of a promise that stands it is not asked again (`membership_tick`): the change may be
+        // decided, and whoever starts anew has just left an earlier start behind.
+        let is_open = proposal.remove.iter().any(|member| self.has_left_open(*member));
+        match self.objection(&proposal).or(is_open.then_some(Why::Differs)) {
             None => self.promise(proposal),
             Some(why) => self.talk(from, Talk::Refuse { change, why }),
         }
@@ -214,6 +208,9 @@ impl<B: Base> Protocol<B> {
             promise.proposal == proposing.proposal && promise.page <= self.membership.synced_page
         });
         let leaving = &proposing.proposal.remove;
+        if self.starts_of(leaving) != proposing.leaving {
+            return self.abandon(Unfit::UnderWay, now);
+        }
         let unasked = |member| self.canary == Canary::LeaverUnasked && leaving.contains(&member);
         let all = self.peers.heard().all(|heard| {
             let has = |start| proposing.accepted.contains(&(heard.member, start));
@@ -445,6 +442,12 @@ impl<B: Base> Protocol<B> {
         }
     }
 
+    /// The present starts of these, as they were heard.
+    fn starts_of(&self, members: &BTreeSet<Member>) -> BTreeMap<Member, Option<Origin>> {
+        let heard = self.peers.heard().filter(|heard| members.contains(&heard.member));
+        heard.map(|heard| (heard.member, heard.origin)).collect()
+    }
+
     /// Proposes, and promises it first of all.
     pub(super) fn put_to_all(
         &mut self,
@@ -461,7 +464,9 @@ impl<B: Base> Protocol<B> {
         }
         let until_us = now.mono_us.saturating_add(patience_us);
         let (accepted, agreed) = (BTreeSet::new(), VersionVector::new());
+        let leaving = self.starts_of(&proposal.remove);
         self.promise(proposal.clone());
-        self.membership.proposing = Some(Proposing { proposal, accepted, agreed, until_us });
+        self.membership.proposing =
+            Some(Proposing { proposal, accepted, leaving, agreed, until_us });
     }
 }

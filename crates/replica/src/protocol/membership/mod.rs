@@ -21,7 +21,8 @@
 //!     it ends, and each promises to take no more.
 //! M3  a member holds a membership for in force only with everything it closes.
 //! M4  no change waits for ever: the proposer gives up what is not accepted in time; one that
-//!     started anew has given up what it had not decided.
+//!     started anew has given up what it had not decided, and says so when it is asked. It must be
+//!     asked: what is heard of another start may be older than what is promised.
 //!
 //! Members come and go by the same changes, when an operator wants it (`wish.rs`). Whoever accepts
 //! one of those says, too, what it has: all of it together is what a joiner must have before it
@@ -45,7 +46,7 @@ use super::{Effect, Protocol};
 use orset::{Dot, Member, Origin, VersionVector};
 pub use place::Place;
 pub use record::{CLOSE_MAX, Final, Proposal, Record, Seat};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use wish::Wanted;
@@ -119,6 +120,8 @@ struct Promise {
 struct Proposing {
     proposal: Proposal,
     accepted: BTreeSet<(Member, Origin)>,
+    /// Who is to go by it, in which start it was asked.
+    leaving: BTreeMap<Member, Option<Origin>>,
     /// Of a change of members: what those who have accepted had together.
     agreed: VersionVector,
     until_us: u64,

@@ -21,10 +21,13 @@
 //!     accepted is all that there will ever be of it.
 //! L2  and from theirs on the others do not count it among the peers that a write stands on.
 //! L3  the change is decided when everybody who stays has all that those who accepted it had.
-//!
-//! Known hole: a member that lost its disk, and leaves before its earlier start was closed. What
-//! the disk had of that start's end is counted by nobody, and whoever holds it back for want of its
-//! causes applies it later, beyond the end that was agreed on.
+//! L4  nobody accepts it before what earlier starts of the one who goes have left behind is closed.
+//!     What the present start has made, it knows. Of an earlier one it may have lost the end with
+//!     its disk, while another holds that end back for want of its causes: nobody would count it,
+//!     and it would be applied later. Whoever promises that an origin is over drops what it holds
+//!     back of it, and takes no more. Who has promised, on disk, and starts anew, has not lost it,
+//!     and by L1 has made nothing since: so its promise stands. But the proposer cannot tell it from
+//!     one with another disk, and gives the change up when the one who goes starts anew.
 //!
 //! The obvious way, to put a name on a list and let it serve what it has, answers a customer with
 //! an empty cart; to take a name off one loses what only it had.
@@ -180,6 +183,16 @@ impl<B: Base> Protocol<B> {
     pub(in crate::protocol) fn counts(&self, member: Member, frontier: &VersionVector) -> bool {
         let is_admitted = || self.membership().admits(member, frontier);
         !self.membership.lets_go(member) && (self.canary == Canary::JoinedTooSoon || is_admitted())
+    }
+
+    /// Whether an earlier start of a member has left something behind that is not closed (L4).
+    pub(super) fn has_left_open(&self, member: Member) -> bool {
+        let mut heard = self.peers.heard().filter(|heard| heard.member == member);
+        let heard = heard.next().and_then(|heard| heard.origin);
+        let present = if member == self.member { Some(self.origin) } else { heard };
+        let known = self.applied.iter().map(|dot| dot.origin).chain(self.inbox.origins());
+        let mut earlier = known.filter(|it| it.is_of(member) && Some(*it) != present);
+        earlier.any(|origin| self.membership().final_of(origin).is_none())
     }
 
     /// Of one that is being taken in: whether a dependency on a membership is met.

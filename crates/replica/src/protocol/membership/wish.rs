@@ -312,7 +312,8 @@ impl<B: Base> Protocol<B> {
         self.peers.heard().filter(|heard| !is_present(heard)).map(|heard| heard.member).collect()
     }
 
-    /// Puts to all what an operator wants, if all are there. `false`: nothing is wanted now.
+    /// Puts to all what an operator wants, if all are there. `false`: nothing is wanted now, or
+    /// something is to be closed first.
     pub(super) fn propose_wish(&mut self, chance: u64, now: Now) -> bool {
         let Some(wanted) = &self.membership.wanted else { return false };
         if self.place() != Place::Member || now.mono_us < wanted.next_us {
@@ -324,6 +325,12 @@ impl<B: Base> Protocol<B> {
                 wanted.failed = Some(Unfit::Unreachable(absent));
             }
             return true;
+        }
+        if wanted.wish.remove.iter().any(|member| self.has_left_open(*member)) {
+            if let Some(wanted) = &mut self.membership.wanted {
+                wanted.failed = Some(Unfit::UnderWay);
+            }
+            return false;
         }
         let record = self.membership();
         let add = wanted.wish.add.iter();
