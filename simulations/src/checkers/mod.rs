@@ -234,8 +234,8 @@ impl Checks {
 
     /// What is dropped from a log, every member has on its disk, also one that is down; or it lies
     /// so far back that it is not kept for anybody. Members are those of the membership in force
-    /// where it is dropped (at a joiner, of the one that takes it in): who is taken in by a later one
-    /// finds what is left.
+    /// where it is dropped (at a joiner, of the one that takes it in): who is taken in by a later
+    /// one finds what is left.
     fn nobody_lacks(
         &self,
         place: usize,

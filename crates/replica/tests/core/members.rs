@@ -268,7 +268,8 @@ fn a_joiner_that_loses_its_disk_is_told_again() {
 }
 
 /// Found by the simulator: who had promised to go looked at its promise anew when it started, found
-/// the start before it not closed, took its word back, and wrote on. The change was decided by then.
+/// the start before it not closed, took its word back, and wrote on. The change was decided by
+/// then.
 #[test]
 fn one_that_is_to_leave_keeps_its_word_whatever_its_earlier_start_left_behind() {
     let mut promised = 0;
@@ -294,9 +295,9 @@ fn one_that_is_to_leave_keeps_its_word_whatever_its_earlier_start_left_behind() 
     assert!(promised > 0);
 }
 
-/// Found by the simulator: a word of the proposer's start before, seconds late, was taken for that of
-/// a start after it, which would have given the change up. The leaver took its word back and wrote
-/// on, and the change was decided.
+/// Found by the simulator: a word of the proposer's start before, seconds late, was taken for that
+/// of a start after it, which would have given the change up. The leaver took its word back and
+/// wrote on, and the change was decided.
 #[test]
 fn one_that_is_to_leave_keeps_its_word_when_an_older_one_of_its_proposer_comes_late() {
     let mut it = Cluster::new(2);

@@ -26,8 +26,8 @@
 //!     its disk, while another holds that end back for want of its causes: nobody would count it,
 //!     and it would be applied later. Whoever promises that an origin is over drops what it holds
 //!     back of it, and takes no more. Who has promised, on disk, and starts anew, has not lost it,
-//!     and by L1 has made nothing since: so its promise stands. But the proposer cannot tell it from
-//!     one with another disk, and gives the change up when the one who goes starts anew.
+//!     and by L1 has made nothing since: so its promise stands. But the proposer cannot tell it
+//!     from one with another disk, and gives the change up when the one who goes starts anew.
 //!
 //! The obvious way, to put a name on a list and let it serve what it has, answers a customer with
 //! an empty cart; to take a name off one loses what only it had.
