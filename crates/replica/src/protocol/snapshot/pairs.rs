@@ -1,9 +1,9 @@
 //! Both sides of a join, key by key.
 //!
 //! Two lists in the order of their keys, each read a page at a time: what is in both, and what is
-//! in one of them only, is seen without a look-up. A page that is full ends somewhere; behind its end
-//! nothing is known of that side, so a step goes as far as the page that ends first, and the next
-//! begins there.
+//! in one of them only, is seen without a look-up. A page that is full ends somewhere, and behind
+//! its end nothing is known of that side: so a step goes as far as the page that ends first, and
+//! the next begins there.
 
 use super::take::staged_key;
 use crate::protocol::Protocol;
