@@ -1,4 +1,4 @@
-//! The lattices of Pannier: carts, sets and counters that several regions change at once.
+//! The lattices of Pannier: carts, sets, counters and stock that several regions change at once.
 //!
 //! Pure values and functions. There is no clock, no chance, no I/O and no hash order in here, and
 //! the compiler says so: the crate is `no_std`. What a replica does with these values (dots,
@@ -10,6 +10,7 @@
 //! | whose op, when, in which order? | `op_id.rs`, `dot.rs`, `stamp.rs`, `version_vector.rs` |
 //! | what does a cart do? | `cart/` |
 //! | what does a set, a counter do? | `set.rs`, `counter.rs` |
+//! | how is a stock never oversold? | `stock/` |
 //! | what does a delta carry? | `op.rs`, in the bytes of `codec.rs` |
 #![no_std]
 
@@ -30,6 +31,7 @@ mod op_id;
 mod op_id_set;
 mod set;
 mod stamp;
+pub mod stock;
 mod version_vector;
 
 pub use cart::Cart;
@@ -48,4 +50,5 @@ pub use op_id::{NotAnOpId, OpId, OpIdSession, SessionPrefix};
 pub use op_id_set::OpIdSet;
 pub use set::Set;
 pub use stamp::{HybridClock, HybridTime};
+pub use stock::Stock;
 pub use version_vector::VersionVector;

@@ -12,6 +12,7 @@ mod values;
 use orset::cart::{Content, Entry, Seen};
 use orset::codec::Reader;
 use orset::counter::Change;
+use orset::stock::{Record, RecordId, Row, Step, Want};
 use orset::{DecodeError, ObjectKey, Op, OpIdSet, Product, VersionVector};
 use proptest::prelude::*;
 use std::fmt::Debug;
@@ -37,7 +38,7 @@ macro_rules! coded {
     )*};
 }
 
-coded!(OpIdSet, VersionVector, Product, Content, Change, Op);
+coded!(OpIdSet, VersionVector, Product, Content, Change, Op, Want, RecordId, Record, Row, Step);
 
 impl Coded for ObjectKey {
     fn write(&self, out: &mut Vec<u8>) {
@@ -180,6 +181,11 @@ targets! {
     entry_row: Entry, values::entry();
     change: Change, values::change();
     op: Op, values::op();
+    want: Want, values::want();
+    record_id: RecordId, values::record_id();
+    record: Record, values::record();
+    stock_row: Row, values::stock_row();
+    step: Step, values::step();
 }
 
 mod seen {

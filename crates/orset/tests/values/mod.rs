@@ -5,9 +5,10 @@
 
 use orset::cart::{CartEffect, Content, Entry, EntryKind, Moved, Seen, Take};
 use orset::counter::Change;
+use orset::stock::{Answered, Customer, Record, RecordId, Row, State, Step, UNITS_MAX, Want};
 use orset::{
-    AMOUNT_MAX, Dot, Effect, HybridTime, Kind, ObjectKey, Op, OpId, OpIdSet, Origin, Product,
-    QUANTITY_MAX, Request, VersionVector,
+    AMOUNT_MAX, Dot, Effect, HybridTime, Kind, Member, ObjectKey, Op, OpId, OpIdSet, Origin,
+    Product, QUANTITY_MAX, Request, VersionVector,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -172,4 +173,68 @@ pub fn op() -> impl Strategy<Value = Op> {
             Op { id, object, request, effect: Effect::Cart(effect) }
         });
     prop_oneof![4 => cart, 1 => set, 1 => count, 2 => merge]
+}
+
+fn member() -> impl Strategy<Value = Member> {
+    any::<[u8; 16]>().prop_map(Member::from_bytes)
+}
+
+fn units() -> impl Strategy<Value = u64> {
+    prop_oneof![0..10_u64, 0..=UNITS_MAX]
+}
+
+pub fn want() -> impl Strategy<Value = Want> {
+    let customer = vec(any::<u8>(), 1..20).prop_map(|bytes| Customer::new(&bytes).unwrap());
+    (quantity(), prop::option::of(customer))
+        .prop_map(|(quantity, customer)| Want { quantity, customer })
+}
+
+pub fn record_id() -> impl Strategy<Value = RecordId> {
+    (dot(), op_id()).prop_map(|(dot, op)| RecordId { dot, op })
+}
+
+pub fn record() -> impl Strategy<Value = Record> {
+    let state = prop_oneof![
+        any::<u64>().prop_map(|until_ms| State::Held { until_ms }),
+        Just(State::Committed),
+        Just(State::Released),
+    ];
+    (member(), want(), state, any::<bool>(), dot()).prop_map(
+        |(owner, want, state, back, changed)| {
+            let given_back = back || state == State::Released;
+            Record { owner, want, state, given_back, changed }
+        },
+    )
+}
+
+pub fn stock_row() -> impl Strategy<Value = Row> {
+    let answered = (any::<u64>(), units());
+    let answered = answered.prop_map(|(number, granted)| Answered { number, granted });
+    let sums = (units(), units(), units(), units());
+    let others = (btree_map(member(), units(), 0..4), btree_map(member(), answered, 0..4));
+    (sums, others).prop_map(|((minted, taken, given, written_off), (lent, answered))| Row {
+        minted,
+        taken,
+        given,
+        written_off,
+        lent,
+        answered,
+    })
+}
+
+pub fn step() -> impl Strategy<Value = Step> {
+    let grant = (member(), 1..=u64::MAX, units());
+    prop_oneof![
+        (1..=u64::from(QUANTITY_MAX)).prop_map(Step::Mint),
+        (1..=u64::from(QUANTITY_MAX)).prop_map(Step::WriteOff),
+        (want(), any::<u64>()).prop_map(|(want, until_ms)| Step::Hold(want, until_ms)),
+        want().prop_map(Step::Sell),
+        record_id().prop_map(Step::Commit),
+        record_id().prop_map(Step::Release),
+        (record_id(), any::<u64>()).prop_map(|(id, until_ms)| Step::Extend(id, until_ms)),
+        record_id().prop_map(Step::GiveBack),
+        Just(Step::Return),
+        grant.prop_map(|(to, number, granted)| Step::Lend(to, Answered { number, granted })),
+        record_id().prop_map(Step::Fold),
+    ]
 }

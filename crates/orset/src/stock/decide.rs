@@ -1,0 +1,370 @@
+//! What a request means at one member, from what it has: the steps to make, or where to ask.
+//!
+//! Nothing here looks further than the rows of this member's view, and nothing of it is a guess: a
+//! view that is behind makes a member refuse or ask, never sell what it has not (S2). The order of
+//! the questions matters, and each has its story in the counterexamples:
+//!
+//! * a committed record, anyone's, answers a commit even when the own one was released: the owner
+//!   had let it go *because* of it (F3);
+//! * a live record elsewhere is asked for, not doubled: a second hold takes twice the units;
+//! * an answer that makes no step rests on the records that it reports, wherever they were written
+//!   (F1): so it names their dots.
+
+use super::record::{Record, RecordId, State, Want};
+use super::row::{Answered, UNITS_MAX};
+use super::settle::{end, settle};
+use super::steps::Step;
+use super::{Heirs, StockRows, available};
+use crate::dot::{Dot, Member};
+use crate::op_id::OpId;
+use alloc::vec::Vec;
+
+/// What is to be done with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// These steps, in one commit; then this answer, when they and `rests` are as safe as it needs.
+    Do {
+        /// In this order.
+        steps: Vec<Step>,
+        /// What to say then.
+        answer: Answer,
+        /// Commits of records that the answer reports, beside the one that is to be made.
+        rests: Vec<Dot>,
+    },
+    /// Its owner must say.
+    Ask(Member),
+    /// Rights are missing here: borrow, or pass the request on.
+    Short {
+        /// What there is.
+        available: u64,
+    },
+    /// It cannot be. Nothing is changed.
+    Refused(Refused),
+}
+
+/// What a request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Units are held for it.
+    Held {
+        /// Until when, in milliseconds since 1970 by the owner's clock.
+        until_ms: u64,
+    },
+    /// It is sold.
+    Committed,
+    /// It is not held any more, and was not sold.
+    Expired,
+    /// It is over.
+    Returned,
+    /// Units were minted, or written off.
+    Done,
+    /// The lender has answered this request.
+    Lent(Answered),
+}
+
+/// Why a request cannot be. Nothing is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The op id was returned. Buy under another.
+    #[error("the op id is over: it was returned")]
+    Returned,
+    /// The op id names another purchase. Give this one an id of its own.
+    #[error("the op id names another quantity or customer")]
+    Differs,
+    /// Nothing is known of the op id.
+    #[error("nothing is held under this op id")]
+    Unknown,
+    /// The stock has a limit for each customer, and the request names none.
+    #[error("this stock has a limit for each customer: say for whom")]
+    NoCustomer,
+    /// The customer has as many as the stock allows.
+    #[error("the customer has {has} already, at most {limit} are allowed")]
+    OverLimit {
+        /// Purchases that count.
+        has: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// A sum would grow beyond what is counted. Mend the request.
+    #[error("a stock counts up to {UNITS_MAX} units")]
+    TooMany,
+}
+
+/// Purchases that one customer may have of a stock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub u64);
+
+fn done(steps: Vec<Step>, answer: Answer) -> Verdict {
+    Verdict::Do { steps, answer, rests: Vec::new() }
+}
+
+fn known(answer: Answer, record: &Record) -> Verdict {
+    Verdict::Do { steps: Vec::new(), answer, rests: Vec::from([record.changed]) }
+}
+
+/// What is known of one op id.
+struct Known {
+    records: Vec<(RecordId, Record)>,
+    returned: bool,
+}
+
+impl Known {
+    fn of<R: StockRows>(rows: &mut R, op: OpId) -> Result<Self, R::Error> {
+        let records = rows.records(op)?.into_iter();
+        let records = records.map(|(dot, record)| (RecordId { dot, op }, record)).collect();
+        Ok(Self { records, returned: rows.is_returned(op)? })
+    }
+
+    fn find(&self, is_it: impl Fn(&Record) -> bool) -> Option<&(RecordId, Record)> {
+        self.records.iter().find(|(_, record)| is_it(record))
+    }
+
+    fn differs(&self, want: &Want) -> bool {
+        self.records.iter().any(|(_, record)| record.want != *want)
+    }
+}
+
+/// Sets units aside for `op` until `until_ms`.
+pub fn hold<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    me: Member,
+    op: OpId,
+    want: &Want,
+    until_ms: u64,
+) -> Result<Verdict, R::Error> {
+    let known = Known::of(rows, op)?;
+    if known.returned {
+        return Ok(Verdict::Refused(Refused::Returned));
+    }
+    if known.differs(want) {
+        return Ok(Verdict::Refused(Refused::Differs));
+    }
+    if let Some((_, record)) = known.find(Record::was_committed) {
+        return Ok(self::known(Answer::Committed, record));
+    }
+    let is_owned = |record: &Record| heirs.owner_of(record.owner) == me;
+    if let Some((_, record)) = known.find(|it| it.is_held() && is_owned(it)) {
+        let State::Held { until_ms } = record.state else {
+            return Ok(Verdict::Refused(Refused::Unknown));
+        };
+        return Ok(self::known(Answer::Held { until_ms }, record));
+    }
+    if let Some((_, record)) = known.find(|it| it.is_held() && !heirs.is_frozen(it.owner)) {
+        return Ok(Verdict::Ask(heirs.owner_of(record.owner)));
+    }
+    if let Some((_, record)) = known.find(is_owned) {
+        // It was held here, and let go: one intent is not held twice.
+        return Ok(self::known(Answer::Expired, record));
+    }
+    let held = done(Vec::from([Step::Hold(want.clone(), until_ms)]), Answer::Held { until_ms });
+    with_rights(rows, heirs, me, want.quantity.into(), held)
+}
+
+/// Sells: what is held for `op`, or, when nothing is known of it, at once.
+pub fn commit<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    me: Member,
+    op: OpId,
+    want: &Want,
+) -> Result<Verdict, R::Error> {
+    let known = Known::of(rows, op)?;
+    if known.differs(want) {
+        return Ok(Verdict::Refused(Refused::Differs));
+    }
+    if let Some((_, record)) = known.find(Record::was_committed) {
+        let rests = Vec::from([record.changed]);
+        let steps = settle(rows, heirs, me, op)?;
+        return Ok(Verdict::Do { steps, answer: Answer::Committed, rests });
+    }
+    if known.returned {
+        return Ok(Verdict::Refused(Refused::Returned));
+    }
+    let is_owned = |record: &Record| heirs.owner_of(record.owner) == me;
+    if let Some((id, record)) = known.find(|it| it.is_held() && is_owned(it)) {
+        let steps = if record.owner == me {
+            Vec::from([Step::Commit(*id)])
+        } else {
+            // A row is written by its member alone: what is inherited is given back, and sold anew.
+            Vec::from([Step::GiveBack(*id), Step::Sell(want.clone())])
+        };
+        return Ok(done(steps, Answer::Committed));
+    }
+    if let Some((_, record)) = known.find(|it| it.owner == me) {
+        return Ok(self::known(Answer::Expired, record));
+    }
+    if let Some((_, record)) = known.find(|it| it.is_held() && !heirs.is_frozen(it.owner)) {
+        return Ok(Verdict::Ask(heirs.owner_of(record.owner)));
+    }
+    commit_here(rows, heirs, me, want)
+}
+
+/// Sells from own rights, whatever is held elsewhere: for one whose owner cannot be reached. Of two
+/// that are sold so, one is given back (`settle`).
+pub fn commit_here<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    me: Member,
+    want: &Want,
+) -> Result<Verdict, R::Error> {
+    let sold = done(Vec::from([Step::Sell(want.clone())]), Answer::Committed);
+    with_rights(rows, heirs, me, want.quantity.into(), sold)
+}
+
+/// Whether a hold or a sale for `op` would be one too many for its customer. To be asked of the
+/// customer's keeper alone: it counts what it sees.
+pub fn over_limit<R: StockRows>(
+    rows: &mut R,
+    op: OpId,
+    want: &Want,
+    Limit(limit): Limit,
+) -> Result<Option<Refused>, R::Error> {
+    let Some(customer) = &want.customer else { return Ok(Some(Refused::NoCustomer)) };
+    let known = Known::of(rows, op)?;
+    let counts = known.find(|it| !it.given_back || it.was_committed()).is_some();
+    let has = rows.tally(customer)?;
+    Ok((!counts && has >= limit).then_some(Refused::OverLimit { has, limit }))
+}
+
+/// Lets go of what is held for `op`: cancelled by its client, or lapsed by its owner's clock.
+pub fn release<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    me: Member,
+    op: OpId,
+) -> Result<Verdict, R::Error> {
+    let known = Known::of(rows, op)?;
+    if let Some((_, record)) = known.find(Record::was_committed) {
+        return Ok(self::known(Answer::Committed, record));
+    }
+    let is_owned = |record: &Record| heirs.owner_of(record.owner) == me;
+    if let Some((id, record)) = known.find(|it| it.is_held() && is_owned(it)) {
+        return Ok(done(Vec::from([end(me, *id, record)]), Answer::Expired));
+    }
+    if let Some((_, record)) = known.find(Record::is_held) {
+        return Ok(Verdict::Ask(heirs.owner_of(record.owner)));
+    }
+    Ok(match known.records.first() {
+        Some((_, record)) => self::known(Answer::Expired, record),
+        None => Verdict::Refused(Refused::Unknown),
+    })
+}
+
+/// Holds longer what is held for `op`; never shorter.
+pub fn extend<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    me: Member,
+    op: OpId,
+    until_ms: u64,
+) -> Result<Verdict, R::Error> {
+    let known = Known::of(rows, op)?;
+    if let Some((_, record)) = known.find(Record::was_committed) {
+        return Ok(self::known(Answer::Committed, record));
+    }
+    let Some((id, record)) = known.find(Record::is_held) else {
+        return Ok(match known.records.first() {
+            Some((_, record)) => self::known(Answer::Expired, record),
+            None => Verdict::Refused(Refused::Unknown),
+        });
+    };
+    let State::Held { until_ms: until } = record.state else {
+        return Ok(Verdict::Refused(Refused::Unknown));
+    };
+    let owner = heirs.owner_of(record.owner);
+    Ok(if owner != me {
+        Verdict::Ask(owner)
+    } else if record.owner != me || until_ms <= until {
+        // An inherited one has been given its whole time anew by its heir.
+        self::known(Answer::Held { until_ms: until }, record)
+    } else {
+        done(Vec::from([Step::Extend(*id, until_ms)]), Answer::Held { until_ms })
+    })
+}
+
+/// Ends `op` everywhere, held, sold or never heard of: a customer's return, or a client that must
+/// know that nothing will be sold under it any more. At any member.
+pub fn return_op<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    me: Member,
+    op: OpId,
+) -> Result<Verdict, R::Error> {
+    let known = Known::of(rows, op)?;
+    let mut steps = Vec::new();
+    if !known.returned {
+        steps.push(Step::Return);
+    }
+    for (id, record) in &known.records {
+        if !record.given_back && heirs.owner_of(record.owner) == me {
+            steps.push(end(me, *id, record));
+        }
+    }
+    Ok(done(steps, Answer::Returned))
+}
+
+/// Creates units here. Never to be passed on or tried elsewhere: two members that mint for one op
+/// id mint twice, and what was sold of it cannot be taken back (F9).
+pub fn mint<R: StockRows>(
+    rows: &mut R,
+    me: Member,
+    op: OpId,
+    units: u64,
+) -> Result<Verdict, R::Error> {
+    if rows.is_done(op)? {
+        return Ok(done(Vec::new(), Answer::Done));
+    }
+    if rows.row(me)?.minted.saturating_add(units) > UNITS_MAX {
+        return Ok(Verdict::Refused(Refused::TooMany));
+    }
+    Ok(done(Vec::from([Step::Mint(units)]), Answer::Done))
+}
+
+/// Writes units off, with rights in hand.
+pub fn write_off<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    me: Member,
+    op: OpId,
+    units: u64,
+) -> Result<Verdict, R::Error> {
+    if rows.is_done(op)? {
+        return Ok(done(Vec::new(), Answer::Done));
+    }
+    let gone = done(Vec::from([Step::WriteOff(units)]), Answer::Done);
+    with_rights(rows, heirs, me, units, gone)
+}
+
+/// Answers the `number`-th request of `to` for rights: half of what is here or what it wants,
+/// whichever is more, and not below what is kept for the demand here. A request that was answered
+/// is not granted again.
+pub fn lend<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    me: Member,
+    (to, number): (Member, u64),
+    want: u64,
+    keep: u64,
+) -> Result<Verdict, R::Error> {
+    let last = rows.row(me)?.answered.get(&to).copied().unwrap_or_default();
+    if number <= last.number || to == me || heirs.is_closed(to) {
+        return Ok(done(Vec::new(), Answer::Lent(last)));
+    }
+    let here = u64::try_from(available(rows, heirs, me)?).unwrap_or(0);
+    let granted = want.max(here / 2).min(here.saturating_sub(keep));
+    let answered = Answered { number, granted };
+    Ok(done(Vec::from([Step::Lend(to, answered)]), Answer::Lent(answered)))
+}
+
+fn with_rights<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    me: Member,
+    units: u64,
+    verdict: Verdict,
+) -> Result<Verdict, R::Error> {
+    let here = u64::try_from(available(rows, heirs, me)?).unwrap_or(0);
+    Ok(if here >= units { verdict } else { Verdict::Short { available: here } })
+}

@@ -1,0 +1,280 @@
+//! Stock: a bounded counter that is never oversold and never left unsold, by escrow.
+//!
+//! Question: three regions sell the same hundred units, and cannot ask each other first. How many
+//! may each sell? Answer: those it has *rights* to. Rights are minted with the units, are spent by
+//! holds and sales, come back when a hold lapses, and are lent from one member to another; so the
+//! sum over all members is what is left, and no member's share falls below zero.
+//!
+//! ```text
+//! State   one row a member (row.rs), written by it alone; records of op ids, written by their
+//!         owners alone (record.rs); a mark for each op id that is over
+//! Join    rows: maximum of each number; records: the later state; marks: union
+//! S1  a row, and a record, has one writer
+//! S2  available(m), the sum of the balances that m owns, is never below 0, in any view
+//! S3  the sum of all balances is what was minted, less what is taken, plus what was given back
+//! S4  of the records of one op id one stands in the end, none if it was returned (settle.rs)
+//! S5  a record is given back once
+//! ```
+//!
+//! Decisions are made at one member, from what it has (`decide.rs`), and end in steps, which do the
+//! same everywhere (`steps.rs`). A counter that anybody may decrement when it looks positive sells
+//! the last unit once per region; a lock, or a consensus round per sale, sells nothing while a
+//! region is cut off. Papers: O'Neil 1986 (escrow); Balegas et al. 2015 (bounded counter).
+//!
+//! Folding (dropping settled records) is not part of the pure join: a side that lacks a record may
+//! have folded it. Replicas know by dots which it is; here only what was not folded joins.
+
+mod decide;
+mod heirs;
+mod record;
+mod row;
+mod settle;
+mod steps;
+
+pub use decide::{Answer, Limit, Refused, Verdict, commit, commit_here, extend, hold, lend};
+pub use decide::{mint, over_limit, release, return_op, write_off};
+pub use heirs::{Closed, Heirs};
+pub use record::{CUSTOMER_MAX, Customer, Record, RecordId, State, Want};
+pub use row::{Answered, Row, UNITS_MAX};
+pub use settle::{fold, settle};
+pub use steps::{Applied, Step, apply};
+
+use crate::codec::put_u64;
+use crate::dot::{Dot, Member};
+use crate::lattice::Lattice;
+use crate::op_id::OpId;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::convert::Infallible;
+
+/// The rows of one stock. Reads see this commit's earlier writes.
+pub trait StockRows {
+    /// Why rows could not be read.
+    type Error;
+
+    /// All members that have a row, ascending.
+    fn members(&mut self) -> Result<Vec<Member>, Self::Error>;
+    /// The row of a member; the empty one, if it has none.
+    fn row(&mut self, member: Member) -> Result<Row, Self::Error>;
+    /// Writes the row of a member.
+    fn set_row(&mut self, member: Member, row: Row) -> Result<(), Self::Error>;
+    /// The records of an op id, ascending by the commits that made them.
+    fn records(&mut self, op: OpId) -> Result<Vec<(Dot, Record)>, Self::Error>;
+    /// Writes a record.
+    fn set_record(&mut self, id: RecordId, record: Record) -> Result<(), Self::Error>;
+    /// Forgets a record.
+    fn drop_record(&mut self, id: RecordId) -> Result<(), Self::Error>;
+    /// Whether an op id is over.
+    fn is_returned(&mut self, op: OpId) -> Result<bool, Self::Error>;
+    /// It is.
+    fn set_returned(&mut self, op: OpId) -> Result<(), Self::Error>;
+    /// Whether an op id has minted or written off.
+    fn is_done(&mut self, op: OpId) -> Result<bool, Self::Error>;
+    /// It has.
+    fn set_done(&mut self, op: OpId) -> Result<(), Self::Error>;
+    /// How many op ids of a customer have something in hand.
+    fn tally(&mut self, customer: &Customer) -> Result<u64, Self::Error>;
+    /// Writes that.
+    fn set_tally(&mut self, customer: &Customer, tally: u64) -> Result<(), Self::Error>;
+}
+
+/// The balance of one member: its own numbers, and what others lent it. Of one row alone it may be
+/// below zero.
+pub fn balance<R: StockRows>(rows: &mut R, member: Member) -> Result<i128, R::Error> {
+    let mut balance = rows.row(member)?.own();
+    for other in rows.members()? {
+        balance += i128::from(rows.row(other)?.lent_to(member));
+    }
+    Ok(balance)
+}
+
+/// What a member may spend: the sum of the balances that it owns (S2).
+pub fn available<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    member: Member,
+) -> Result<i128, R::Error> {
+    let mut available = 0;
+    let mut members: BTreeSet<Member> = rows.members()?.into_iter().collect();
+    members.insert(member);
+    for other in members {
+        if heirs.owner_of(other) == member && !heirs.is_frozen(other) {
+            available += balance(rows, other)?;
+        }
+    }
+    Ok(available)
+}
+
+/// A whole stock in memory. See the file's head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stock {
+    rows: BTreeMap<Member, Row>,
+    records: BTreeMap<OpId, BTreeMap<Dot, Record>>,
+    returned: BTreeSet<OpId>,
+    done: BTreeSet<OpId>,
+    tallies: BTreeMap<Customer, u64>,
+}
+
+impl Stock {
+    /// Nothing was ever minted.
+    pub const fn new() -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            records: BTreeMap::new(),
+            returned: BTreeSet::new(),
+            done: BTreeSet::new(),
+            tallies: BTreeMap::new(),
+        }
+    }
+
+    /// All records, by op id.
+    pub fn all(&self) -> impl Iterator<Item = (RecordId, &Record)> {
+        let of = |(op, records): (&OpId, _)| (*op, records);
+        let each = self.records.iter().map(of);
+        each.flat_map(|(op, records): (OpId, &BTreeMap<Dot, Record>)| {
+            records.iter().map(move |(dot, record)| (RecordId { dot: *dot, op }, record))
+        })
+    }
+
+    /// Appends canonical bytes: equal stocks, equal bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.rows.len() as u64);
+        for (member, row) in &self.rows {
+            out.extend_from_slice(member.as_bytes());
+            row.encode(out);
+        }
+        put_u64(out, self.all().count() as u64);
+        for (id, record) in self.all() {
+            id.encode(out);
+            record.encode(out);
+        }
+        for marks in [&self.returned, &self.done] {
+            put_u64(out, marks.len() as u64);
+            marks.iter().for_each(|op| out.extend_from_slice(op.as_bytes()));
+        }
+    }
+
+    /// Checks what must hold of any view that was reached in causal order, with nothing folded.
+    pub fn check_invariants(&self, heirs: &Heirs) -> Result<(), &'static str> {
+        let mut view = self.clone();
+        for member in self.rows.keys() {
+            let Ok(available) = available(&mut view, heirs, *member);
+            if available < 0 && !heirs.is_closed(*member) {
+                return Err("S2: a member has less than nothing");
+            }
+            let of_his = || self.all().filter(|(_, record)| record.owner == *member);
+            let taken: u64 = of_his().map(|(_, it)| u64::from(it.want.quantity)).sum();
+            if taken != self.rows[member].taken {
+                return Err("S3: what was taken is not what the records took");
+            }
+        }
+        let back = self.all().filter(|(_, record)| record.given_back);
+        let back: u64 = back.map(|(_, record)| u64::from(record.want.quantity)).sum();
+        if back != self.rows.values().map(|row| row.given).sum::<u64>() {
+            return Err("S5: what was given back is not what the records gave back");
+        }
+        if self.all().any(|(_, it)| it.state == State::Released && !it.given_back) {
+            return Err("S5: a released record has not given back");
+        }
+        if self.tallies != self.counted() {
+            return Err("the tallies are not what the records say");
+        }
+        Ok(())
+    }
+
+    fn counted(&self) -> BTreeMap<Customer, u64> {
+        let mut tallies = BTreeMap::new();
+        for records in self.records.values() {
+            let counts = records.values().filter(|record| !record.given_back);
+            let customers: BTreeSet<&Customer> =
+                counts.filter_map(|record| record.want.customer.as_ref()).collect();
+            for customer in customers {
+                *tallies.entry(customer.clone()).or_insert(0) += 1;
+            }
+        }
+        tallies
+    }
+}
+
+impl Lattice for Stock {
+    fn join(&mut self, other: &Self) {
+        for (member, row) in &other.rows {
+            self.rows.entry(*member).or_default().join(row);
+        }
+        for (id, record) in other.all() {
+            let mine = self.records.entry(id.op).or_default();
+            mine.entry(id.dot).and_modify(|mine| mine.join(record)).or_insert(record.clone());
+        }
+        self.returned.extend(&other.returned);
+        self.done.extend(&other.done);
+        self.tallies = self.counted();
+    }
+}
+
+impl StockRows for Stock {
+    type Error = Infallible;
+
+    fn members(&mut self) -> Result<Vec<Member>, Infallible> {
+        Ok(self.rows.keys().copied().collect())
+    }
+
+    fn row(&mut self, member: Member) -> Result<Row, Infallible> {
+        Ok(self.rows.get(&member).cloned().unwrap_or_default())
+    }
+
+    fn set_row(&mut self, member: Member, row: Row) -> Result<(), Infallible> {
+        self.rows.insert(member, row);
+        Ok(())
+    }
+
+    fn records(&mut self, op: OpId) -> Result<Vec<(Dot, Record)>, Infallible> {
+        let records = self.records.get(&op).into_iter().flatten();
+        Ok(records.map(|(dot, record)| (*dot, record.clone())).collect())
+    }
+
+    fn set_record(&mut self, id: RecordId, record: Record) -> Result<(), Infallible> {
+        self.records.entry(id.op).or_default().insert(id.dot, record);
+        Ok(())
+    }
+
+    fn drop_record(&mut self, id: RecordId) -> Result<(), Infallible> {
+        if let Some(records) = self.records.get_mut(&id.op) {
+            records.remove(&id.dot);
+            if records.is_empty() {
+                self.records.remove(&id.op);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_returned(&mut self, op: OpId) -> Result<bool, Infallible> {
+        Ok(self.returned.contains(&op))
+    }
+
+    fn set_returned(&mut self, op: OpId) -> Result<(), Infallible> {
+        self.returned.insert(op);
+        Ok(())
+    }
+
+    fn is_done(&mut self, op: OpId) -> Result<bool, Infallible> {
+        Ok(self.done.contains(&op))
+    }
+
+    fn set_done(&mut self, op: OpId) -> Result<(), Infallible> {
+        self.done.insert(op);
+        Ok(())
+    }
+
+    fn tally(&mut self, customer: &Customer) -> Result<u64, Infallible> {
+        Ok(self.tallies.get(customer).copied().unwrap_or(0))
+    }
+
+    fn set_tally(&mut self, customer: &Customer, tally: u64) -> Result<(), Infallible> {
+        if tally == 0 {
+            self.tallies.remove(customer);
+        } else {
+            self.tallies.insert(customer.clone(), tally);
+        }
+        Ok(())
+    }
+}

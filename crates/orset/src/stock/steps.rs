@@ -1,0 +1,330 @@
+//! What a commit does to a stock, row by row: the one implementation that every stock runs.
+//!
+//! A decision (`decide.rs`) ends in steps; they travel in the delta, and `apply` does the same with
+//! them everywhere: it looks at no clock, no right and no limit, so that every member that has the
+//! same commits has the same rows. What a step may cost was asked at its origin before it was made;
+//! `apply` says whether that still holds, which in causal order it must (`Applied::is_short`).
+//!
+//! Cost of a step: the member's row, the records of the op id, and with a customer one tally.
+
+use super::record::{Customer, Record, RecordId, State, Want};
+use super::row::{Answered, UNITS_MAX};
+use super::{Heirs, StockRows, available};
+use crate::codec::{DecodeError, Reader, put_u64};
+use crate::dot::{Dot, Member};
+use crate::object::QUANTITY_MAX;
+use crate::op_id::OpId;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+/// One thing that a commit does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Units come into being.
+    Mint(u64),
+    /// Units are gone without a sale.
+    WriteOff(u64),
+    /// A record of the op id, held until then.
+    Hold(Want, u64),
+    /// A record of the op id, sold at once.
+    Sell(Want),
+    /// What was held is sold.
+    Commit(RecordId),
+    /// What was held is free again.
+    Release(RecordId),
+    /// What is held is held longer.
+    Extend(RecordId, u64),
+    /// What was sold, or was held by a member that is closed, is free again.
+    GiveBack(RecordId),
+    /// The op id is over, whatever comes.
+    Return,
+    /// Units go to another member, in answer to its request of that number; 0 units, too.
+    Lend(Member, Answered),
+    /// A record is settled for good, and forgotten; its units stay in the sums.
+    Fold(RecordId),
+}
+
+/// What came of applying steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The member has taken more than it had: a bug, or a delta that nobody may make. The rows hold
+    /// it all the same, since all must hold the same; raise the alarm.
+    pub is_short: bool,
+    /// A step was not possible on these rows (of a record that is not there, or not its to move)
+    /// and was left out, here as everywhere.
+    pub is_odd: bool,
+}
+
+/// Applies the steps of the op `op`, which `by` committed as `dot`. Not to be done twice: the
+/// caller applies each commit once.
+pub fn apply<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    by: Member,
+    op: OpId,
+    steps: &[Step],
+    dot: Dot,
+) -> Result<Applied, R::Error> {
+    let mut applied = Applied::default();
+    for step in steps {
+        let done = match step {
+            Step::Mint(units) => {
+                add(rows, by, |row| &mut row.minted, *units)?;
+                rows.set_done(op)?;
+                true
+            }
+            Step::WriteOff(units) => {
+                add(rows, by, |row| &mut row.written_off, *units)?;
+                rows.set_done(op)?;
+                true
+            }
+            Step::Hold(want, until_ms) => {
+                open(rows, by, op, want, State::Held { until_ms: *until_ms }, dot)?;
+                true
+            }
+            Step::Sell(want) => {
+                open(rows, by, op, want, State::Committed, dot)?;
+                true
+            }
+            Step::Commit(id) => change(rows, *id, dot, |it| {
+                it.owner == by && it.is_held() && {
+                    it.state = State::Committed;
+                    true
+                }
+            })?,
+            Step::Extend(id, until) => change(rows, *id, dot, |it| match &mut it.state {
+                State::Held { until_ms } if it.owner == by && *until > *until_ms => {
+                    *until_ms = *until;
+                    true
+                }
+                _ => false,
+            })?,
+            Step::Release(id) => give_back(rows, heirs, by, *id, dot, |it| {
+                it.owner == by && it.is_held() && {
+                    it.state = State::Released;
+                    true
+                }
+            })?,
+            Step::GiveBack(id) => {
+                let is_his = |it: &mut Record| it.owner != by || it.was_committed();
+                give_back(rows, heirs, by, *id, dot, is_his)?
+            }
+            Step::Return => {
+                rows.set_returned(op)?;
+                true
+            }
+            Step::Lend(to, answered) => lend(rows, by, *to, *answered)?,
+            Step::Fold(id) => fold(rows, heirs, by, *id)?,
+        };
+        applied.is_odd |= !done;
+    }
+    applied.is_short = available(rows, heirs, heirs.owner_of(by))? < 0;
+    Ok(applied)
+}
+
+fn add<R: StockRows>(
+    rows: &mut R,
+    member: Member,
+    sum: impl Fn(&mut super::Row) -> &mut u64,
+    units: u64,
+) -> Result<(), R::Error> {
+    let mut row = rows.row(member)?;
+    let sum = sum(&mut row);
+    *sum = sum.saturating_add(units).min(UNITS_MAX);
+    rows.set_row(member, row)
+}
+
+fn open<R: StockRows>(
+    rows: &mut R,
+    by: Member,
+    op: OpId,
+    want: &Want,
+    state: State,
+    dot: Dot,
+) -> Result<(), R::Error> {
+    let record = Record { owner: by, want: want.clone(), state, given_back: false, changed: dot };
+    add(rows, by, |row| &mut row.taken, want.quantity.into())?;
+    tallied(rows, op, |rows| rows.set_record(RecordId { dot, op }, record))
+}
+
+fn find<R: StockRows>(rows: &mut R, id: RecordId) -> Result<Option<Record>, R::Error> {
+    let records = rows.records(id.op)?;
+    Ok(records.into_iter().find(|(dot, _)| *dot == id.dot).map(|(_, record)| record))
+}
+
+fn change<R: StockRows>(
+    rows: &mut R,
+    id: RecordId,
+    dot: Dot,
+    change: impl Fn(&mut Record) -> bool,
+) -> Result<bool, R::Error> {
+    let Some(mut record) = find(rows, id)? else { return Ok(false) };
+    if !change(&mut record) {
+        return Ok(false);
+    }
+    record.changed = dot;
+    tallied(rows, id.op, |rows| rows.set_record(id, record))?;
+    Ok(true)
+}
+
+fn give_back<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    by: Member,
+    id: RecordId,
+    dot: Dot,
+    may: impl Fn(&mut Record) -> bool,
+) -> Result<bool, R::Error> {
+    let Some(record) = find(rows, id)? else { return Ok(false) };
+    let units = record.want.quantity.into();
+    let is_owned = heirs.owner_of(record.owner) == by;
+    let done = is_owned
+        && change(rows, id, dot, |it| {
+            !it.given_back && may(it) && {
+                it.given_back = true;
+                true
+            }
+        })?;
+    if done {
+        add(rows, by, |row| &mut row.given, units)?;
+    }
+    Ok(done)
+}
+
+fn lend<R: StockRows>(
+    rows: &mut R,
+    by: Member,
+    to: Member,
+    answered: Answered,
+) -> Result<bool, R::Error> {
+    let mut row = rows.row(by)?;
+    let last = row.answered.get(&to).copied().unwrap_or_default();
+    if to == by || answered.number <= last.number {
+        return Ok(false);
+    }
+    row.answered.insert(to, answered);
+    let lent = row.lent.entry(to).or_insert(0);
+    *lent = lent.saturating_add(answered.granted).min(UNITS_MAX);
+    rows.set_row(by, row)?;
+    Ok(true)
+}
+
+fn fold<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    by: Member,
+    id: RecordId,
+) -> Result<bool, R::Error> {
+    // The tally keeps what it counted: what is forgotten was bought all the same.
+    match find(rows, id)? {
+        Some(record) if heirs.owner_of(record.owner) == by && !record.is_held() => {
+            rows.drop_record(id)?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Does something to the records of an op id, and moves the tallies of customers by it: each counts
+/// the op ids, not the records and not the units, that have something in hand.
+fn tallied<R: StockRows>(
+    rows: &mut R,
+    op: OpId,
+    change: impl FnOnce(&mut R) -> Result<(), R::Error>,
+) -> Result<(), R::Error> {
+    let before = customers(rows, op)?;
+    change(rows)?;
+    let after = customers(rows, op)?;
+    for customer in after.difference(&before) {
+        let tally = rows.tally(customer)?;
+        rows.set_tally(customer, tally.saturating_add(1))?;
+    }
+    for customer in before.difference(&after) {
+        let tally = rows.tally(customer)?;
+        rows.set_tally(customer, tally.saturating_sub(1))?;
+    }
+    Ok(())
+}
+
+fn customers<R: StockRows>(rows: &mut R, op: OpId) -> Result<BTreeSet<Customer>, R::Error> {
+    let records = rows.records(op)?;
+    let counts = records.into_iter().filter(|(_, record)| !record.given_back);
+    Ok(counts.filter_map(|(_, record)| record.want.customer).collect())
+}
+
+impl Step {
+    /// Appends canonical bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Mint(units) => {
+                out.push(1);
+                put_u64(out, *units);
+            }
+            Self::WriteOff(units) => {
+                out.push(2);
+                put_u64(out, *units);
+            }
+            Self::Hold(want, until_ms) => {
+                out.push(3);
+                want.encode(out);
+                put_u64(out, *until_ms);
+            }
+            Self::Sell(want) => {
+                out.push(4);
+                want.encode(out);
+            }
+            Self::Commit(id) => put_id(5, id, out),
+            Self::Release(id) => put_id(6, id, out),
+            Self::Extend(id, until_ms) => {
+                put_id(7, id, out);
+                put_u64(out, *until_ms);
+            }
+            Self::GiveBack(id) => put_id(8, id, out),
+            Self::Return => out.push(9),
+            Self::Lend(to, answered) => {
+                out.push(10);
+                out.extend_from_slice(to.as_bytes());
+                put_u64(out, answered.number);
+                put_u64(out, answered.granted);
+            }
+            Self::Fold(id) => put_id(11, id, out),
+        }
+    }
+
+    /// Reads what `encode` wrote.
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match from.u8()? {
+            1 => Self::Mint(some_units(from)?),
+            2 => Self::WriteOff(some_units(from)?),
+            3 => Self::Hold(Want::decode(from)?, from.u64()?),
+            4 => Self::Sell(Want::decode(from)?),
+            5 => Self::Commit(RecordId::decode(from)?),
+            6 => Self::Release(RecordId::decode(from)?),
+            7 => Self::Extend(RecordId::decode(from)?, from.u64()?),
+            8 => Self::GiveBack(RecordId::decode(from)?),
+            9 => Self::Return,
+            10 => {
+                let to = Member::from_bytes(from.id()?);
+                let (number, granted) = (from.u64()?, from.u64()?);
+                if number == 0 || granted > UNITS_MAX {
+                    return Err(DecodeError::Bounds("grant"));
+                }
+                Self::Lend(to, Answered { number, granted })
+            }
+            11 => Self::Fold(RecordId::decode(from)?),
+            tag => return Err(DecodeError::UnknownTag { what: "step of a stock", tag }),
+        })
+    }
+}
+
+fn put_id(tag: u8, id: &RecordId, out: &mut Vec<u8>) {
+    out.push(tag);
+    id.encode(out);
+}
+
+fn some_units(from: &mut Reader<'_>) -> Result<u64, DecodeError> {
+    match from.u64()? {
+        units if (1..=u64::from(QUANTITY_MAX)).contains(&units) => Ok(units),
+        _ => Err(DecodeError::Bounds("quantity")),
+    }
+}
