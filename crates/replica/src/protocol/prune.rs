@@ -198,22 +198,23 @@ impl<B: Base> Protocol<B> {
             return;
         }
         told.entry(origin).or_default().insert(from, first);
-        self.seek_snapshot(origin, now);
+        self.seek_snapshot(origin, Some(from), now);
     }
 
     /// Who may have what others have dropped may fall silent, and then nobody says anything new.
     pub(super) fn tick_told(&mut self, now: Now) {
         let told: Vec<Origin> = self.pruning.told.keys().copied().collect();
-        told.into_iter().for_each(|origin| self.seek_snapshot(origin, now));
+        told.into_iter().for_each(|origin| self.seek_snapshot(origin, None, now));
     }
 
     /// Wants a snapshot of whoever can be heard and has dropped what comes next of an origin, when
-    /// all who can be heard have.
-    fn seek_snapshot(&mut self, origin: Origin, now: Now) {
+    /// all who can be heard have. `from` is heard at this moment.
+    fn seek_snapshot(&mut self, origin: Origin, from: Option<Member>, now: Now) {
         let have = self.applied.get(origin);
         let silence_us = SILENCE.saturating_mul(self.settings.change_us);
         let is_heard = |it: &Heard<'_>| {
-            it.origin.is_some() && now.mono_us <= it.at_us.saturating_add(silence_us)
+            let lately = it.origin.is_some() && now.mono_us <= it.at_us.saturating_add(silence_us);
+            lately || Some(it.member) == from
         };
         let mut dropped = None;
         for it in self.peers.heard().filter(is_heard) {

@@ -301,6 +301,7 @@ fn one_that_is_to_leave_keeps_its_word_whatever_its_earlier_start_left_behind() 
 #[test]
 fn one_that_is_to_leave_keeps_its_word_when_an_older_one_of_its_proposer_comes_late() {
     let mut it = Cluster::new(2);
+    it.add(1).unwrap();
     it.crash(1);
     it.start(1);
     it.until("closed", |it| (0..2).all(|at| it.number(at) == 1));
