@@ -7,6 +7,7 @@
 //! settled, and every unit is accounted for.
 //!
 //! The same world with a bug planted must fail, or it would prove nothing.
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 use orset::stock::{
     Answer, Closed, Customer, Heirs, Limit, Row, Step, StockRows, Verdict, Want, apply, available,

@@ -1,4 +1,5 @@
 //! Stock, one story each: what broke earlier drafts of the protocol, and what a shop would ask.
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 use orset::stock::{
     Answer, Answered, Closed, Customer, Heirs, Limit, Refused, Step, StockRows, Verdict, Want,
