@@ -255,6 +255,13 @@ fn an_heir_sells_what_the_dead_one_held_and_nobody_what_is_frozen() {
     assert_eq!(it.has(B), 2);
     let sold = it.stock.all().filter(|(_, record)| record.is_sold()).count();
     assert_eq!(sold, 1);
+    // What the dead one had let go is not sold by its heir: its client may have been told.
+    let mut lapsed = frozen.clone();
+    let Ok(verdict) = release(&mut lapsed.stock, &lapsed.heirs, A, op(1));
+    lapsed.does(A, op(1), verdict);
+    assert!(lapsed.heirs.close(A, Closed { heir: B, frozen: false }));
+    let verdict = lapsed.commits(B, op(1), 4);
+    assert_eq!(lapsed.does(B, op(1), verdict).0, Answer::Expired);
     assert!(frozen.heirs.close(A, Closed { heir: B, frozen: true }));
     assert_eq!(frozen.commits(B, op(1), 4), Verdict::Short { available: 1 });
     assert_eq!(frozen.settles(B, op(1)), []);

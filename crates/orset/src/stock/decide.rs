@@ -192,7 +192,7 @@ pub fn commit<R: StockRows>(
         };
         return Ok(done(steps, Answer::Committed));
     }
-    if let Some((_, record)) = known.find(|it| it.owner == me) {
+    if let Some((_, record)) = known.find(is_owned) {
         return Ok(self::known(Answer::Expired, record));
     }
     if let Some((_, record)) = known.find(|it| it.is_held() && !heirs.is_frozen(it.owner)) {
