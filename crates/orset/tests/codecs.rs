@@ -12,7 +12,7 @@ mod values;
 use orset::cart::{Content, Entry, Seen};
 use orset::codec::Reader;
 use orset::counter::Change;
-use orset::stock::{Record, RecordId, Row, Step, Want};
+use orset::stock::{Record, RecordId, Row, Stamped, Step, Want};
 use orset::{DecodeError, ObjectKey, Op, OpIdSet, Product, VersionVector};
 use proptest::prelude::*;
 use std::fmt::Debug;
@@ -38,7 +38,20 @@ macro_rules! coded {
     )*};
 }
 
-coded!(OpIdSet, VersionVector, Product, Content, Change, Op, Want, RecordId, Record, Row, Step);
+coded!(
+    OpIdSet,
+    VersionVector,
+    Product,
+    Content,
+    Change,
+    Op,
+    Want,
+    RecordId,
+    Record,
+    Row,
+    Stamped,
+    Step
+);
 
 impl Coded for ObjectKey {
     fn write(&self, out: &mut Vec<u8>) {
@@ -186,6 +199,7 @@ targets! {
     record: Record, values::record();
     stock_row: Row, values::stock_row();
     step: Step, values::step();
+    terms: Stamped, values::stamped();
 }
 
 mod seen {

@@ -10,18 +10,17 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 use orset::stock::{
-    Answer, Closed, Customer, Heirs, Limit, Row, Step, StockRows, Verdict, Want, apply, available,
-    commit, commit_here, extend, fold, hold, lend, mint, over_limit, release, return_op, settle,
-    write_off,
+    Answer, Closed, Customer, Heirs, Row, Stamped, Step, StockRows, Terms, Verdict, Want, apply,
+    available, commit, commit_here, extend, fold, hold, lend, mint, over_limit, release, return_op,
+    settle, write_off,
 };
-use orset::{Dot, Lattice, Member, OpId, OpIdSession, Origin, Stock, laws};
+use orset::{Dot, HybridTime, Lattice, Member, OpId, OpIdSession, Origin, Stock, laws};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use std::collections::{BTreeMap, BTreeSet};
 
 const MEMBERS: usize = 3;
 const OPS: u8 = 12;
-const LIMIT: Limit = Limit(2);
 
 fn member(at: usize) -> Member {
     Member::from_bytes([at as u8 + 1; 16])
@@ -202,7 +201,7 @@ impl World {
                 }
             }
             2..=4 => {
-                let Ok(over) = over_limit(view, op_id, &want, LIMIT);
+                let Ok(over) = over_limit(view, op_id, &want);
                 if over.is_none() {
                     let Ok(verdict) = hold(view, &heirs, me, op_id, &want, u64::from(by));
                     self.verdict(at, n, verdict)?;
@@ -254,6 +253,11 @@ impl World {
                 }
             }
             12 => drop(self.settles(at)?),
+            13 if by % 8 == 0 => {
+                let terms = Terms { limit: u64::from(n % 4), tentative: false, peers: 0 };
+                let stamp = HybridTime::from_bits(n.into());
+                self.does(at, op_id, vec![Step::Agree(Stamped { stamp, terms })])?;
+            }
             _ => drop(self.hears(at, to)?),
         }
         self.ledger.check()

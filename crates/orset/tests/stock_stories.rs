@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
 use orset::stock::{
-    Answer, Answered, Closed, Customer, Heirs, Limit, Refused, Step, StockRows, Verdict, Want,
-    apply, available, commit, commit_here, extend, fold, hold, lend, mint, over_limit, release,
-    return_op, settle,
+    Answer, Answered, Closed, Customer, Heirs, Refused, Stamped, Step, StockRows, Terms, Verdict,
+    Want, apply, available, commit, commit_here, extend, fold, hold, lend, mint, over_limit,
+    release, return_op, settle,
 };
-use orset::{Dot, Member, OpId, OpIdSession, Origin, Stock};
+use orset::{Dot, HybridTime, Member, OpId, OpIdSession, Origin, Stock};
 
 const A: Member = Member::from_bytes([1; 16]);
 const B: Member = Member::from_bytes([2; 16]);
@@ -23,6 +23,11 @@ fn dot(of: Member, seq: u64) -> Dot {
 
 fn want(quantity: u32) -> Want {
     Want { quantity, customer: Some(Customer::new(b"ada").unwrap()) }
+}
+
+fn agreed(at: u64, limit: u64) -> Step {
+    let terms = Terms { limit, ..Terms::default() };
+    Step::Agree(Stamped { stamp: HybridTime::from_bits(at), terms })
 }
 
 /// One view, and what its members commit into it.
@@ -201,9 +206,10 @@ fn a_request_for_rights_that_comes_again_is_answered_and_not_granted_again() {
 fn a_limit_counts_purchases_and_not_records_units_or_what_came_back() {
     let mut it = View::with(&[(A, 9), (B, 9)]);
     let over = |it: &mut View, n| {
-        let Ok(over) = over_limit(&mut it.stock, op(n), &want(3), Limit(1));
+        let Ok(over) = over_limit(&mut it.stock, op(n), &want(3));
         over
     };
+    it.takes(A, op(1_001), &[agreed(2, 1)]);
     assert_eq!(over(&mut it, 1), None);
     for member in [A, B] {
         it.takes(member, op(1), &[Step::Sell(want(3))]);
@@ -220,7 +226,7 @@ fn a_limit_counts_purchases_and_not_records_units_or_what_came_back() {
     assert_eq!(it.stock.all().count(), 0);
     assert_eq!(over(&mut it, 2), Some(Refused::OverLimit { has: 1, limit: 1 }));
     let nobody = Want { customer: None, ..want(1) };
-    let Ok(unnamed) = over_limit(&mut it.stock, op(3), &nobody, Limit(1));
+    let Ok(unnamed) = over_limit(&mut it.stock, op(3), &nobody);
     assert_eq!(unnamed, Some(Refused::NoCustomer));
 }
 
@@ -280,4 +286,15 @@ fn a_restock_counts_once_at_its_member() {
     assert_eq!(row.minted, 5);
     let Ok(verdict) = mint(&mut it.stock, A, op(2), u64::MAX);
     assert_eq!(verdict, Verdict::Refused(Refused::TooMany));
+}
+
+#[test]
+fn of_terms_that_were_set_apart_the_later_stand() {
+    for order in [[agreed(2, 7), agreed(1, 9)], [agreed(1, 9), agreed(2, 7)]] {
+        let mut it = View::with(&[(A, 5)]);
+        assert_eq!(it.stock.terms().unwrap().terms, Terms::default());
+        it.takes(A, op(1), &order[..1]);
+        it.takes(B, op(2), &order[1..]);
+        assert_eq!(it.stock.terms().unwrap().terms.limit, 7);
+    }
 }

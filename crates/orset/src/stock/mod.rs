@@ -30,14 +30,16 @@ mod record;
 mod row;
 mod settle;
 mod steps;
+mod terms;
 
-pub use decide::{Answer, Limit, Refused, Verdict, commit, commit_here, extend, hold, lend};
+pub use decide::{Answer, Refused, Verdict, commit, commit_here, extend, hold, lend};
 pub use decide::{mint, over_limit, release, return_op, write_off};
 pub use heirs::{Closed, Heirs};
 pub use record::{CUSTOMER_MAX, Customer, Record, RecordId, State, Want};
 pub use row::{Answered, Row, UNITS_MAX};
 pub use settle::{fold, settle};
 pub use steps::{Applied, Step, apply};
+pub use terms::{PEERS_MAX, Stamped, Terms};
 
 use crate::codec::put_u64;
 use crate::dot::{Dot, Member};
@@ -76,6 +78,10 @@ pub trait StockRows {
     fn tally(&mut self, customer: &Customer) -> Result<u64, Self::Error>;
     /// Writes that.
     fn set_tally(&mut self, customer: &Customer, tally: u64) -> Result<(), Self::Error>;
+    /// The terms that stand.
+    fn terms(&mut self) -> Result<Stamped, Self::Error>;
+    /// Writes them.
+    fn set_terms(&mut self, terms: Stamped) -> Result<(), Self::Error>;
 }
 
 /// The balance of one member: its own numbers, and what others lent it. Of one row alone it may be
@@ -113,18 +119,13 @@ pub struct Stock {
     returned: BTreeSet<OpId>,
     done: BTreeSet<OpId>,
     tallies: BTreeMap<Customer, u64>,
+    terms: Stamped,
 }
 
 impl Stock {
     /// Nothing was ever minted.
-    pub const fn new() -> Self {
-        Self {
-            rows: BTreeMap::new(),
-            records: BTreeMap::new(),
-            returned: BTreeSet::new(),
-            done: BTreeSet::new(),
-            tallies: BTreeMap::new(),
-        }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// All records, by op id.
@@ -152,6 +153,7 @@ impl Stock {
             put_u64(out, marks.len() as u64);
             marks.iter().for_each(|op| out.extend_from_slice(op.as_bytes()));
         }
+        self.terms.encode(out);
     }
 
     /// Checks what must hold of any view that was reached in causal order, with nothing folded.
@@ -208,6 +210,7 @@ impl Lattice for Stock {
         self.returned.extend(&other.returned);
         self.done.extend(&other.done);
         self.tallies = self.counted();
+        self.terms.join(&other.terms);
     }
 }
 
@@ -275,6 +278,15 @@ impl StockRows for Stock {
         } else {
             self.tallies.insert(customer.clone(), tally);
         }
+        Ok(())
+    }
+
+    fn terms(&mut self) -> Result<Stamped, Infallible> {
+        Ok(self.terms)
+    }
+
+    fn set_terms(&mut self, terms: Stamped) -> Result<(), Infallible> {
+        self.terms = terms;
         Ok(())
     }
 }

@@ -9,9 +9,11 @@
 
 use super::record::{Customer, Record, RecordId, State, Want};
 use super::row::{Answered, UNITS_MAX};
+use super::terms::Stamped;
 use super::{Heirs, StockRows, available};
 use crate::codec::{DecodeError, Reader, put_u64};
 use crate::dot::{Dot, Member};
+use crate::lattice::Lattice;
 use crate::object::QUANTITY_MAX;
 use crate::op_id::OpId;
 use alloc::collections::BTreeSet;
@@ -40,6 +42,8 @@ pub enum Step {
     Return,
     /// Units go to another member, in answer to its request of that number; 0 units, too.
     Lend(Member, Answered),
+    /// The terms are these, if no later ones are known.
+    Agree(Stamped),
     /// A record is settled for good, and forgotten; its units stay in the sums.
     Fold(RecordId),
 }
@@ -114,6 +118,11 @@ pub fn apply<R: StockRows>(
                 true
             }
             Step::Lend(to, answered) => lend(rows, by, *to, *answered)?,
+            Step::Agree(terms) => {
+                let stands = rows.terms()?;
+                rows.set_terms(stands.joined(terms))?;
+                true
+            }
             Step::Fold(id) => fold(rows, heirs, by, *id)?,
         };
         applied.is_odd |= !done;
@@ -288,6 +297,10 @@ impl Step {
                 put_u64(out, answered.granted);
             }
             Self::Fold(id) => put_id(11, id, out),
+            Self::Agree(terms) => {
+                out.push(12);
+                terms.encode(out);
+            }
         }
     }
 
@@ -312,6 +325,7 @@ impl Step {
                 Self::Lend(to, Answered { number, granted })
             }
             11 => Self::Fold(RecordId::decode(from)?),
+            12 => Self::Agree(Stamped::decode(from)?),
             tag => return Err(DecodeError::UnknownTag { what: "step of a stock", tag }),
         })
     }

@@ -5,7 +5,9 @@
 
 use orset::cart::{CartEffect, Content, Entry, EntryKind, Moved, Seen, Take};
 use orset::counter::Change;
-use orset::stock::{Answered, Customer, Record, RecordId, Row, State, Step, UNITS_MAX, Want};
+use orset::stock::{
+    Answered, Customer, Record, RecordId, Row, Stamped, State, Step, Terms, UNITS_MAX, Want,
+};
 use orset::{
     AMOUNT_MAX, Dot, Effect, HybridTime, Kind, Member, ObjectKey, Op, OpId, OpIdSet, Origin,
     Product, QUANTITY_MAX, Request, VersionVector,
@@ -236,5 +238,15 @@ pub fn step() -> impl Strategy<Value = Step> {
         Just(Step::Return),
         grant.prop_map(|(to, number, granted)| Step::Lend(to, Answered { number, granted })),
         record_id().prop_map(Step::Fold),
+        stamped().prop_map(Step::Agree),
     ]
+}
+
+pub fn stamped() -> impl Strategy<Value = Stamped> {
+    (any::<u64>(), any::<u64>(), any::<bool>(), 0..=16_u8).prop_map(
+        |(bits, limit, tentative, peers)| {
+            let terms = Terms { limit, tentative, peers };
+            Stamped { stamp: HybridTime::from_bits(bits), terms }
+        },
+    )
 }
