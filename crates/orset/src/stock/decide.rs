@@ -10,9 +10,9 @@
 //! * an answer that makes no step rests on the records that it reports, wherever they were written
 //!   (F1): so it names their dots.
 
-use super::record::{Record, RecordId, State, Want};
+use super::record::{Record, RecordId, Want};
 use super::row::{Answered, UNITS_MAX};
-use super::settle::{end, settle};
+use super::settle::{end, ends, settle};
 use super::steps::Step;
 use super::{Heirs, StockRows, available};
 use crate::dot::{Dot, Member};
@@ -28,7 +28,9 @@ pub enum Verdict {
         steps: Vec<Step>,
         /// What to say then.
         answer: Answer,
-        /// Commits of records that the answer reports, beside the one that is to be made.
+        /// Commits of records that the answer reports, beside the one that is to be made. A mark
+        /// (returned, minted, written off) has no dot of its own: an answer that reports one and
+        /// makes no step rests on everything applied here.
         rests: Vec<Dot>,
     },
     /// Its owner must say.
@@ -116,6 +118,14 @@ impl Known {
         self.records.iter().find(|(_, record)| is_it(record))
     }
 
+    /// Nothing is held: it was, or nothing is known.
+    fn not_held(&self) -> Verdict {
+        match self.records.first() {
+            Some((_, record)) => known(Answer::Expired, record),
+            None => Verdict::Refused(Refused::Unknown),
+        }
+    }
+
     fn differs(&self, want: &Want) -> bool {
         self.records.iter().any(|(_, record)| record.want != *want)
     }
@@ -141,10 +151,9 @@ pub fn hold<R: StockRows>(
         return Ok(self::known(Answer::Committed, record));
     }
     let is_owned = |record: &Record| heirs.owner_of(record.owner) == me;
-    if let Some((_, record)) = known.find(|it| it.is_held() && is_owned(it)) {
-        let State::Held { until_ms } = record.state else {
-            return Ok(Verdict::Refused(Refused::Unknown));
-        };
+    if let Some((_, record)) = known.find(|it| it.is_held() && is_owned(it))
+        && let Some(until_ms) = record.held_until_ms()
+    {
         return Ok(self::known(Answer::Held { until_ms }, record));
     }
     if let Some((_, record)) = known.find(|it| it.is_held() && !heirs.is_frozen(it.owner)) {
@@ -245,10 +254,7 @@ pub fn release<R: StockRows>(
     if let Some((_, record)) = known.find(Record::is_held) {
         return Ok(Verdict::Ask(heirs.owner_of(record.owner)));
     }
-    Ok(match known.records.first() {
-        Some((_, record)) => self::known(Answer::Expired, record),
-        None => Verdict::Refused(Refused::Unknown),
-    })
+    Ok(known.not_held())
 }
 
 /// Holds longer what is held for `op`; never shorter.
@@ -263,23 +269,19 @@ pub fn extend<R: StockRows>(
     if let Some((_, record)) = known.find(Record::was_committed) {
         return Ok(self::known(Answer::Committed, record));
     }
-    let Some((id, record)) = known.find(Record::is_held) else {
-        return Ok(match known.records.first() {
-            Some((_, record)) => self::known(Answer::Expired, record),
-            None => Verdict::Refused(Refused::Unknown),
-        });
-    };
-    let State::Held { until_ms: until } = record.state else {
-        return Ok(Verdict::Refused(Refused::Unknown));
+    let held = known.find(Record::is_held);
+    let Some((id, record, until)) = held.and_then(|it| Some((it.0, &it.1, it.1.held_until_ms()?)))
+    else {
+        return Ok(known.not_held());
     };
     let owner = heirs.owner_of(record.owner);
     Ok(if owner != me {
         Verdict::Ask(owner)
     } else if record.owner != me || until_ms <= until {
-        // An inherited one has been given its whole time anew by its heir.
+        // The deadline of an inherited one is its heir's own to keep, and not in its record.
         self::known(Answer::Held { until_ms: until }, record)
     } else {
-        done(Vec::from([Step::Extend(*id, until_ms)]), Answer::Held { until_ms })
+        done(Vec::from([Step::Extend(id, until_ms)]), Answer::Held { until_ms })
     })
 }
 
@@ -291,16 +293,8 @@ pub fn return_op<R: StockRows>(
     me: Member,
     op: OpId,
 ) -> Result<Verdict, R::Error> {
-    let known = Known::of(rows, op)?;
-    let mut steps = Vec::new();
-    if !known.returned {
-        steps.push(Step::Return);
-    }
-    for (id, record) in &known.records {
-        if !record.given_back && heirs.owner_of(record.owner) == me {
-            steps.push(end(me, *id, record));
-        }
-    }
+    let mut steps = if rows.is_returned(op)? { Vec::new() } else { Vec::from([Step::Return]) };
+    steps.extend(ends(rows, heirs, me, op, true)?);
     Ok(done(steps, Answer::Returned))
 }
 

@@ -84,29 +84,21 @@ pub trait StockRows {
     fn set_terms(&mut self, terms: Stamped) -> Result<(), Self::Error>;
 }
 
-/// The balance of one member: its own numbers, and what others lent it. Of one row alone it may be
-/// below zero.
-pub fn balance<R: StockRows>(rows: &mut R, member: Member) -> Result<i128, R::Error> {
-    let mut balance = rows.row(member)?.own();
-    for other in rows.members()? {
-        balance += i128::from(rows.row(other)?.lent_to(member));
-    }
-    Ok(balance)
-}
-
-/// What a member may spend: the sum of the balances that it owns (S2).
+/// What a member may spend: the sum of the balances that it owns (S2), by one look at each row.
 pub fn available<R: StockRows>(
     rows: &mut R,
     heirs: &Heirs,
     member: Member,
 ) -> Result<i128, R::Error> {
+    let is_owned = |it: Member| heirs.owner_of(it) == member && !heirs.is_frozen(it);
     let mut available = 0;
-    let mut members: BTreeSet<Member> = rows.members()?.into_iter().collect();
-    members.insert(member);
-    for other in members {
-        if heirs.owner_of(other) == member && !heirs.is_frozen(other) {
-            available += balance(rows, other)?;
+    for other in rows.members()? {
+        let row = rows.row(other)?;
+        if is_owned(other) {
+            available += row.own();
         }
+        let lent = row.lent.iter().filter(|(to, _)| is_owned(**to));
+        available += lent.map(|(_, units)| i128::from(*units)).sum::<i128>();
     }
     Ok(available)
 }

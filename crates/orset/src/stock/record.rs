@@ -143,9 +143,17 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether its units are set aside: held, and not given back.
+    /// Until when its units are set aside, in milliseconds since 1970: held, and not given back.
+    pub const fn held_until_ms(&self) -> Option<u64> {
+        match self.state {
+            State::Held { until_ms } if !self.given_back => Some(until_ms),
+            _ => None,
+        }
+    }
+
+    /// Whether its units are set aside.
     pub const fn is_held(&self) -> bool {
-        matches!(self.state, State::Held { .. }) && !self.given_back
+        self.held_until_ms().is_some()
     }
 
     /// Whether its units are sold: committed, and not given back.

@@ -52,11 +52,6 @@ impl Row {
         sum(ins) - sum(outs) - lent
     }
 
-    /// Units it granted to `member`.
-    pub fn lent_to(&self, member: Member) -> u64 {
-        self.lent.get(&member).copied().unwrap_or(0)
-    }
-
     /// Appends canonical bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         for number in [self.minted, self.taken, self.given, self.written_off] {

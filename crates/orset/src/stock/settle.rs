@@ -28,8 +28,19 @@ pub fn settle<R: StockRows>(
     me: Member,
     op: OpId,
 ) -> Result<Vec<Step>, R::Error> {
-    let records = rows.records(op)?;
     let is_over = rows.is_returned(op)?;
+    ends(rows, heirs, me, op, is_over)
+}
+
+/// As `settle`, of an op id that is over or not.
+pub(super) fn ends<R: StockRows>(
+    rows: &mut R,
+    heirs: &Heirs,
+    me: Member,
+    op: OpId,
+    is_over: bool,
+) -> Result<Vec<Step>, R::Error> {
+    let records = rows.records(op)?;
     let committed = records.iter().filter(|(_, it)| it.was_committed());
     let lowest: Option<Dot> = committed.map(|(dot, _)| *dot).min();
     let mut steps = Vec::new();
