@@ -336,7 +336,7 @@ fn nobody_leaves_before_what_it_left_on_a_lost_disk_is_closed() {
     it.lose_disk(2);
     it.cut.clear();
     it.wishes(1, &leave(2));
-    it.run(3_000);
+    it.until("it has promised", |it| it.place(2) == Place::Leaving);
     it.lost = |_| false;
     assert_eq!(it.ends(1, &leave(2)), Standing::Done);
     it.agree(&[0, 1]);
