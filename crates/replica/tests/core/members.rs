@@ -320,7 +320,8 @@ fn is_of_second(message: &Message) -> bool {
     deltas.iter().any(|bytes| Delta::decode(bytes).unwrap().dot.origin.is_of(member(1)))
 }
 
-/// L4, and why: found by the simulator. One member holds back what another had made on a disk that
+/// The story of L4, found by the simulator. (With the rule off this still ends well: here the start
+/// is closed in time. The order that breaks is met in runs of kind `members`.) One member holds back what another had made on a disk that
 /// is lost; the other leaves before that start is closed. Nobody who accepts it counts what is held
 /// back, and it was applied when its causes came, beyond the end that had been agreed on.
 #[test]
@@ -336,7 +337,7 @@ fn nobody_leaves_before_what_it_left_on_a_lost_disk_is_closed() {
     it.lose_disk(2);
     it.cut.clear();
     it.wishes(1, &leave(2));
-    it.until("it has promised", |it| it.place(2) == Place::Leaving);
+    it.run(3_000);
     it.lost = |_| false;
     assert_eq!(it.ends(1, &leave(2)), Standing::Done);
     it.agree(&[0, 1]);
