@@ -320,10 +320,12 @@ fn is_of_second(message: &Message) -> bool {
     deltas.iter().any(|bytes| Delta::decode(bytes).unwrap().dot.origin.is_of(member(1)))
 }
 
-/// The story of L4, found by the simulator. (With the rule off this still ends well: here the start
-/// is closed in time. The order that breaks is met in runs of kind `members`.) One member holds back what another had made on a disk that
-/// is lost; the other leaves before that start is closed. Nobody who accepts it counts what is held
-/// back, and it was applied when its causes came, beyond the end that had been agreed on.
+/// The story of L4, found by the simulator. One member holds back what another had made on a disk
+/// that is lost; the other leaves before that start is closed. Nobody who accepts it counts what is
+/// held back, and it was applied when its causes came, beyond the end that had been agreed on.
+///
+/// With the rule off this still ends well, since the start is closed in time here. The order that
+/// breaks is met in runs of kind `members`.
 #[test]
 fn nobody_leaves_before_what_it_left_on_a_lost_disk_is_closed() {
     let mut it = Cluster::new(3);
