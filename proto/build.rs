@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "pannier/v1/common.proto",
     "pannier/v1/carts.proto",
     "pannier/v1/sets.proto",
     "pannier/v1/counters.proto",
+    "pannier/v1/stocks.proto",
     "pannier/v1/execute.proto",
     "pannier/v1/watch.proto",
     "pannier/v1/replication.proto",

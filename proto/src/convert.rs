@@ -12,7 +12,7 @@
 //! ```text
 //! message -> Asked      ask.rs      Asked -> message     body.rs
 //! domain  -> answer     answer.rs   pages and tokens     page.rs
-//! ids and vectors       ids.rs
+//! ids and vectors       ids.rs    stocks, both ways    stock.rs
 //! ```
 
 mod answer;
@@ -20,14 +20,17 @@ mod ask;
 mod body;
 mod ids;
 mod page;
+mod stock;
 
 pub use answer::{cart, counter, line, listing, set, written};
 pub use ask::{batch, session, watched};
 pub use ids::{dot, dot_from, id, member_from, origin_from, vector, vector_from};
 pub use page::{PAGE_TOKEN_MAX, Page};
+pub use stock::{outcome_from, sheet, stock_answer};
 
 use bytes::Bytes;
 use orset::cart::Seen;
+use orset::stock::Ask;
 use orset::{Kind, ObjectKey, OpId, Request};
 
 /// One command or read, checked.
@@ -43,6 +46,15 @@ pub enum Asked {
         request: Request,
         /// What the client was shown; `None`: whatever the replica has.
         seen: Option<Seen>,
+    },
+    /// Something of a stock.
+    Stock {
+        /// The client's name for the purchase.
+        op: OpId,
+        /// Which stock.
+        object: ObjectKey,
+        /// What is asked; the replica checks how long units may be held.
+        ask: Ask,
     },
     /// Show an object.
     Read {

@@ -28,6 +28,9 @@ pub const PEERS: &str = "pannier-peers";
 /// bytes.
 pub const WRITTEN: &str = "pannier-written-bin";
 
+/// The same, of a call of a stock: a `StockAnswer`.
+pub const STOCK_ANSWER: &str = "pannier-stock-answer-bin";
+
 /// Longest `Written` in trailers, in bytes; what is longer is left out.
 pub const WRITTEN_MAX: usize = 2_048;
 

@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use orset::cart::{Content, Seen};
-use orset::{Kind, ObjectKey, OpId, OpIdSession, OpIdSet, Product, Request};
+use orset::stock::{Ask, Customer, Terms, Want};
+use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, OpIdSet, Product, Request};
 use pannier_proto::convert::{self, Asked, Page};
 use pannier_proto::errors::Reason;
 use pannier_proto::v1::{self, command::Body};
@@ -71,8 +72,33 @@ fn write() -> impl Strategy<Value = Asked> {
     })
 }
 
+fn call() -> impl Strategy<Value = Asked> {
+    let want = || {
+        (quantity(), proptest::option::of(bytes(255))).prop_map(|(quantity, customer)| {
+            let customer = customer.map(|it| Customer::new(&it).unwrap());
+            Want { quantity, customer }
+        })
+    };
+    let units = || quantity().prop_map(u64::from);
+    let at = any::<[u8; 16]>().prop_map(Member::from_bytes);
+    let terms = (any::<u64>(), 0..=16_u8);
+    let ask = prop_oneof![
+        (units(), at).prop_map(|(units, at)| Ask::Restock { units, at }),
+        units().prop_map(|units| Ask::WriteOff { units }),
+        (want(), 1..=u64::MAX).prop_map(|(want, ttl_ms)| Ask::Hold { want, ttl_ms }),
+        want().prop_map(|want| Ask::Commit { want }),
+        Just(Ask::Release),
+        (1..=u64::MAX).prop_map(|ttl_ms| Ask::Extend { ttl_ms }),
+        Just(Ask::Return),
+        terms.prop_map(|(limit, peers)| Ask::Agree(Terms { limit, tentative: false, peers })),
+    ];
+    (key(Kind::Stock), ask, any::<u64>(), any::<u32>())
+        .prop_map(|(object, ask, chance, at)| Asked::Stock { op: op_id(chance, at), object, ask })
+}
+
 fn read() -> impl Strategy<Value = Asked> {
-    let kinds = prop_oneof![Just(Kind::Cart), Just(Kind::Set), Just(Kind::Counter)];
+    let kinds = [Kind::Cart, Kind::Set, Kind::Counter, Kind::Stock];
+    let kinds = proptest::sample::select(kinds.to_vec());
     let keys = kinds.prop_flat_map(key);
     (keys, 1..=1_000_u32, proptest::option::of(bytes(255)), any::<bool>(), any::<bool>()).prop_map(
         |(object, size, after, allow_stale, list)| {
@@ -81,7 +107,8 @@ fn read() -> impl Strategy<Value = Asked> {
                 let namespace = Bytes::copy_from_slice(object.namespace());
                 return Asked::List { kind: object.kind(), namespace, page };
             }
-            let page = if object.kind() == Kind::Counter { Page::WHOLE } else { page };
+            let has_pages = matches!(object.kind(), Kind::Cart | Kind::Set);
+            let page = if has_pages { page } else { Page::WHOLE };
             Asked::Read { object, page, allow_stale }
         },
     )
@@ -90,7 +117,7 @@ fn read() -> impl Strategy<Value = Asked> {
 proptest! {
     /// V1, by way of the bytes.
     #[test]
-    fn there_and_back(asked in prop_oneof![3 => write(), 1 => read()]) {
+    fn there_and_back(asked in prop_oneof![3 => write(), 2 => call(), 1 => read()]) {
         let command = v1::Command { body: Some(asked.to_body().unwrap()), ..Default::default() };
         let came = v1::Command::decode(&command.encode_to_vec()[..]).unwrap();
         prop_assert_eq!(Asked::from_body(came.body), Ok(asked));
@@ -111,7 +138,10 @@ fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool
     let (page_size, page_token, allow_stale, quantity) = (number, seen.clone(), flag, number);
     let (cart, set, counter, element) = (id.clone(), id.clone(), id.clone(), product.clone());
     let (guest, user) = (product.clone(), id.clone());
-    Some(match which % 18 {
+    let (stock, customer, units, ttl_ms) =
+        (id.clone(), product.clone(), amount as u64, amount as u64);
+    let (at, limit, peers) = (attributes.clone(), units, number);
+    Some(match which % 28 {
         0 => {
             Body::AddToCart(v1::AddToCart { op_id, namespace, cart, product, quantity, attributes })
         }
@@ -146,6 +176,18 @@ fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool
         14 => Body::AddToCounter(v1::AddToCounter { op_id, namespace, counter, amount }),
         15 => Body::GetCounter(v1::GetCounter { namespace, counter, allow_stale }),
         16 => Body::ListCounters(list),
+        17 => Body::RestockStock(v1::RestockStock { op_id, namespace, stock, units, at }),
+        18 => Body::WriteOffStock(v1::WriteOffStock { op_id, namespace, stock, units }),
+        19 => {
+            Body::HoldStock(v1::HoldStock { op_id, namespace, stock, quantity, customer, ttl_ms })
+        }
+        20 => Body::CommitStock(v1::CommitStock { op_id, namespace, stock, quantity, customer }),
+        21 => Body::ReleaseStock(v1::ReleaseStock { op_id, namespace, stock }),
+        22 => Body::ExtendStock(v1::ExtendStock { op_id, namespace, stock, ttl_ms }),
+        23 => Body::ReturnStock(v1::ReturnStock { op_id, namespace, stock }),
+        24 => Body::SetStockTerms(v1::SetStockTerms { op_id, namespace, stock, limit, peers }),
+        25 => Body::GetStock(v1::GetStock { namespace, stock, allow_stale }),
+        26 => Body::ListStocks(list),
         _ => return None,
     })
 }
@@ -236,6 +278,19 @@ fn each_refusal_names_its_reason_and_field() {
     for amount in [0, i64::MIN, i64::MAX, 1_000_000_000_001] {
         assert_eq!(Asked::try_from(count(amount)).unwrap_err().metadata["field"], "amount");
     }
+    let hold = |quantity, customer: &[u8], ttl_ms| {
+        let customer = Bytes::copy_from_slice(customer);
+        let (op_id, namespace, stock) = (good.op_id.clone(), "shop".into(), "phone".into());
+        Asked::try_from(v1::HoldStock { op_id, namespace, stock, quantity, customer, ttl_ms })
+    };
+    assert!(hold(1, b"", 1).is_ok());
+    for (refused, field) in [
+        (hold(0, b"", 1), "quantity"),
+        (hold(1, &long[..256], 1), "customer"),
+        (hold(1, b"", 0), "time of a hold"),
+    ] {
+        assert_eq!(refused.unwrap_err().metadata["field"], field);
+    }
     assert_eq!(Asked::from_body(None).unwrap_err().reason, Reason::CommandUnknown);
 }
 
@@ -261,7 +316,7 @@ fn a_watch_needs_an_object_of_a_known_kind() {
     };
     let object = convert::watched(&ask(v1::Kind::Set.into())).unwrap();
     assert_eq!(object, ObjectKey::new(Kind::Set, b"shop", b"ada").unwrap());
-    for refused in [ask(0), ask(4), ask(-1), v1::WatchRequest::default()] {
+    for refused in [ask(0), ask(5), ask(-1), v1::WatchRequest::default()] {
         assert_eq!(convert::watched(&refused).unwrap_err().reason, Reason::CommandUnknown);
     }
 }

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::handles::{Cart, Counter, Set, list_body};
 use crate::session::{Ids, Session};
 use crate::settings::ClientSettings;
+use crate::stock::Stock;
 use crate::view::{Listing, Page};
 use crate::watch::Watching;
 use crate::wire::{Dial, Shared, Tcp, first_try, run_stream, run_timer};
@@ -143,6 +144,15 @@ impl Client {
         Counter::new(self, None, namespace.as_ref(), id.as_ref())
     }
 
+    /// A handle to a stock.
+    pub fn stock(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        id: impl AsRef<[u8]>,
+    ) -> Result<Stock, BoundsError> {
+        Stock::new(self, None, namespace.as_ref(), id.as_ref())
+    }
+
     /// Names objects of a namespace, page by page.
     pub fn list(&self, kind: Kind, namespace: impl AsRef<[u8]>, page: &Page) -> Call<Listing> {
         self.list_in(None, kind, namespace.as_ref(), page)
@@ -202,6 +212,15 @@ impl Session {
         id: impl AsRef<[u8]>,
     ) -> Result<Counter, BoundsError> {
         Counter::new(&self.client(), Some(self), namespace.as_ref(), id.as_ref())
+    }
+
+    /// A handle to a stock, for this session.
+    pub fn stock(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        id: impl AsRef<[u8]>,
+    ) -> Result<Stock, BoundsError> {
+        Stock::new(&self.client(), Some(self), namespace.as_ref(), id.as_ref())
     }
 
     /// Names objects of a namespace, page by page.

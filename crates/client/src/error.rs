@@ -4,6 +4,7 @@
 //! these is returned, until the call's deadline. So there is one way to be told "unknown": a call
 //! that was sent, not answered in time, and may yet take effect.
 
+use crate::stock::StockAnswer;
 use crate::view::Written;
 use orset::BoundsError;
 use pannier_proto::errors::{Failure, NextMove, Reason, StateChange};
@@ -52,6 +53,24 @@ pub enum Error {
         /// Peers that have it.
         reached: u32,
     },
+    /// What a call of a stock did stands, on disk where it was done; of the peers that it was to be
+    /// on, not all had it in time. Nothing is taken back: make it again with its op id, which waits
+    /// for the rest, before anything is done that rests on it.
+    #[error("the call stands, and on {reached} of {peers} peers in time")]
+    StockNotReplicated {
+        /// What it came to.
+        answer: Box<StockAnswer>,
+        /// Peers asked for.
+        peers: u32,
+        /// Peers that have it.
+        reached: u32,
+    },
+    /// A part of the call is out of its bounds. Nothing was sent.
+    #[error("{what} is out of its bounds")]
+    BadAsk {
+        /// Which part.
+        what: &'static str,
+    },
     /// The deadline passed.
     #[error("no answer in time{}", last.as_ref().map_or(String::new(), |last| format!("; last: {last}")))]
     TimedOut {
@@ -98,13 +117,14 @@ impl Error {
             Self::Refused { state, .. } | Self::TimedOut { state, .. } | Self::Closed { state } => {
                 *state
             }
-            Self::NotReplicated { .. } => StateChange::Done,
+            Self::NotReplicated { .. } | Self::StockNotReplicated { .. } => StateChange::Done,
             Self::Other { .. } | Self::BadAnswer(_) => StateChange::Unknown,
             Self::Bounds(_)
             | Self::Token(_)
             | Self::Setting(_)
             | Self::Unreachable { .. }
             | Self::TooMany { .. }
+            | Self::BadAsk { .. }
             | Self::NoChance(_) => StateChange::None,
         }
     }
@@ -113,11 +133,11 @@ impl Error {
     pub fn next_move(&self) -> NextMove {
         match self {
             Self::Refused { failure, .. } => failure.next(),
-            Self::NotReplicated { .. } => NextMove::GoOn,
+            Self::NotReplicated { .. } | Self::StockNotReplicated { .. } => NextMove::GoOn,
             Self::TimedOut { .. } | Self::Unreachable { .. } | Self::NoChance(_) => NextMove::Retry,
             Self::Other { code, .. } if is_temporary(*code) => NextMove::Retry,
             Self::Bounds(_) | Self::Other { .. } | Self::BadAnswer(_) => NextMove::MendRequest,
-            Self::TooMany { .. } => NextMove::MendRequest,
+            Self::TooMany { .. } | Self::BadAsk { .. } => NextMove::MendRequest,
             Self::Setting(_) | Self::Closed { .. } => NextMove::MendSettings,
             Self::Token(_) => NextMove::NewSession,
         }
@@ -126,7 +146,9 @@ impl Error {
     /// The reason that a server gave: of the refusal, or of what stood in the way last.
     pub fn reason(&self) -> Option<Reason> {
         match self {
-            Self::NotReplicated { .. } => Some(Reason::NotReplicated),
+            Self::NotReplicated { .. } | Self::StockNotReplicated { .. } => {
+                Some(Reason::NotReplicated)
+            }
             _ => self.failure().map(|failure| failure.reason),
         }
     }
@@ -138,6 +160,8 @@ impl Error {
             Self::TimedOut { last: Some(last), .. } => last.failure(),
             Self::TimedOut { last: None, .. }
             | Self::NotReplicated { .. }
+            | Self::StockNotReplicated { .. }
+            | Self::BadAsk { .. }
             | Self::Bounds(_)
             | Self::Token(_)
             | Self::Setting(_)

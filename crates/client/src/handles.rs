@@ -32,15 +32,15 @@ pub(crate) struct Handle {
     pub namespace: Bytes,
     pub id: Bytes,
     pub session: Option<Session>,
-    op: Option<OpId>,
+    pub op: Option<OpId>,
     seen: Option<Seen>,
-    allow_stale: bool,
-    deadline: Option<Duration>,
-    peers: Option<u32>,
+    pub allow_stale: bool,
+    pub deadline: Option<Duration>,
+    pub peers: Option<u32>,
 }
 
 impl Handle {
-    fn new(
+    pub(crate) fn new(
         client: &Client,
         session: Option<&Session>,
         kind: Kind,
@@ -63,7 +63,12 @@ impl Handle {
         })
     }
 
-    fn call<T: FromAnswer>(&self, body: Wire, op: Option<OpId>, page_size: u32) -> Call<T> {
+    pub(crate) fn call<T: FromAnswer>(
+        &self,
+        body: Wire,
+        op: Option<OpId>,
+        page_size: u32,
+    ) -> Call<T> {
         let shared = &self.client.inner.shared;
         let terms = Terms {
             session: self.session.as_ref().map(|session| session.inner.number),
@@ -85,6 +90,13 @@ impl Handle {
     }
 
     fn write(&self, body: impl FnOnce(Bytes) -> Result<Wire, Error>) -> Call<Written> {
+        self.change(body)
+    }
+
+    pub(crate) fn change<T: FromAnswer>(
+        &self,
+        body: impl FnOnce(Bytes) -> Result<Wire, Error>,
+    ) -> Call<T> {
         let fresh = || match &self.session {
             Some(session) => session.op_id(),
             None => self.client.inner.ids.next(),
@@ -136,9 +148,11 @@ pub(crate) fn list_body(kind: Kind, namespace: &[u8], page: &Page) -> Result<Wir
         Kind::Cart => Wire::ListCarts(ask),
         Kind::Set => Wire::ListSets(ask),
         Kind::Counter => Wire::ListCounters(ask),
+        Kind::Stock => Wire::ListStocks(ask),
     })
 }
 
+/// What every handle can do.
 macro_rules! common {
     ($name:ident, $kind:expr) => {
         impl $name {
@@ -197,6 +211,8 @@ macro_rules! common {
         }
     };
 }
+
+pub(crate) use common;
 
 macro_rules! with_seen {
     ($name:ident) => {

@@ -35,6 +35,7 @@ pub mod error;
 mod handles;
 mod session;
 mod settings;
+mod stock;
 mod view;
 mod watch;
 mod wire;
@@ -47,6 +48,7 @@ pub use handles::{Cart, Counter, Set};
 pub use pannier_proto::errors::{Failure, NextMove, Reason, StateChange};
 pub use session::Session;
 pub use settings::ClientSettings;
+pub use stock::{Stock, StockAnswer, StockView, want};
 pub use view::{
     CartView, CounterView, Entry, FromAnswer, Line, Listing, Page, Seen, SetView, Shown, Written,
 };

@@ -2,6 +2,7 @@
 
 use crate::core::Answered;
 use crate::error::Error;
+use crate::stock::StockView;
 use bytes::Bytes;
 use orset::cart::SEEN_MAX;
 use orset::{BoundsError, DecodeError, Dot, OpId, Product};
@@ -156,6 +157,8 @@ pub enum Shown {
     Set(SetView),
     /// A counter.
     Counter(CounterView),
+    /// A stock.
+    Stock(StockView),
 }
 
 impl CartView {
@@ -173,7 +176,7 @@ pub trait FromAnswer: Sized {
     fn from_answer(answered: Answered, page_size: u32) -> Result<Self, Error>;
 }
 
-const KIND: Error = Error::BadAnswer("it is of another kind than what was asked for");
+pub(crate) const KIND: Error = Error::BadAnswer("it is of another kind than what was asked for");
 
 impl FromAnswer for Written {
     fn from_answer(Answered { body, regressed }: Answered, _: u32) -> Result<Self, Error> {
@@ -223,7 +226,10 @@ impl FromAnswer for Shown {
             Said::Cart(_) => Self::Cart(CartView::from_answer(answered, size)?),
             Said::Set(_) => Self::Set(SetView::from_answer(answered, size)?),
             Said::Counter(_) => Self::Counter(CounterView::from_answer(answered, size)?),
-            Said::Written(_) | Said::List(_) | Said::Failure(_) => return Err(KIND),
+            Said::Stock(_) => Self::Stock(StockView::from_answer(answered, size)?),
+            Said::Written(_) | Said::StockAnswer(_) | Said::List(_) | Said::Failure(_) => {
+                return Err(KIND);
+            }
         })
     }
 }

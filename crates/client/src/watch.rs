@@ -85,6 +85,7 @@ impl Watch {
             Kind::Cart => v1::Kind::Cart,
             Kind::Set => v1::Kind::Set,
             Kind::Counter => v1::Kind::Counter,
+            Kind::Stock => v1::Kind::Stock,
         };
         let number = watching.begun.fetch_add(1, Ordering::Relaxed);
         let patience_us = u64::try_from(settings.deadline.as_micros()).unwrap_or(u64::MAX);
@@ -195,6 +196,7 @@ impl Watch {
             Some(Value::Cart(cart)) => Said::Cart(cart),
             Some(Value::Set(set)) => Said::Set(set),
             Some(Value::Counter(counter)) => Said::Counter(counter),
+            Some(Value::Stock(stock)) => Said::Stock(stock),
             None => return Err(Error::BadAnswer("an event without a value")),
         };
         let mut regressed = false;

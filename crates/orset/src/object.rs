@@ -1,8 +1,8 @@
 //! Names of things: objects, products, quantities, and their bounds.
 //!
-//! An object is one cart, set or counter, named by namespace, kind and id. Ids are bytes: what
-//! they mean is the shop's affair, so nothing is trimmed, folded or normalised, and an empty or
-//! huge one is refused where it enters. The key's bytes are canonical and prefix-free, so they
+//! An object is one cart, set, counter or stock, named by namespace, kind and id. Ids are bytes:
+//! what they mean is the shop's affair, so nothing is trimmed, folded or normalised, and an empty
+//! or huge one is refused where it enters. The key's bytes are canonical and prefix-free, so they
 //! serve as the front of every row key of the object.
 
 use crate::codec::{DecodeError, Reader, put_bytes};
@@ -85,6 +85,8 @@ pub enum Kind {
     Set = 2,
     /// A number that goes up and down.
     Counter = 3,
+    /// Units that are sold, and never more than there are.
+    Stock = 4,
 }
 
 impl Kind {
@@ -94,6 +96,7 @@ impl Kind {
             1 => Ok(Self::Cart),
             2 => Ok(Self::Set),
             3 => Ok(Self::Counter),
+            4 => Ok(Self::Stock),
             tag => Err(DecodeError::UnknownTag { what: "object kind", tag }),
         }
     }
@@ -128,7 +131,8 @@ impl ObjectKey {
         match self.0[0] {
             1 => Kind::Cart,
             2 => Kind::Set,
-            _ => Kind::Counter,
+            3 => Kind::Counter,
+            _ => Kind::Stock,
         }
     }
 
@@ -159,6 +163,7 @@ impl fmt::Display for ObjectKey {
             Kind::Cart => "cart",
             Kind::Set => "set",
             Kind::Counter => "counter",
+            Kind::Stock => "stock",
         };
         write!(f, "{kind} {}/{}", self.namespace().escape_ascii(), self.id().escape_ascii())
     }

@@ -13,6 +13,7 @@ use crate::object::{ATTRIBUTES_MAX, Kind, ObjectKey, Product, QUANTITY_MAX, chec
 use crate::op_id::OpId;
 use crate::op_id_set::OpIdSet;
 use crate::stamp::HybridTime;
+use crate::stock::{self, STEPS_MAX, Step};
 use alloc::vec::Vec;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -45,6 +46,8 @@ pub enum Request {
     },
     /// Change a counter.
     Count(i64),
+    /// Something of a stock: the steps that it came to say what was asked.
+    Stock,
 }
 
 impl Request {
@@ -95,6 +98,7 @@ impl Request {
                 out.push(7);
                 put_i64(out, *amount);
             }
+            Self::Stock => out.push(8),
         }
     }
 
@@ -128,6 +132,7 @@ impl Request {
                 check_amount(amount).map_err(|_| DecodeError::Bounds("amount"))?;
                 Self::Count(amount)
             }
+            8 => Self::Stock,
             tag => return Err(DecodeError::UnknownTag { what: "request", tag }),
         })
     }
@@ -151,8 +156,8 @@ fn attributes(from: &mut Reader<'_>) -> Result<alloc::boxed::Box<[u8]>, DecodeEr
 
 fn cart_key(from: &mut Reader<'_>) -> Result<ObjectKey, DecodeError> {
     let key = ObjectKey::decode(from)?;
-    if key.kind() == Kind::Counter {
-        return Err(DecodeError::Bounds("merge of a counter"));
+    if !matches!(key.kind(), Kind::Cart | Kind::Set) {
+        return Err(DecodeError::Bounds("merge of what is no cart and no set"));
     }
     Ok(key)
 }
@@ -164,6 +169,8 @@ pub enum Effect {
     Cart(CartEffect),
     /// To a counter: the request's amount.
     Count,
+    /// To a stock, in this order.
+    Stock(Vec<Step>),
 }
 
 /// One op of a delta.
@@ -183,12 +190,24 @@ pub struct Op {
 pub const fn fits(request: &Request, kind: Kind) -> bool {
     match request {
         Request::Count(_) => matches!(kind, Kind::Counter),
+        Request::Stock => matches!(kind, Kind::Stock),
         Request::Set { .. } | Request::Decrement(..) => matches!(kind, Kind::Cart),
         _ => matches!(kind, Kind::Cart | Kind::Set),
     }
 }
 
 impl Op {
+    /// What tells two requests under this op id apart; `None`, if it is a member's own doing, or
+    /// names nothing but the op id.
+    pub fn content_hash_in(&self, scratch: &mut Vec<u8>) -> Option<u64> {
+        match &self.effect {
+            Effect::Stock(steps) => stock::content_hash(steps, &self.object),
+            Effect::Cart(_) | Effect::Count => {
+                Some(self.request.content_hash_in(&self.object, scratch))
+            }
+        }
+    }
+
     /// Appends canonical bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.id.as_bytes());
@@ -197,6 +216,10 @@ impl Op {
         match &self.effect {
             // An add's and a count's effect is the request.
             Effect::Count | Effect::Cart(CartEffect::Add(_)) => {}
+            Effect::Stock(steps) => {
+                put_u64(out, steps.len() as u64);
+                steps.iter().for_each(|step| step.encode(out));
+            }
             Effect::Cart(CartEffect::End(ids)) => {
                 out.push(1);
                 ids.encode(out);
@@ -239,6 +262,7 @@ impl Op {
         }
         let effect = match &request {
             Request::Count(_) => Effect::Count,
+            Request::Stock => Effect::Stock(decode_steps(from)?),
             Request::Add(content) => Effect::Cart(CartEffect::Add(content.clone())),
             request => Effect::Cart(decode_effect(request, &object, from)?),
         };
@@ -250,6 +274,14 @@ impl Op {
 fn fits_kind(content: &Content, kind: Kind) -> Result<(), DecodeError> {
     let one = content.quantity == 1 && content.kind == EntryKind::Added;
     if kind == Kind::Set && !one { Err(DecodeError::Bounds("quantity in a set")) } else { Ok(()) }
+}
+
+fn decode_steps(from: &mut Reader<'_>) -> Result<Vec<Step>, DecodeError> {
+    let count = from.count(1)?;
+    if count == 0 || count > STEPS_MAX {
+        return Err(DecodeError::Bounds("steps of an op"));
+    }
+    (0..count).map(|_| Step::decode(from)).collect()
 }
 
 /// The op ids that an op ends. A run of 2^32 of them takes a few bytes and would take hours.

@@ -12,7 +12,7 @@ mod values;
 use orset::cart::{Content, Entry, Seen};
 use orset::codec::Reader;
 use orset::counter::Change;
-use orset::stock::{Record, RecordId, Row, Stamped, Step, Want};
+use orset::stock::{Record, RecordId, Row, Stamped, Step, Tally, Want};
 use orset::{DecodeError, ObjectKey, Op, OpIdSet, Product, VersionVector};
 use proptest::prelude::*;
 use std::fmt::Debug;
@@ -50,7 +50,8 @@ coded!(
     Record,
     Row,
     Stamped,
-    Step
+    Step,
+    Tally
 );
 
 impl Coded for ObjectKey {
@@ -200,6 +201,7 @@ targets! {
     stock_row: Row, values::stock_row();
     step: Step, values::step();
     terms: Stamped, values::stamped();
+    tally: Tally, values::tally();
 }
 
 mod seen {

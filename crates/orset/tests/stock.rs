@@ -424,6 +424,11 @@ proptest! {
     fn what_is_folded_moves_no_sum(script in scripts()) {
         let Ok(mut world) = play(&script, Bug::None) else { unreachable!() };
         let heirs = world.heirs.clone();
+        let bought = |stock: &mut Stock| -> Vec<u64> {
+            let customers = (0..2).map(|n| want(n).customer.unwrap());
+            customers.map(|it| stock.tally(&it).unwrap().count()).collect()
+        };
+        let counted = bought(&mut world.views[0]);
         let before: Vec<Row> =
             (0..MEMBERS).map(|at| world.views[0].row(member(at)).unwrap()).collect();
         for at in 0..MEMBERS {
@@ -436,6 +441,7 @@ proptest! {
         let after: Vec<Row> =
             (0..MEMBERS).map(|at| world.views[0].row(member(at)).unwrap()).collect();
         prop_assert_eq!(before, after);
+        prop_assert_eq!(bought(&mut world.views[0]), counted, "what is forgotten was bought");
         // What is held, and only that, is remembered.
         let is_held = |op| {
             let Ok(records) = world.views[0].clone().records(op);

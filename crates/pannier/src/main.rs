@@ -28,11 +28,12 @@ mod out;
 mod processes;
 mod replay;
 mod run;
+mod sale;
 mod simulate;
 mod verify;
 mod wire;
 
-use call::{Call, CartVerb, CounterVerb, Place, SetVerb, Target, WatchArgs};
+use call::{Call, CartVerb, CounterVerb, Place, SetVerb, StockVerb, Target, WatchArgs};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use fail::Fail;
 use orset::Kind;
@@ -62,6 +63,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Let a cluster of processes have bad days, and check everything at every replica
     Chaos(chaos::ChaosArgs),
+    /// Sell a few units to far too many buyers in several regions, and count
+    FlashSale(sale::SaleArgs),
     /// Play a shopping log against three regions, and check what is left
     Replay(Replay),
     /// Change or read a cart
@@ -84,6 +87,13 @@ enum Command {
         place: Place,
         #[command(subcommand)]
         verb: CounterVerb,
+    },
+    /// Restock, hold, sell or read a stock
+    Stock {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        verb: StockVerb,
     },
     /// Print an object, and again whenever it has changed
     Watch {
@@ -196,18 +206,14 @@ fn judged(form: Form, command: Command) -> Result<bool, Fail> {
             })?;
             Ok(summary.exit_code() == 0)
         }
-        Command::Cart { place, verb } => {
-            object(form, &place, Kind::Cart, &verb.call()?).map(|()| true)
-        }
-        Command::Set { place, verb } => {
-            object(form, &place, Kind::Set, &verb.call()?).map(|()| true)
-        }
-        Command::Counter { place, verb } => {
-            object(form, &place, Kind::Counter, &verb.call()?).map(|()| true)
-        }
+        Command::FlashSale(args) => args.run(form),
+        Command::Cart { place, verb } => object(form, &place, Kind::Cart, &verb.call()?),
+        Command::Set { place, verb } => object(form, &place, Kind::Set, &verb.call()?),
+        Command::Counter { place, verb } => object(form, &place, Kind::Counter, &verb.call()?),
+        Command::Stock { place, verb } => object(form, &place, Kind::Stock, &verb.call()?),
         Command::Watch { place, what } => {
             let (kind, call) = what.call()?;
-            object(form, &place, kind, &call).map(|()| true)
+            object(form, &place, kind, &call)
         }
         Command::Dev(args) => args.run(form).map(|code| code == 0),
         Command::Replica(args) => args.run(form).map(|()| true),
@@ -224,7 +230,7 @@ fn judged(form: Form, command: Command) -> Result<bool, Fail> {
 }
 
 /// In a directory, or over the wire.
-fn object(form: Form, place: &Place, kind: Kind, call: &Call) -> Result<(), Fail> {
+fn object(form: Form, place: &Place, kind: Kind, call: &Call) -> Result<bool, Fail> {
     match place.target()? {
         Target::Directory(directory) => local::run(form, place, &directory, kind, call),
         Target::Gateway(address) => wire::run(form, place, &address, kind, call),

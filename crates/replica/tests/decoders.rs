@@ -30,6 +30,7 @@ fn delta(seq: u64) -> Delta {
         deps: vec![Dot::new(Origin::from_bytes([2; 16]), 7)],
         time: HybridTime::from_bits(12_345),
         birth: (seq == 1).then_some(Birth { member, previous }),
+        member: None,
         cuts: Vec::new(),
         ops: vec![add, count],
     }

@@ -39,7 +39,9 @@ fn context_of(request: &Request, ended: &OpIdSet) -> Bytes {
             }
         }
         // A merge keeps op ids, so that run twice it takes in once: it carries no context.
-        Request::Add(_) | Request::Merge { .. } | Request::Count(_) => return Bytes::new(),
+        Request::Add(_) | Request::Merge { .. } | Request::Count(_) | Request::Stock => {
+            return Bytes::new();
+        }
     }
     seen.to_bytes().into()
 }

@@ -35,6 +35,16 @@ impl Asked {
             Some(Body::AddToCounter(ask)) => ask.try_into(),
             Some(Body::GetCounter(ask)) => ask.try_into(),
             Some(Body::ListCounters(ask)) => Self::list(Kind::Counter, ask),
+            Some(Body::RestockStock(ask)) => ask.try_into(),
+            Some(Body::WriteOffStock(ask)) => ask.try_into(),
+            Some(Body::HoldStock(ask)) => ask.try_into(),
+            Some(Body::CommitStock(ask)) => ask.try_into(),
+            Some(Body::ReleaseStock(ask)) => ask.try_into(),
+            Some(Body::ExtendStock(ask)) => ask.try_into(),
+            Some(Body::ReturnStock(ask)) => ask.try_into(),
+            Some(Body::SetStockTerms(ask)) => ask.try_into(),
+            Some(Body::GetStock(ask)) => ask.try_into(),
+            Some(Body::ListStocks(ask)) => Self::list(Kind::Stock, ask),
         }
     }
 
@@ -65,6 +75,7 @@ pub fn watched(ask: &v1::WatchRequest) -> Result<ObjectKey, Failure> {
         v1::Kind::Cart => Kind::Cart,
         v1::Kind::Set => Kind::Set,
         v1::Kind::Counter => Kind::Counter,
+        v1::Kind::Stock => Kind::Stock,
         v1::Kind::Unspecified => return Err(unknown("the object's kind is not given or unknown")),
     };
     Ok(ObjectKey::new(kind, &object.namespace, &object.id)?)
@@ -83,7 +94,7 @@ pub fn session(token: &[u8], cluster: u64) -> Result<Token, Failure> {
     Ok(token)
 }
 
-fn op_id(bytes: &[u8]) -> Result<OpId, Failure> {
+pub(super) fn op_id(bytes: &[u8]) -> Result<OpId, Failure> {
     let bytes: [u8; 16] = bytes.try_into().map_err(|_| {
         let message = format!("op_id has {} bytes, not 16", bytes.len());
         Failure::new(Reason::OpIdMalformed, message)

@@ -15,6 +15,7 @@ impl Asked {
     pub fn to_body(&self) -> Result<Body, Failure> {
         match self {
             Self::Write { op, object, request, seen } => write(*op, object, request, seen.as_ref()),
+            Self::Stock { op, object, ask } => super::stock::body(*op, object, ask),
             Self::Read { object, page, allow_stale } => Ok(read(object, page, *allow_stale)),
             Self::List { kind, namespace, page } => Ok(list(*kind, namespace, page)),
         }
@@ -98,14 +99,15 @@ fn write(
             Body::AddToCounter(v1::AddToCounter { op_id, namespace, counter: id, amount })
         }
         (
-            Kind::Cart | Kind::Set | Kind::Counter,
+            Kind::Cart | Kind::Set | Kind::Counter | Kind::Stock,
             Request::Add(_)
             | Request::Remove(_)
             | Request::Set { .. }
             | Request::Decrement(..)
             | Request::Clear
             | Request::Merge { .. }
-            | Request::Count(_),
+            | Request::Count(_)
+            | Request::Stock,
         ) => {
             let message = format!("no message asks this of {object}");
             return Err(Failure::new(Reason::WrongKind, message));
@@ -132,6 +134,7 @@ fn read(object: &ObjectKey, page: &Page, allow_stale: bool) -> Body {
             Body::GetSet(v1::GetSet { namespace, set: id, page_size, page_token, allow_stale })
         }
         Kind::Counter => Body::GetCounter(v1::GetCounter { namespace, counter: id, allow_stale }),
+        Kind::Stock => Body::GetStock(v1::GetStock { namespace, stock: id, allow_stale }),
     }
 }
 
@@ -145,6 +148,7 @@ fn list(kind: Kind, namespace: &Bytes, page: &Page) -> Body {
         Kind::Cart => Body::ListCarts(ask),
         Kind::Set => Body::ListSets(ask),
         Kind::Counter => Body::ListCounters(ask),
+        Kind::Stock => Body::ListStocks(ask),
     }
 }
 

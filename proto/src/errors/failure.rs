@@ -1,7 +1,7 @@
 //! A failure: a reason with its particulars, and its two forms on the wire.
 
 use super::table::{NextMove, Reason, StateChange};
-use crate::metadata::{WRITTEN, WRITTEN_MAX};
+use crate::metadata::{STOCK_ANSWER, WRITTEN, WRITTEN_MAX};
 use crate::token::TokenError;
 use crate::v1;
 use orset::{BoundsError, NotAnOpId, VersionVector};
@@ -40,6 +40,8 @@ pub struct Failure {
     pub retry: Option<Duration>,
     /// Of NOT_REPLICATED: what the change did.
     pub written: Option<Box<v1::Written>>,
+    /// The same, of a call of a stock.
+    pub stock_answer: Option<Box<v1::StockAnswer>>,
     /// What its session goes on with, where that is not what it came with. The server makes it the
     /// token that is told with the failure; it is in neither form here.
     pub session: Option<Arc<VersionVector>>,
@@ -51,7 +53,7 @@ impl Failure {
         let retry = reason.row().retry;
         let message = clip(message.into(), MESSAGE_MAX);
         let metadata = BTreeMap::new();
-        Self { reason, message, metadata, retry, written: None, session: None }
+        Self { reason, message, metadata, retry, written: None, stock_answer: None, session: None }
     }
 
     /// Adds one entry of metadata. Long values are clipped, and entries beyond the bound left out.
@@ -99,6 +101,11 @@ impl Failure {
             let bytes = BinaryMetadataValue::from_bytes(&written.encode_to_vec());
             status.metadata_mut().insert_bin(WRITTEN, bytes);
         }
+        let answer = self.stock_answer.as_ref();
+        if let Some(answer) = answer.filter(|it| it.encoded_len() <= WRITTEN_MAX) {
+            let bytes = BinaryMetadataValue::from_bytes(&answer.encode_to_vec());
+            status.metadata_mut().insert_bin(STOCK_ANSWER, bytes);
+        }
         status
     }
 
@@ -116,6 +123,9 @@ impl Failure {
         }
         let written = status.metadata().get_bin(WRITTEN).and_then(|it| it.to_bytes().ok());
         failure.written = written.and_then(|bytes| v1::Written::decode(bytes).ok()).map(Box::new);
+        let answer = status.metadata().get_bin(STOCK_ANSWER).and_then(|it| it.to_bytes().ok());
+        let answer = answer.and_then(|bytes| v1::StockAnswer::decode(bytes).ok());
+        failure.stock_answer = answer.map(Box::new);
         failure.retry = None;
         Some(match retry {
             Some(delay) => failure.retry_after(delay),
@@ -132,6 +142,7 @@ impl Failure {
             metadata: self.metadata.clone(),
             retry_ms: self.retry.map_or(0, millis),
             written: self.written.as_deref().cloned(),
+            stock_answer: self.stock_answer.as_deref().cloned(),
         }
     }
 
@@ -142,6 +153,7 @@ impl Failure {
             failure = failure.with(key, value);
         }
         failure.written = wire.written.clone().map(Box::new);
+        failure.stock_answer = wire.stock_answer.clone().map(Box::new);
         failure.retry = (wire.retry_ms > 0).then(|| Duration::from_millis(wire.retry_ms.into()));
         Some(failure)
     }

@@ -173,6 +173,16 @@ reasons! {
         "A peer, replica or gateway of another cluster, or another member than was dialled.";
     Internal "INTERNAL" Internal Unknown Retry ms(1_000),
         "A bug in the server.";
+    Returned "RETURNED" FailedPrecondition None NewOpId NEVER,
+        "The op id is over: it was returned. Buy under another.";
+    NothingHeld "NOTHING_HELD" NotFound None MendRequest NEVER,
+        "Nothing is held under the op id, and nothing was.";
+    NoCustomer "NO_CUSTOMER" InvalidArgument None MendRequest NEVER,
+        "The stock has a limit for each customer, and the request names none.";
+    OverLimit "OVER_LIMIT" FailedPrecondition None MendRequest NEVER,
+        "The customer has `has` purchases of this stock, of the `limit` that one may have.";
+    TooManyUnits "TOO_MANY_UNITS" FailedPrecondition None MendRequest NEVER,
+        "The stock would have more units than are counted.";
     CatchingUp "CATCHING_UP" Unavailable None Retry ms(250),
         "The replica must catch up with its peers first; it takes this in when it has.";
 }

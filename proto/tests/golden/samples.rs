@@ -35,6 +35,7 @@ macro_rules! table {
     };
 }
 
+mod stocks;
 mod verify;
 
 fn b(text: &'static str) -> Bytes {
@@ -194,6 +195,7 @@ fn failure() -> Failure {
         metadata: [entry("have", "1"), entry("need", "2")].into(),
         retry_ms: 50,
         written: None,
+        stock_answer: None,
     }
 }
 
@@ -383,6 +385,7 @@ pub fn samples() -> Vec<Sample> {
     };
     all.extend(rarer());
     all.extend(verify::samples());
+    all.extend(stocks::samples());
     all
 }
 

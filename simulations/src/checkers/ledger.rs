@@ -81,7 +81,7 @@ impl Ledger {
     fn note_effect(&mut self, dot: Dot, op: &Op) {
         let object = &op.object;
         match &op.effect {
-            Effect::Count => {}
+            Effect::Count | Effect::Stock(_) => {}
             Effect::Cart(CartEffect::Add(_)) => {
                 self.inserted.insert((object.clone(), op.id));
             }

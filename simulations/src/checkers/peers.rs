@@ -30,7 +30,10 @@ impl Checks {
                 let what = format!("answer @{ticket} says that it falls short, and does not");
                 return Err(Breach::new("replication", vec![format!("@{ticket} ")], what));
             }
-            Reply::Shown(_) | Reply::Listed(_) => return Ok(()),
+            Reply::Shown(_)
+            | Reply::Listed(_)
+            | Reply::Stock(_)
+            | Reply::StockUnreplicated { .. } => return Ok(()),
         };
         let on = self.others_with(place, &self.whole(vector));
         if on < said {

@@ -54,7 +54,10 @@ impl Checks {
         let written = match written {
             Reply::Written(written) => written,
             Reply::Unreplicated(unreplicated) => &unreplicated.written,
-            Reply::Shown(_) | Reply::Listed(_) => return Ok(()),
+            Reply::Shown(_)
+            | Reply::Listed(_)
+            | Reply::Stock(_)
+            | Reply::StockUnreplicated { .. } => return Ok(()),
         };
         let op = history.intents[*intent].op;
         let committed = match written.dot {
@@ -90,6 +93,7 @@ impl Checks {
             | Message::CatchUp { .. }
             | Message::Membership(_)
             | Message::Snapshot(_)
+            | Message::Stock(_)
             | Message::Compare(_) => Ok(()),
             Message::Deltas { deltas } => {
                 for (dot, bytes) in message.dots().into_iter().zip(deltas) {

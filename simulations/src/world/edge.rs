@@ -134,6 +134,15 @@ pub fn body_of(answer: &Answer, object: &ObjectKey, asked: Option<(&Request, boo
             let failure = failure.with("peers", it.asked).with("reached", it.on);
             Body::Failure(Failure { written, ..failure }.to_wire())
         }
+        (Reply::Stock(reply), _) => {
+            Body::StockAnswer(convert::stock_answer(&reply.outcome, reply.dot))
+        }
+        (Reply::StockUnreplicated { reply, on, asked }, _) => {
+            let told = Box::new(convert::stock_answer(&reply.outcome, reply.dot));
+            let failure = Failure::new(Reason::NotReplicated, "not on as many peers as asked");
+            let failure = failure.with("peers", asked).with("reached", on);
+            Body::Failure(Failure { stock_answer: Some(told), ..failure }.to_wire())
+        }
         (Reply::Shown(shown), _) => {
             let (next, stale) = (shown.next.as_ref(), shown.stale);
             match &shown.value {
@@ -144,6 +153,7 @@ pub fn body_of(answer: &Answer, object: &ObjectKey, asked: Option<(&Request, boo
                     Body::Set(convert::set(object, elements, seen, next, stale))
                 }
                 Value::Counter(value) => Body::Counter(convert::counter(*value, stale)),
+                Value::Stock(sheet) => Body::Stock(convert::sheet(sheet, stale)),
             }
         }
         (Reply::Listed(_), _) => Body::List(v1::ListResponse::default()),

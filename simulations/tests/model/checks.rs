@@ -62,7 +62,7 @@ pub fn replay<'a>(records: impl Iterator<Item = &'a LogRecord>) -> Option<Replay
                 (Effect::Count, Request::Count(amount)) => {
                     made.counter.count(op.id, *amount, delta.dot);
                 }
-                (Effect::Count, _) => return None,
+                (Effect::Count | Effect::Stock(_), _) => return None,
             }
         }
         made.vector.raise(delta.dot.origin, delta.dot.seq);
@@ -116,6 +116,7 @@ pub fn rests_on_the_synced(replica: &Replica, message: &Message) -> bool {
         | Message::CatchUp { .. }
         | Message::Membership(_)
         | Message::Snapshot(_)
+        | Message::Stock(_)
         | Message::Compare(_) => true,
     }
 }

@@ -273,6 +273,8 @@ impl State {
             }
             Message::Deltas { deltas } => (2, deltas).hash(&mut into),
             Message::Snapshot(parcel) => (4, parcel.encode()).hash(&mut into),
+            // In no world is there a stock.
+            Message::Stock(talk) => (4, talk.encode()).hash(&mut into),
             // An alarm begins it, which is a failure.
             Message::Compare(said) => (4, format!("{said:?}")).hash(&mut into),
             // No world is set to change its membership, and in none a disk goes back.

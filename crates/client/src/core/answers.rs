@@ -7,6 +7,7 @@ use super::stream::Phase;
 use super::verdict::{Verdict, judge};
 use super::{Answered, Core, Effect};
 use crate::error::Error;
+use crate::stock::StockAnswer;
 use crate::view::{FromAnswer, Written};
 use bytes::Bytes;
 use orset::{Dot, Origin};
@@ -38,9 +39,16 @@ impl<D> Core<D> {
         match answer.body {
             Some(Said::Failure(mut failure)) => match short_of_peers(&mut failure) {
                 // It was done: its session knows it like any other write of its own.
-                Some((written, short)) => {
-                    let said = Some(Said::Written(written));
-                    self.answered(at, stream, said, Some(short), &answer.token, &sent, now_us);
+                Some((said, short)) => {
+                    self.answered(
+                        at,
+                        stream,
+                        Some(said),
+                        Some(short),
+                        &answer.token,
+                        &sent,
+                        now_us,
+                    );
                 }
                 None => {
                     self.refused(at, stream, &failure, &answer.token, &sent, now_us);
@@ -95,11 +103,19 @@ impl<D> Core<D> {
         let result = match said.map(|body| Answered { body, regressed }) {
             Some(answered) => match short {
                 None => Ok(answered),
-                Some(Short { peers, reached }) => {
-                    Written::from_answer(answered, 0).and_then(|it| {
-                        Err(Error::NotReplicated { written: Box::new(it), peers, reached })
-                    })
-                }
+                Some(Short { peers, reached }) => Err(match &answered.body {
+                    Said::StockAnswer(_) => match StockAnswer::from_answer(answered, 0) {
+                        Ok(it) => {
+                            let answer = Box::new(it);
+                            Error::StockNotReplicated { answer, peers, reached }
+                        }
+                        Err(error) => error,
+                    },
+                    _ => match Written::from_answer(answered, 0) {
+                        Ok(it) => Error::NotReplicated { written: Box::new(it), peers, reached },
+                        Err(error) => error,
+                    },
+                }),
             },
             None => Err(Error::BadAnswer("it is empty, or of a kind from tomorrow")),
         };
@@ -264,15 +280,16 @@ struct Short {
 }
 
 /// What was done, and how far it got; of another failure, nothing.
-fn short_of_peers(failure: &mut v1::Failure) -> Option<(v1::Written, Short)> {
+fn short_of_peers(failure: &mut v1::Failure) -> Option<(Said, Short)> {
     if failure.reason != Reason::NotReplicated.as_str() {
         return None;
     }
-    let written = failure.written.take()?;
+    let written = failure.written.take().map(Said::Written);
+    let said = written.or_else(|| failure.stock_answer.take().map(Said::StockAnswer))?;
     let number = |key: &str| failure.metadata.get(key).and_then(|it| it.parse().ok());
     let (peers, reached) = (number("peers"), number("reached"));
     let short = Short { peers: peers.unwrap_or_default(), reached: reached.unwrap_or_default() };
-    Some((written, short))
+    Some((said, short))
 }
 
 fn is_stale(said: &Said) -> bool {
@@ -280,6 +297,8 @@ fn is_stale(said: &Said) -> bool {
         Said::Cart(cart) => cart.stale,
         Said::Set(set) => set.stale,
         Said::Counter(counter) => counter.stale,
+        Said::Stock(stock) => stock.stale,
+        Said::StockAnswer(_) => false,
         Said::Written(_) | Said::List(_) | Said::Failure(_) => false,
     }
 }

@@ -78,11 +78,35 @@ impl From<Wire> for Body {
             W::RemoveFromCart(_) | W::SetInCart(_) | W::DecrementInCart(_) => Class::Alone,
             W::ClearCart(_) | W::MergeCarts(_) => Class::Alone,
             W::RemoveFromSet(_) | W::ClearSet(_) | W::MergeSets(_) => Class::Alone,
+            W::GetStock(_) | W::ListStocks(_) => Class::Read,
+            // A hold and its commit must not overtake each other.
+            W::RestockStock(_) | W::WriteOffStock(_) | W::SetStockTerms(_) => Class::Alone,
+            W::HoldStock(_) | W::CommitStock(_) | W::ReleaseStock(_) => Class::Alone,
+            W::ExtendStock(_) | W::ReturnStock(_) => Class::Alone,
         };
-        let shows = class == Class::Read || matches!(wire, W::DecrementInCart(_));
+        // What a call of a stock came to is something seen, and not one's own to write again.
+        let shows = match class {
+            Class::Read => true,
+            Class::Add => false,
+            Class::Alone => matches!(wire, W::DecrementInCart(_)) || is_of_stock(&wire),
+        };
         let blind = seen_of(&mut wire).is_some_and(|seen| seen.is_empty());
         Self { bytes: encode(&wire), class, shows, blind }
     }
+}
+
+const fn is_of_stock(body: &Wire) -> bool {
+    matches!(
+        body,
+        Wire::RestockStock(_)
+            | Wire::WriteOffStock(_)
+            | Wire::SetStockTerms(_)
+            | Wire::HoldStock(_)
+            | Wire::CommitStock(_)
+            | Wire::ReleaseStock(_)
+            | Wire::ExtendStock(_)
+            | Wire::ReturnStock(_)
+    )
 }
 
 fn encode(body: &Wire) -> Bytes {
@@ -108,6 +132,10 @@ fn seen_of(body: &mut Wire) -> Option<&mut Bytes> {
         Wire::AddToCart(_) | Wire::MergeCarts(_) | Wire::GetCart(_) | Wire::ListCarts(_) => None,
         Wire::AddToSet(_) | Wire::MergeSets(_) | Wire::GetSet(_) | Wire::ListSets(_) => None,
         Wire::AddToCounter(_) | Wire::GetCounter(_) | Wire::ListCounters(_) => None,
+        Wire::RestockStock(_) | Wire::WriteOffStock(_) | Wire::SetStockTerms(_) => None,
+        Wire::HoldStock(_) | Wire::CommitStock(_) | Wire::ReleaseStock(_) => None,
+        Wire::ExtendStock(_) | Wire::ReturnStock(_) => None,
+        Wire::GetStock(_) | Wire::ListStocks(_) => None,
     }
 }
 
@@ -126,6 +154,15 @@ fn op_id(body: &Wire) -> Bytes {
         Wire::AddToCounter(command) => command.op_id.clone(),
         Wire::GetCart(_) | Wire::ListCarts(_) | Wire::GetSet(_) | Wire::ListSets(_) => Bytes::new(),
         Wire::GetCounter(_) | Wire::ListCounters(_) => Bytes::new(),
+        Wire::RestockStock(command) => command.op_id.clone(),
+        Wire::WriteOffStock(command) => command.op_id.clone(),
+        Wire::HoldStock(command) => command.op_id.clone(),
+        Wire::CommitStock(command) => command.op_id.clone(),
+        Wire::ReleaseStock(command) => command.op_id.clone(),
+        Wire::ExtendStock(command) => command.op_id.clone(),
+        Wire::ReturnStock(command) => command.op_id.clone(),
+        Wire::SetStockTerms(command) => command.op_id.clone(),
+        Wire::GetStock(_) | Wire::ListStocks(_) => Bytes::new(),
     }
 }
 

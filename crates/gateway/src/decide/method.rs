@@ -40,10 +40,11 @@ pub enum Method {
 }
 
 /// Services that go to a replica.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "pannier.v1.Carts",
     "pannier.v1.Sets",
     "pannier.v1.Counters",
+    "pannier.v1.Stocks",
     "pannier.v1.Executor",
     "pannier.v1.Watcher",
     "grpc.reflection.v1.ServerReflection",

@@ -14,6 +14,7 @@ use super::record::{Record, RecordId, Want};
 use super::row::{Answered, UNITS_MAX};
 use super::settle::{end, ends, settle};
 use super::steps::Step;
+use super::terms::Stamped;
 use super::{Heirs, StockRows, available};
 use crate::dot::{Dot, Member};
 use crate::op_id::OpId;
@@ -232,7 +233,7 @@ pub fn over_limit<R: StockRows>(
     let Some(customer) = &want.customer else { return Ok(Some(Refused::NoCustomer)) };
     let known = Known::of(rows, op)?;
     let counts = known.find(|it| !it.given_back || it.was_committed()).is_some();
-    let has = rows.tally(customer)?;
+    let has = rows.tally(customer)?.count();
     Ok((!counts && has >= limit).then_some(Refused::OverLimit { has, limit }))
 }
 
@@ -313,6 +314,12 @@ pub fn mint<R: StockRows>(
         return Ok(Verdict::Refused(Refused::TooMany));
     }
     Ok(done(Vec::from([Step::Mint(units)]), Answer::Done))
+}
+
+/// Sets the terms of the stock.
+pub fn agree<R: StockRows>(rows: &mut R, op: OpId, terms: Stamped) -> Result<Verdict, R::Error> {
+    let steps = if rows.is_done(op)? { Vec::new() } else { Vec::from([Step::Agree(terms)]) };
+    Ok(done(steps, Answer::Done))
 }
 
 /// Writes units off, with rights in hand.

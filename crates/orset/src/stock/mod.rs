@@ -22,23 +22,31 @@
 //! region is cut off. Papers: O'Neil 1986 (escrow); Balegas et al. 2015 (bounded counter).
 //!
 //! Folding (dropping settled records) is not part of the pure join: a side that lacks a record may
-//! have folded it. Replicas know by dots which it is; here only what was not folded joins.
+//! have folded it. Replicas know by dots which it is (`join.rs`); here only what was not folded
+//! joins.
 
+mod call;
 mod decide;
 mod heirs;
+mod join;
 mod record;
 mod row;
 mod settle;
 mod steps;
+mod tally;
 mod terms;
+mod words;
 
-pub use decide::{Answer, Refused, Verdict, commit, commit_here, extend, hold, lend};
+pub use call::{Account, Ask, Outcome, Sheet};
+pub use decide::{Answer, Refused, Verdict, agree, commit, commit_here, extend, hold, lend};
 pub use decide::{mint, over_limit, release, return_op, write_off};
 pub use heirs::{Closed, Heirs};
+pub use join::{join_own_record, join_record};
 pub use record::{CUSTOMER_MAX, Customer, Record, RecordId, State, Want};
 pub use row::{Answered, Row, UNITS_MAX};
 pub use settle::{fold, settle};
-pub use steps::{Applied, Step, apply};
+pub use steps::{Applied, STEPS_MAX, Step, apply, content_hash};
+pub use tally::Tally;
 pub use terms::{PEERS_MAX, Stamped, Terms};
 
 use crate::codec::put_u64;
@@ -74,10 +82,10 @@ pub trait StockRows {
     fn is_done(&mut self, op: OpId) -> Result<bool, Self::Error>;
     /// It has.
     fn set_done(&mut self, op: OpId) -> Result<(), Self::Error>;
-    /// How many op ids of a customer have something in hand.
-    fn tally(&mut self, customer: &Customer) -> Result<u64, Self::Error>;
+    /// The purchases of a customer.
+    fn tally(&mut self, customer: &Customer) -> Result<Tally, Self::Error>;
     /// Writes that.
-    fn set_tally(&mut self, customer: &Customer, tally: u64) -> Result<(), Self::Error>;
+    fn set_tally(&mut self, customer: &Customer, tally: Tally) -> Result<(), Self::Error>;
     /// The terms that stand.
     fn terms(&mut self) -> Result<Stamped, Self::Error>;
     /// Writes them.
@@ -110,7 +118,7 @@ pub struct Stock {
     records: BTreeMap<OpId, BTreeMap<Dot, Record>>,
     returned: BTreeSet<OpId>,
     done: BTreeSet<OpId>,
-    tallies: BTreeMap<Customer, u64>,
+    tallies: BTreeMap<Customer, Tally>,
     terms: Stamped,
 }
 
@@ -167,6 +175,12 @@ impl Stock {
         if back != self.rows.values().map(|row| row.given).sum::<u64>() {
             return Err("S5: what was given back is not what the records gave back");
         }
+        let held = self.all().filter(|(_, record)| record.is_held());
+        let held: u64 = held.map(|(_, record)| u64::from(record.want.quantity)).sum();
+        let sum = |of: fn(&Row) -> u64| self.rows.values().map(of).sum::<u64>();
+        if sum(|row| row.held) != sum(|row| row.ended) + held {
+            return Err("S3: what is held is not what the records hold");
+        }
         if self.all().any(|(_, it)| it.state == State::Released && !it.given_back) {
             return Err("S5: a released record has not given back");
         }
@@ -176,14 +190,18 @@ impl Stock {
         Ok(())
     }
 
-    fn counted(&self) -> BTreeMap<Customer, u64> {
-        let mut tallies = BTreeMap::new();
+    /// The tallies as the records make them.
+    fn counted(&self) -> BTreeMap<Customer, Tally> {
+        let folded = self.tallies.iter().filter(|(_, tally)| !tally.folded.is_empty());
+        let only = |tally: &Tally| Tally { in_hand: 0, folded: tally.folded.clone() };
+        let folded = folded.map(|(customer, tally)| (customer.clone(), only(tally)));
+        let mut tallies: BTreeMap<Customer, Tally> = folded.collect();
         for records in self.records.values() {
             let counts = records.values().filter(|record| !record.given_back);
             let customers: BTreeSet<&Customer> =
                 counts.filter_map(|record| record.want.customer.as_ref()).collect();
             for customer in customers {
-                *tallies.entry(customer.clone()).or_insert(0) += 1;
+                tallies.entry(customer.clone()).or_default().in_hand += 1;
             }
         }
         tallies
@@ -201,6 +219,9 @@ impl Lattice for Stock {
         }
         self.returned.extend(&other.returned);
         self.done.extend(&other.done);
+        for (customer, tally) in &other.tallies {
+            self.tallies.entry(customer.clone()).or_default().join_folded(tally);
+        }
         self.tallies = self.counted();
         self.terms.join(&other.terms);
     }
@@ -260,12 +281,12 @@ impl StockRows for Stock {
         Ok(())
     }
 
-    fn tally(&mut self, customer: &Customer) -> Result<u64, Infallible> {
-        Ok(self.tallies.get(customer).copied().unwrap_or(0))
+    fn tally(&mut self, customer: &Customer) -> Result<Tally, Infallible> {
+        Ok(self.tallies.get(customer).cloned().unwrap_or_default())
     }
 
-    fn set_tally(&mut self, customer: &Customer, tally: u64) -> Result<(), Infallible> {
-        if tally == 0 {
+    fn set_tally(&mut self, customer: &Customer, tally: Tally) -> Result<(), Infallible> {
+        if tally.is_empty() {
             self.tallies.remove(customer);
         } else {
             self.tallies.insert(customer.clone(), tally);

@@ -34,6 +34,10 @@ pub struct Row {
     pub given: u64,
     /// Units that are gone without a sale.
     pub written_off: u64,
+    /// Units that it has set aside, ever; they are of `taken`, too.
+    pub held: u64,
+    /// Units set aside that are so no more: sold, released, or given back for one it inherited.
+    pub ended: u64,
     /// Units it granted each other member.
     pub lent: BTreeMap<Member, u64>,
     /// What it last told each of them.
@@ -54,7 +58,8 @@ impl Row {
 
     /// Appends canonical bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        for number in [self.minted, self.taken, self.given, self.written_off] {
+        let Self { minted, taken, given, written_off, held, ended, .. } = *self;
+        for number in [minted, taken, given, written_off, held, ended] {
             put_u64(out, number);
         }
         put_u64(out, self.lent.len() as u64);
@@ -72,13 +77,13 @@ impl Row {
 
     /// Reads what `encode` wrote.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let [minted, taken, given, written_off] =
-            [units(from)?, units(from)?, units(from)?, units(from)?];
+        let [minted, taken, given] = [units(from)?, units(from)?, units(from)?];
+        let [written_off, held, ended] = [units(from)?, units(from)?, units(from)?];
         let lent = by_member(from, 17, units)?;
         let answered = by_member(from, 18, |from| {
             Ok(Answered { number: from.u64()?, granted: units(from)? })
         })?;
-        Ok(Self { minted, taken, given, written_off, lent, answered })
+        Ok(Self { minted, taken, given, written_off, held, ended, lent, answered })
     }
 }
 
@@ -89,7 +94,7 @@ fn units(from: &mut Reader<'_>) -> Result<u64, DecodeError> {
     }
 }
 
-fn by_member<T>(
+pub(super) fn by_member<T>(
     from: &mut Reader<'_>,
     item_bytes: usize,
     value: impl Fn(&mut Reader<'_>) -> Result<T, DecodeError>,
@@ -111,6 +116,8 @@ impl Lattice for Row {
         self.taken = self.taken.max(other.taken);
         self.given = self.given.max(other.given);
         self.written_off = self.written_off.max(other.written_off);
+        self.held = self.held.max(other.held);
+        self.ended = self.ended.max(other.ended);
         for (member, units) in &other.lent {
             let mine = self.lent.entry(*member).or_insert(0);
             *mine = (*mine).max(*units);

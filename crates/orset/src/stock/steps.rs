@@ -7,17 +7,21 @@
 //!
 //! Cost of a step: the member's row, the records of the op id, and with a customer one tally.
 
-use super::record::{Customer, Record, RecordId, State, Want};
+use super::record::{Record, RecordId, State, Want};
 use super::row::{Answered, UNITS_MAX};
+use super::tally::{count_folded, tallied};
 use super::terms::Stamped;
 use super::{Heirs, StockRows, available};
 use crate::codec::{DecodeError, Reader, put_u64};
 use crate::dot::{Dot, Member};
 use crate::lattice::Lattice;
-use crate::object::QUANTITY_MAX;
+use crate::object::{ObjectKey, QUANTITY_MAX};
 use crate::op_id::OpId;
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Most steps of one op.
+pub const STEPS_MAX: usize = 256;
 
 /// One thing that a commit does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,18 +88,25 @@ pub fn apply<R: StockRows>(
             }
             Step::Hold(want, until_ms) => {
                 open(rows, by, op, want, State::Held { until_ms: *until_ms }, dot)?;
+                add(rows, by, |row| &mut row.held, want.quantity.into())?;
                 true
             }
             Step::Sell(want) => {
                 open(rows, by, op, want, State::Committed, dot)?;
                 true
             }
-            Step::Commit(id) => change(rows, *id, dot, |it| {
-                it.owner == by && it.is_held() && {
-                    it.state = State::Committed;
-                    true
-                }
-            })?,
+            Step::Commit(id) => {
+                let mut units = 0;
+                let done = change(rows, *id, dot, |it| {
+                    it.owner == by && it.is_held() && {
+                        it.state = State::Committed;
+                        units = it.want.quantity.into();
+                        true
+                    }
+                })?;
+                add(rows, by, |row| &mut row.ended, units)?;
+                done
+            }
             Step::Extend(id, until) => change(rows, *id, dot, |it| match &mut it.state {
                 State::Held { until_ms } if it.owner == by && *until > *until_ms => {
                     *until_ms = *until;
@@ -121,6 +132,7 @@ pub fn apply<R: StockRows>(
             Step::Agree(terms) => {
                 let stands = rows.terms()?;
                 rows.set_terms(stands.joined(terms))?;
+                rows.set_done(op)?;
                 true
             }
             Step::Fold(id) => fold(rows, heirs, by, *id)?,
@@ -137,6 +149,9 @@ fn add<R: StockRows>(
     sum: impl Fn(&mut super::Row) -> &mut u64,
     units: u64,
 ) -> Result<(), R::Error> {
+    if units == 0 {
+        return Ok(());
+    }
     let mut row = rows.row(member)?;
     let sum = sum(&mut row);
     *sum = sum.saturating_add(units).min(UNITS_MAX);
@@ -153,7 +168,8 @@ fn open<R: StockRows>(
 ) -> Result<(), R::Error> {
     let record = Record { owner: by, want: want.clone(), state, given_back: false, changed: dot };
     add(rows, by, |row| &mut row.taken, want.quantity.into())?;
-    tallied(rows, op, |rows| rows.set_record(RecordId { dot, op }, record))
+    let id = RecordId { dot, op };
+    tallied(rows, op, want.customer.as_ref(), |rows| rows.set_record(id, record))
 }
 
 fn find<R: StockRows>(rows: &mut R, id: RecordId) -> Result<Option<Record>, R::Error> {
@@ -165,14 +181,15 @@ fn change<R: StockRows>(
     rows: &mut R,
     id: RecordId,
     dot: Dot,
-    change: impl Fn(&mut Record) -> bool,
+    change: impl FnOnce(&mut Record) -> bool,
 ) -> Result<bool, R::Error> {
     let Some(mut record) = find(rows, id)? else { return Ok(false) };
     if !change(&mut record) {
         return Ok(false);
     }
     record.changed = dot;
-    tallied(rows, id.op, |rows| rows.set_record(id, record))?;
+    let customer = record.want.customer.clone();
+    tallied(rows, id.op, customer.as_ref(), |rows| rows.set_record(id, record))?;
     Ok(true)
 }
 
@@ -186,6 +203,7 @@ fn give_back<R: StockRows>(
 ) -> Result<bool, R::Error> {
     let Some(record) = find(rows, id)? else { return Ok(false) };
     let units = record.want.quantity.into();
+    let was_held = record.is_held();
     let is_owned = heirs.owner_of(record.owner) == by;
     let done = is_owned
         && change(rows, id, dot, |it| {
@@ -196,6 +214,9 @@ fn give_back<R: StockRows>(
         })?;
     if done {
         add(rows, by, |row| &mut row.given, units)?;
+        if was_held {
+            add(rows, by, |row| &mut row.ended, units)?;
+        }
     }
     Ok(done)
 }
@@ -224,41 +245,34 @@ fn fold<R: StockRows>(
     by: Member,
     id: RecordId,
 ) -> Result<bool, R::Error> {
-    // The tally keeps what it counted: what is forgotten was bought all the same.
-    match find(rows, id)? {
-        Some(record) if heirs.owner_of(record.owner) == by && !record.is_held() => {
-            rows.drop_record(id)?;
-            Ok(true)
-        }
-        _ => Ok(false),
+    let Some(record) = find(rows, id)? else { return Ok(false) };
+    if heirs.owner_of(record.owner) != by || record.is_held() {
+        return Ok(false);
     }
+    tallied(rows, id.op, record.want.customer.as_ref(), |rows| rows.drop_record(id))?;
+    count_folded(rows, by, &record)?;
+    Ok(true)
 }
 
-/// Does something to the records of an op id, and moves the tallies of customers by it: each counts
-/// the op ids, not the records and not the units, that have something in hand.
-fn tallied<R: StockRows>(
-    rows: &mut R,
-    op: OpId,
-    change: impl FnOnce(&mut R) -> Result<(), R::Error>,
-) -> Result<(), R::Error> {
-    let before = customers(rows, op)?;
-    change(rows)?;
-    let after = customers(rows, op)?;
-    for customer in after.difference(&before) {
-        let tally = rows.tally(customer)?;
-        rows.set_tally(customer, tally.saturating_add(1))?;
-    }
-    for customer in before.difference(&after) {
-        let tally = rows.tally(customer)?;
-        rows.set_tally(customer, tally.saturating_sub(1))?;
-    }
-    Ok(())
-}
-
-fn customers<R: StockRows>(rows: &mut R, op: OpId) -> Result<BTreeSet<Customer>, R::Error> {
-    let records = rows.records(op)?;
-    let counts = records.into_iter().filter(|(_, record)| !record.given_back);
-    Ok(counts.filter_map(|(_, record)| record.want.customer).collect())
+/// The hash that tells two requests under one op id apart; `None`: the steps are a member's own
+/// doing, or name nothing but the op id.
+pub fn content_hash(steps: &[Step], object: &ObjectKey) -> Option<u64> {
+    let of = |tag: u8, encode: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.push(tag);
+        encode(&mut bytes);
+        bytes.extend_from_slice(object.as_bytes());
+        xxh3_64(&bytes)
+    };
+    steps.iter().find_map(|step| {
+        Some(match step {
+            Step::Hold(want, _) | Step::Sell(want) => of(8, &|out| want.encode(out)),
+            Step::Mint(units) => of(9, &|out| put_u64(out, *units)),
+            Step::WriteOff(units) => of(10, &|out| put_u64(out, *units)),
+            Step::Agree(stamped) => of(11, &|out| stamped.terms.encode(out)),
+            _ => return None,
+        })
+    })
 }
 
 impl Step {

@@ -34,28 +34,25 @@ pub struct Stamped {
     pub terms: Terms,
 }
 
+impl Terms {
+    /// Appends canonical bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.limit);
+        out.extend_from_slice(&[self.tentative.into(), self.peers]);
+    }
+}
+
 impl Stamped {
     /// Appends canonical bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_u64(out, self.stamp.to_bits());
-        put_u64(out, self.terms.limit);
-        out.extend_from_slice(&[self.terms.tentative.into(), self.terms.peers]);
+        self.terms.encode(out);
     }
 
     /// Reads what `encode` wrote.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let stamp = HybridTime::from_bits(from.u64()?);
-        let limit = from.u64()?;
-        let tentative = match from.u8()? {
-            0 => false,
-            1 => true,
-            tag => return Err(DecodeError::UnknownTag { what: "tentative", tag }),
-        };
-        let peers = from.u8()?;
-        if peers > PEERS_MAX {
-            return Err(DecodeError::Bounds("peers of a stock"));
-        }
-        Ok(Self { stamp, terms: Terms { limit, tentative, peers } })
+        Ok(Self { stamp, terms: Terms::decode(from)? })
     }
 }
 

@@ -6,7 +6,7 @@
 use orset::cart::{CartEffect, Content, Entry, EntryKind, Moved, Seen, Take};
 use orset::counter::Change;
 use orset::stock::{
-    Answered, Customer, Record, RecordId, Row, Stamped, State, Step, Terms, UNITS_MAX, Want,
+    Answered, Customer, Record, RecordId, Row, Stamped, State, Step, Tally, Terms, UNITS_MAX, Want,
 };
 use orset::{
     AMOUNT_MAX, Dot, Effect, HybridTime, Kind, Member, ObjectKey, Op, OpId, OpIdSet, Origin,
@@ -162,6 +162,13 @@ pub fn op() -> impl Strategy<Value = Op> {
         request: Request::Count(n),
         effect: Effect::Count,
     });
+    let steps = proptest::collection::vec(step(), 1..4);
+    let stock = (op_id(), object_key(Kind::Stock), steps).prop_map(|(id, object, steps)| Op {
+        id,
+        object,
+        request: Request::Stock,
+        effect: Effect::Stock(steps),
+    });
     let carts = (object_key(Kind::Cart), object_key(Kind::Cart));
     let merge = (op_id(), carts, op_id_set(), moved(), any::<bool>())
         .prop_filter("into itself", |(_, (guest, user), ..)| guest != user)
@@ -174,7 +181,7 @@ pub fn op() -> impl Strategy<Value = Op> {
             let request = Request::Merge { guest, user };
             Op { id, object, request, effect: Effect::Cart(effect) }
         });
-    prop_oneof![4 => cart, 1 => set, 1 => count, 2 => merge]
+    prop_oneof![4 => cart, 1 => set, 1 => count, 2 => merge, 2 => stock]
 }
 
 fn member() -> impl Strategy<Value = Member> {
@@ -212,15 +219,11 @@ pub fn record() -> impl Strategy<Value = Record> {
 pub fn stock_row() -> impl Strategy<Value = Row> {
     let answered = (any::<u64>(), units());
     let answered = answered.prop_map(|(number, granted)| Answered { number, granted });
-    let sums = (units(), units(), units(), units());
+    let sums = [units(), units(), units(), units(), units(), units()];
     let others = (btree_map(member(), units(), 0..4), btree_map(member(), answered, 0..4));
-    (sums, others).prop_map(|((minted, taken, given, written_off), (lent, answered))| Row {
-        minted,
-        taken,
-        given,
-        written_off,
-        lent,
-        answered,
+    (sums, others).prop_map(|(sums, (lent, answered))| {
+        let [minted, taken, given, written_off, held, ended] = sums;
+        Row { minted, taken, given, written_off, held, ended, lent, answered }
     })
 }
 
@@ -240,6 +243,11 @@ pub fn step() -> impl Strategy<Value = Step> {
         record_id().prop_map(Step::Fold),
         stamped().prop_map(Step::Agree),
     ]
+}
+
+pub fn tally() -> impl Strategy<Value = Tally> {
+    let folded = proptest::collection::btree_map(member(), 1..=u64::MAX, 0..4);
+    (any::<u64>(), folded).prop_map(|(in_hand, folded)| Tally { in_hand, folded })
 }
 
 pub fn stamped() -> impl Strategy<Value = Stamped> {

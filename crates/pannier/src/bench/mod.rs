@@ -33,6 +33,7 @@ pub use process::cpu_seconds;
 pub use away::AwayArgs;
 pub use restart::RestartArgs;
 pub use wire::WireArgs;
+pub use wire::meter::microseconds;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;

@@ -1,8 +1,10 @@
 //! What a call is answered: for a person, and for a program.
 
 use super::ask::{Ask, Call};
+use super::stock::ShownStock;
 use crate::hex;
 use orset::cart::Seen;
+use orset::stock::Sheet;
 use orset::{OpId, Product};
 use pannier_proto::Token;
 use serde::Serialize;
@@ -28,6 +30,18 @@ pub enum Value {
     Set(Vec<Product>, Seen),
     /// A sum.
     Counter(i128),
+    /// Where all units are.
+    Stock(Sheet),
+}
+
+impl Value {
+    /// Whether all units are accounted for, of a stock.
+    pub fn adds_up(&self) -> bool {
+        match self {
+            Self::Stock(sheet) => sheet.imbalance() == 0,
+            Self::Cart(..) | Self::Set(..) | Self::Counter(_) => true,
+        }
+    }
 }
 
 /// The session after an answer.
@@ -51,12 +65,12 @@ impl After {
 }
 
 /// Bytes as text: what is no text is replaced.
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Text that moves no cursor and rings no bell: ids are anybody's bytes.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             let escaped = c.is_control().then(|| c.escape_default());
@@ -144,7 +158,8 @@ fn words(call: &Call, taken: u64) -> String {
         Ask::Clear => format!("cleared {id}"),
         Ask::Merge(guest) => format!("merged {} into {id}", name(guest)),
         Ask::Count(amount) => format!("added {amount} to {id}"),
-        Ask::Show | Ask::Watch(_) => id,
+        // A stock's answer says more (`stock.rs`).
+        Ask::Show | Ask::Watch(_) | Ask::Stock(_) | Ask::RestockHere(_) => id,
     }
 }
 
@@ -198,6 +213,8 @@ pub enum Show {
         #[serde(flatten)]
         session: Session,
     },
+    /// A stock.
+    Stock(ShownStock),
 }
 
 /// One line of a cart.
@@ -239,6 +256,7 @@ impl Show {
                 session,
             },
             Value::Counter(value) => Self::Counter { counter: id, value, session },
+            Value::Stock(sheet) => Self::Stock(ShownStock::new(&call.id, &sheet, session)),
         }
     }
 }
@@ -273,6 +291,7 @@ impl fmt::Display for Show {
                 }
                 fmt::Display::fmt(session, f)
             }
+            Self::Stock(stock) => fmt::Display::fmt(stock, f),
             Self::Counter { counter, value, session } => {
                 writeln!(f, "{}: {value}", printable(counter))?;
                 fmt::Display::fmt(session, f)

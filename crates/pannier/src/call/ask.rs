@@ -24,6 +24,10 @@ pub enum Ask {
     Merge(Vec<u8>),
     /// A counter, changed.
     Count(i64),
+    /// Something of a stock.
+    Stock(orset::stock::Ask),
+    /// New units, at whichever member answers.
+    RestockHere(u64),
     /// What is there.
     Show,
     /// What is there, now and after each change; so many times.

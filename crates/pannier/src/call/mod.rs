@@ -1,8 +1,9 @@
-//! `cart`, `set` and `counter`: what is typed, and what is answered, wherever the call goes.
+//! `cart`, `set`, `counter` and `stock`: what is typed, and what is answered, wherever the call
+//! goes.
 //!
 //! | question | file |
 //! | --- | --- |
-//! | what can be typed? | `verbs.rs` |
+//! | what can be typed? | `verbs.rs`; of stocks, and their answers, `stock.rs` |
 //! | what does it ask? | `ask.rs` |
 //! | where does it go, and for whom? | `place.rs` |
 //! | what keeps a session between calls? | `session_file.rs` |
@@ -16,10 +17,12 @@ mod answer;
 mod ask;
 mod place;
 mod session_file;
+mod stock;
 mod verbs;
 
 pub use answer::{After, Did, Done, Show, Value};
 pub use ask::{Ask, Call};
 pub use place::{GATEWAY, Kept, Place, Target};
 pub use session_file::SessionFile;
+pub use stock::{Came, StockVerb, is_yes};
 pub use verbs::{CartVerb, CounterVerb, SetVerb, WatchArgs};

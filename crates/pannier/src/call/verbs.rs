@@ -11,11 +11,11 @@ pub struct Once {
     /// The op's id, a UUID of version 7 or 8: repeat a call under the same one and it takes effect
     /// once
     #[arg(long, value_name = "UUID")]
-    op_id: Option<String>,
+    pub(super) op_id: Option<String>,
     /// Where it must be synced before it is answered: `local` (the replica that answers), or
     /// `peers:N` (and N other members)
     #[arg(long, value_name = "local|peers:N", default_value = "local", value_parser = durability)]
-    durability: u32,
+    pub(super) durability: u32,
 }
 
 /// What a call means to change.
@@ -26,7 +26,7 @@ pub struct Shown {
     seen: Option<String>,
 }
 
-const QUANTITY: std::ops::RangeInclusive<i64> = 1..=QUANTITY_MAX as i64;
+pub(super) const QUANTITY: std::ops::RangeInclusive<i64> = 1..=QUANTITY_MAX as i64;
 const TARGET: std::ops::RangeInclusive<i64> = 0..=QUANTITY_MAX as i64;
 
 /// What one does with a cart.
@@ -216,6 +216,8 @@ pub enum KindWord {
     Set,
     /// A counter.
     Counter,
+    /// A stock.
+    Stock,
 }
 
 /// What one watches.
@@ -238,6 +240,7 @@ impl WatchArgs {
             KindWord::Cart => Kind::Cart,
             KindWord::Set => Kind::Set,
             KindWord::Counter => Kind::Counter,
+            KindWord::Stock => Kind::Stock,
         };
         Ok((kind, call(("ID", &self.id), Ask::Watch(self.count), None, None)?))
     }

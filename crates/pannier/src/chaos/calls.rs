@@ -49,6 +49,8 @@ pub async fn look(session: &Session, kind: Kind, name: &str) -> Result<(Look, bo
             let shown = session.counter(NAMESPACE, name)?.within(DEADLINE).read().await?;
             (View::counter(shown.value), Shown::new(), Seen::default(), shown.regressed)
         }
+        // No shopper of this harness has one yet.
+        Kind::Stock => return Err(DAMAGED),
     };
     Ok((Look { view, context, seen }, regressed))
 }
@@ -109,7 +111,7 @@ pub async fn send(
                 Asked::Count(_) => Err(DAMAGED),
             }
         }
-        (Kind::Set | Kind::Counter, _) => Err(DAMAGED),
+        (Kind::Set | Kind::Counter | Kind::Stock, _) => Err(DAMAGED),
     }
 }
 

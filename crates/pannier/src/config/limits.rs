@@ -44,6 +44,9 @@ pub fn keys() -> Vec<Key<Settings>> {
         key("protocol.waiting_max", 1, COUNT_MAX, |s, v| s.protocol.waiting_max = v as usize),
         key("protocol.durable_max", 1, COUNT_MAX, |s, v| s.protocol.durable_max = v as usize),
         key("protocol.window_ms", 1, WINDOW_MAX_MS, |s, v| s.protocol.window_ms = v),
+        key("protocol.hold_max_ms", 1, DAY_MS * 365, |s, v| s.protocol.hold_max_ms = v),
+        key("protocol.rights_us", 1, DAY_MS * 1_000, |s, v| s.protocol.rights_us = v),
+        key("protocol.tend_us", 1, DAY_MS * 1_000, |s, v| s.protocol.tend_us = v),
         key("protocol.log_tail", 1, COUNT_MAX, |s, v| s.protocol.log_tail = v),
         key("protocol.log_most", 1, COUNT_MAX, |s, v| s.protocol.log_most = v),
         key("fjall.cache_bytes", 0, BYTES, |s, v| s.fjall.cache_bytes = v),
@@ -127,6 +130,9 @@ mod tests {
             durable_max: _,
             window_ms: _,
             windows: _,
+            hold_max_ms: _,
+            rights_us: _,
+            tend_us: _,
             log_tail: _,
             log_most: _,
         } = protocol;
@@ -141,7 +147,7 @@ mod tests {
             workers: _,
         } = fjall;
         let SledSettings { cache_bytes: _, segment_bytes: _, view_bytes: _ } = sled;
-        assert_eq!(keys().len(), 8 + 19 + 8 + 3);
+        assert_eq!(keys().len(), 8 + 22 + 8 + 3);
     }
 
     #[test]

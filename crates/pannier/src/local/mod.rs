@@ -1,22 +1,23 @@
-//! `cart`, `set` and `counter` in a replica's directory: one op, without a server.
+//! `cart`, `set`, `counter` and `stock` in a replica's directory: one op, without a server.
 //!
 //! Each call opens the directory as a cluster of one, does one thing and closes it again. All of
 //! the call is judged before the directory is opened, so a bad call changes nothing, not even a
 //! directory that is not there yet. A directory that a replica has open is refused: ask the
 //! replica.
 
-use crate::call::{After, Ask, Call, Did, Done, Kept, Place, SessionFile, Show, Value};
+use crate::call::{After, Ask, Call, Came, Did, Done, Kept, Place, SessionFile, Show, Value};
 use crate::config;
 use crate::fail::Fail;
 use crate::out::Form;
 use orset::cart::Seen;
+use orset::stock::Ask as StockAsk;
 use orset::{Kind, OpId, Product};
 use pannier_replica::protocol::{self, Refusal, Written};
 use pannier_replica::{Error, Pending, Replica, Session};
 use std::path::Path;
 
 /// Does what was asked of a kind of object, in the directory `dir`.
-pub fn run(form: Form, place: &Place, dir: &Path, kind: Kind, call: &Call) -> Result<(), Fail> {
+pub fn run(form: Form, place: &Place, dir: &Path, kind: Kind, call: &Call) -> Result<bool, Fail> {
     let namespace = place.namespace()?;
     let settings = config::limits(place.config.as_deref())?;
     let target = crate::call::Target::Directory(dir.to_owned());
@@ -42,8 +43,9 @@ pub fn run(form: Form, place: &Place, dir: &Path, kind: Kind, call: &Call) -> Re
     let replica = open(dir, settings)?;
     let result = Local { form, replica: &replica, session, file, namespace, kind }.answer(call);
     let closed = replica.close();
-    result?;
-    Ok(closed?)
+    let is_done = result?;
+    closed?;
+    Ok(is_done)
 }
 
 fn open(dir: &Path, settings: pannier_replica::Settings) -> Result<Replica, Fail> {
@@ -68,12 +70,26 @@ macro_rules! with {
 }
 
 impl Local<'_> {
-    fn answer(&self, call: &Call) -> Result<(), Fail> {
+    fn answer(&self, call: &Call) -> Result<bool, Fail> {
         match &call.ask {
             Ask::Show => self.show(call, self.read(call)?),
-            Ask::Watch(count) => self.watch(call, *count),
-            _ => self.write(call),
+            Ask::Watch(count) => self.watch(call, *count).map(|()| true),
+            Ask::Stock(ask) => self.call_stock(call, ask.clone()),
+            Ask::RestockHere(units) => {
+                let at = self.replica.member();
+                self.call_stock(call, StockAsk::Restock { units: *units, at })
+            }
+            _ => self.write(call).map(|()| true),
         }
+    }
+
+    fn call_stock(&self, call: &Call, ask: StockAsk) -> Result<bool, Fail> {
+        let op = call.op.map_or_else(|| self.session.op_id(), Ok)?;
+        let stock = with!(self, self.replica.stock(self.namespace, &call.id), call, op);
+        let at = if let StockAsk::Restock { at, .. } = ask { Some(at) } else { None };
+        let reply = stock.ask(ask.clone()).wait().map_err(refused)?;
+        self.form.print(&Came::new(call, op, at, &reply.outcome, self.after()?))?;
+        crate::call::is_yes(&ask, &reply.outcome)
     }
 
     fn write(&self, call: &Call) -> Result<(), Fail> {
@@ -124,6 +140,7 @@ impl Local<'_> {
                     _ => 0,
                 })
             }
+            Kind::Stock => return Err(Fail::Usage("a stock is called, not written".into())),
         })
     }
 
@@ -143,6 +160,10 @@ impl Local<'_> {
                 let counter = self.replica.counter(space, id).map_err(name)?.in_session(session);
                 counter.read().wait().map(Value::Counter)
             }
+            Kind::Stock => {
+                let stock = self.replica.stock(space, id).map_err(name)?.in_session(session);
+                stock.read().wait().map(Value::Stock)
+            }
         }
         .map_err(refused)
     }
@@ -156,6 +177,7 @@ impl Local<'_> {
             Kind::Counter => {
                 self.replica.counter(space, id).map_err(name)?.in_session(session).watch()
             }
+            Kind::Stock => self.replica.stock(space, id).map_err(name)?.in_session(session).watch(),
         }?;
         let mut left = count.unwrap_or(u64::MAX);
         while left > 0 {
@@ -166,8 +188,10 @@ impl Local<'_> {
         Ok(())
     }
 
-    fn show(&self, call: &Call, value: Value) -> Result<(), Fail> {
-        self.form.print(&Show::new(call, value, self.after()?))
+    fn show(&self, call: &Call, value: Value) -> Result<bool, Fail> {
+        let adds_up = value.adds_up();
+        self.form.print(&Show::new(call, value, self.after()?))?;
+        Ok(adds_up)
     }
 
     /// The session as it goes on; kept, if a file keeps it.
@@ -193,6 +217,7 @@ fn value(value: protocol::Value) -> Value {
         protocol::Value::Cart(lines, seen) => shown(&lines, seen),
         protocol::Value::Set(elements, seen) => Value::Set(elements, seen),
         protocol::Value::Counter(value) => Value::Counter(value),
+        protocol::Value::Stock(sheet) => Value::Stock(sheet),
     }
 }
 

@@ -115,6 +115,7 @@ fn object(object: &v1::ObjectRef) -> Result<String, Fail> {
         v1::Kind::Cart => Kind::Cart,
         v1::Kind::Set => Kind::Set,
         v1::Kind::Counter => Kind::Counter,
+        v1::Kind::Stock => Kind::Stock,
         v1::Kind::Unspecified => return Err(Fail::Away("an object without a kind".into())),
     };
     let key = ObjectKey::new(kind, &object.namespace, &object.id);

@@ -1,22 +1,33 @@
-//! `cart`, `set`, `counter` and `watch` through a gateway, with a session that outlives the call.
+//! `cart`, `set`, `counter`, `stock` and `watch` through a gateway, with a session that outlives
+//! the call.
 //!
 //! A session that a file has kept may be one of a cluster that is gone (a `dev` cluster of
 //! yesterday, on the same address). It says nothing about this one, so nothing is lost by beginning
 //! another; that is done, and said. A token that the caller gave by hand is never replaced.
 
 use super::refused;
-use crate::call::{After, Ask, Call, Did, Done, Kept, Place, SessionFile, Show, Target, Value};
+use crate::call::{
+    After, Ask, Call, Came, Did, Done, Kept, Place, SessionFile, Show, Target, Value, is_yes,
+};
 use crate::fail::Fail;
 use crate::out::{Form, progress};
 use crate::run::runtime;
 use orset::cart::Seen;
+use orset::stock::Ask as StockAsk;
 use orset::{Kind, OpId};
 use pannier_client::{
     CartView, Client, ClientSettings, Error, NextMove, Reason, Session, SetView, Shown, Written,
 };
+use pannier_proto::Token;
 
 /// Does what was asked of a kind of object, through the gateway (or at the replica) at `address`.
-pub fn run(form: Form, place: &Place, address: &str, kind: Kind, call: &Call) -> Result<(), Fail> {
+pub fn run(
+    form: Form,
+    place: &Place,
+    address: &str,
+    kind: Kind,
+    call: &Call,
+) -> Result<bool, Fail> {
     let namespace = place.namespace()?;
     let kept = place.kept(&Target::Gateway(address.to_owned()))?;
     let runtime = runtime()?;
@@ -71,7 +82,7 @@ impl<'a> Wire<'a> {
         Ok(Self { form, client, namespace, kind, session, file, flag })
     }
 
-    async fn answer(&mut self, call: &Call) -> Result<(), Fail> {
+    async fn answer(&mut self, call: &Call) -> Result<bool, Fail> {
         let op = match (&call.ask, call.op) {
             (Ask::Show | Ask::Watch(_), _) => None,
             (_, Some(op)) => Some(op),
@@ -97,21 +108,53 @@ impl<'a> Wire<'a> {
     }
 
     /// The inner error is one of printing or keeping.
-    async fn attempt(&mut self, call: &Call, op: Option<OpId>) -> Result<Result<(), Fail>, Error> {
+    async fn attempt(
+        &mut self,
+        call: &Call,
+        op: Option<OpId>,
+    ) -> Result<Result<bool, Fail>, Error> {
         match (&call.ask, op) {
-            (Ask::Watch(count), _) => self.watch(call, *count).await,
+            (Ask::Watch(count), _) => Ok(self.watch(call, *count).await?.map(|()| true)),
             (Ask::Show, _) | (_, None) => {
                 let value = self.read(call).await?;
-                Ok(self.after().and_then(|it| self.form.print(&Show::new(call, value, it))))
+                let adds_up = value.adds_up();
+                let told = self.after().and_then(|it| self.form.print(&Show::new(call, value, it)));
+                Ok(told.map(|()| adds_up))
+            }
+            (Ask::Stock(ask), Some(op)) => self.call_stock(call, op, ask.clone()).await,
+            (Ask::RestockHere(units), Some(op)) => {
+                // Whoever answers is the session's home.
+                self.read(call).await?;
+                let home = Token::decode(&self.session.token()).ok().and_then(|it| it.home);
+                let at = home.ok_or(Error::BadAnswer("nobody says who answered"))?;
+                self.call_stock(call, op, StockAsk::Restock { units: *units, at }).await
             }
             (_, Some(op)) => {
                 let written = self.write(call, op).await?;
                 let dot = written.dot.map(|dot| dot.to_string());
                 let seen = meant(call, &written);
                 let did = Did { dot, taken: written.taken, seen };
-                Ok(self.after().and_then(|it| self.form.print(&Done::new(call, op, did, it))))
+                let told =
+                    self.after().and_then(|it| self.form.print(&Done::new(call, op, did, it)));
+                Ok(told.map(|()| true))
             }
         }
+    }
+
+    async fn call_stock(
+        &self,
+        call: &Call,
+        op: OpId,
+        ask: StockAsk,
+    ) -> Result<Result<bool, Fail>, Error> {
+        let at = if let StockAsk::Restock { at, .. } = ask { Some(at) } else { None };
+        self.session.set_peers(call.peers);
+        let stock = self.session.stock(self.namespace, &call.id)?.with_op_id(op);
+        let answer = stock.ask(ask.clone()).await?;
+        let told = self.after();
+        let told = told.map(|it| Came::new(call, op, at, &answer.outcome, it));
+        let told = told.and_then(|came| self.form.print(&came));
+        Ok(told.and_then(|()| is_yes(&ask, &answer.outcome)))
     }
 
     async fn write(&self, call: &Call, op: OpId) -> Result<Written, Error> {
@@ -130,7 +173,7 @@ impl<'a> Wire<'a> {
                     Ask::Set(it, quantity) => cart.set(it, *quantity),
                     Ask::Decrement(it, quantity) => cart.decrement(it, *quantity),
                     Ask::Merge(guest) => cart.merge(&session.cart(space, guest)?),
-                    Ask::Clear | Ask::Count(_) | Ask::Show | Ask::Watch(_) => cart.clear(),
+                    _ => cart.clear(),
                 }
                 .await
             }
@@ -151,6 +194,7 @@ impl<'a> Wire<'a> {
                 let amount = if let Ask::Count(amount) = call.ask { amount } else { 0 };
                 session.counter(space, id)?.with_op_id(op).add(amount).await
             }
+            Kind::Stock => Err(Error::BadAnswer("a stock is called, not written")),
         }
     }
 
@@ -163,6 +207,7 @@ impl<'a> Wire<'a> {
                 let view = session.counter(space, id)?.read().await?;
                 Ok(Value::Counter(view.value.into()))
             }
+            Kind::Stock => Ok(Value::Stock(session.stock(space, id)?.read().await?.sheet)),
         }
     }
 
@@ -172,12 +217,14 @@ impl<'a> Wire<'a> {
             Kind::Cart => session.cart(space, id)?.watch(),
             Kind::Set => session.set(space, id)?.watch(),
             Kind::Counter => session.counter(space, id)?.watch(),
+            Kind::Stock => session.stock(space, id)?.watch(),
         }?;
         for _ in 0..count.unwrap_or(u64::MAX) {
             let value = match watch.next().await? {
                 Shown::Cart(view) => cart(view)?,
                 Shown::Set(view) => set(view)?,
                 Shown::Counter(view) => Value::Counter(view.value.into()),
+                Shown::Stock(view) => Value::Stock(view.sheet),
             };
             let told = self.after().and_then(|it| self.form.event(&Show::new(call, value, it)));
             if told.is_err() {

@@ -1,5 +1,6 @@
 //! Errors of the embedded replica: what happened to the state, and what to do next.
 
+use crate::protocol::stock::StockReply;
 use crate::protocol::{Refusal, Unreplicated};
 use crate::store::StoreError;
 use orset::{BoundsError, DecodeError, NotAnOpId};
@@ -33,6 +34,20 @@ pub enum Error {
         .0.on, .0.asked
     )]
     NotReplicated(Box<Unreplicated>),
+    /// What a call of a stock did stands here, synced; of the peers that it was to be on, not all
+    /// have reported it in time. Nothing is taken back.
+    #[error(
+        "the call stands here, and on {on} of the {asked} peers asked for; the same op id waits for \
+         the rest"
+    )]
+    StockNotReplicated {
+        /// What it came to.
+        reply: Box<StockReply>,
+        /// Peers that have reported it.
+        on: u32,
+        /// Peers that were asked for.
+        asked: u32,
+    },
     /// Too many ops wait at this replica.
     #[error("too many ops wait at this replica; try again later")]
     Busy,
@@ -78,7 +93,7 @@ impl Error {
     pub const fn state_change(&self) -> StateChange {
         match self {
             Self::Failed(_) => StateChange::Unknown,
-            Self::NotReplicated(_) => StateChange::Done,
+            Self::NotReplicated(_) | Self::StockNotReplicated { .. } => StateChange::Done,
             Self::Bounds(_)
             | Self::Seen(_)
             | Self::Token(_)
@@ -105,7 +120,7 @@ impl Error {
             Self::Bounds(_) | Self::Seen(_) | Self::OpId(_) | Self::Refused(_) => {
                 NextMove::MendRequest
             }
-            Self::NotReplicated(_) => NextMove::GoOn,
+            Self::NotReplicated(_) | Self::StockNotReplicated { .. } => NextMove::GoOn,
             Self::Closed | Self::Failed(_) => NextMove::Reopen,
             Self::Token(_) | Self::Foreign | Self::OpIdsExhausted => NextMove::NewSession,
         }

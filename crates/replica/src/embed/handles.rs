@@ -1,4 +1,4 @@
-//! Handles to one cart, set or counter of an open replica.
+//! Handles to one cart, set, counter or stock of an open replica.
 //!
 //! Each op may carry what a shop decides: whose session it belongs to (`in_session`), the op id
 //! that makes retries one intent (`with_op_id`; else a fresh one), what its client was shown
@@ -9,9 +9,11 @@ use super::error::Error;
 use super::pending::{CartView, Pending, SetView};
 use super::session::Session;
 use super::watch::Watch;
-use super::{Replica, Writing};
+use super::{Calling, Replica, Writing};
 use crate::protocol::Written;
+use crate::protocol::stock::StockReply;
 use orset::cart::{Content, Seen};
+use orset::stock::{Ask, Sheet, Terms, Want};
 use orset::{
     ATTRIBUTES_MAX, BoundsError, ObjectKey, OpId, Product, Request, check_amount, check_quantity,
 };
@@ -47,6 +49,19 @@ impl Handle {
                 wait: self.wait,
             }),
         }
+    }
+}
+
+impl Handle {
+    fn call(&self, ask: Ask) -> Pending<StockReply> {
+        self.replica.call(Calling {
+            object: &self.object,
+            ask,
+            op: self.op,
+            session: self.session.clone(),
+            peers: self.peers,
+            wait: self.wait,
+        })
     }
 }
 
@@ -249,6 +264,67 @@ impl Counter {
 
     /// What it shows.
     pub fn read(&self) -> Pending<i128> {
+        self.0.replica.read(&self.0.object, self.0.session.clone())
+    }
+}
+
+/// A stock of an open replica. One op id names one purchase: give the same (`with_op_id`) to its
+/// hold, its commit, its release, and every retry of these.
+#[derive(Clone)]
+pub struct Stock(Handle);
+common!(Stock);
+
+impl Stock {
+    /// Creates `units` at this replica. Never try the same at another: it would create them twice.
+    pub fn restock(&self, units: u64) -> Pending<StockReply> {
+        let at = self.0.replica.member();
+        self.0.call(Ask::Restock { units, at })
+    }
+
+    /// Writes units off: gone without a sale.
+    pub fn write_off(&self, units: u64) -> Pending<StockReply> {
+        self.0.call(Ask::WriteOff { units })
+    }
+
+    /// Sets units aside for so long.
+    pub fn hold(&self, want: Want, ttl: Duration) -> Pending<StockReply> {
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        self.0.call(Ask::Hold { want, ttl_ms })
+    }
+
+    /// Sells what is held under the op id; when nothing is known of it, sells at once.
+    pub fn commit(&self, want: Want) -> Pending<StockReply> {
+        self.0.call(Ask::Commit { want })
+    }
+
+    /// Frees what is held.
+    pub fn release(&self) -> Pending<StockReply> {
+        self.0.call(Ask::Release)
+    }
+
+    /// Holds it so long from now, and never shorter than before.
+    pub fn extend(&self, ttl: Duration) -> Pending<StockReply> {
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        self.0.call(Ask::Extend { ttl_ms })
+    }
+
+    /// Ends the op id, whatever became of it.
+    pub fn return_op(&self) -> Pending<StockReply> {
+        self.0.call(Ask::Return)
+    }
+
+    /// Sets the terms of the stock.
+    pub fn agree(&self, terms: Terms) -> Pending<StockReply> {
+        self.0.call(Ask::Agree(terms))
+    }
+
+    /// Any of these.
+    pub fn ask(&self, ask: Ask) -> Pending<StockReply> {
+        self.0.call(ask)
+    }
+
+    /// Where all its units are.
+    pub fn read(&self) -> Pending<Sheet> {
         self.0.replica.read(&self.0.object, self.0.session.clone())
     }
 }

@@ -28,7 +28,7 @@ mod watch;
 
 pub use builder::{Builder, Settings};
 pub use error::{Error, NextMove, OpenError, StateChange};
-pub use handles::{Cart, Counter, Set};
+pub use handles::{Cart, Counter, Set, Stock};
 pub use histogram::Snapshot;
 pub use listeners::Alarms;
 use listeners::{Ending, Held, Listeners};
@@ -41,9 +41,11 @@ use crate::doors::chance;
 use crate::doors::clock::Clock;
 use crate::driver::{Answer, Asked, Core, Mailbox, NotTaken, Notice, Running};
 use crate::protocol::membership::{Place, Record};
+use crate::protocol::stock::{Call, StockReply};
 use crate::protocol::{Command, Durability, NO_LANE, Read, Stats, Write, Written};
 use crate::store::{Store, StoreError};
 use orset::cart::Seen;
+use orset::stock::Ask;
 use orset::{
     BoundsError, Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Request, VersionVector,
 };
@@ -94,6 +96,16 @@ struct Writing<'a> {
     request: Request,
     op: Option<OpId>,
     seen: Option<Seen>,
+    session: Option<Session>,
+    peers: Option<u32>,
+    wait: Option<Duration>,
+}
+
+/// A call of a stock about to be asked.
+struct Calling<'a> {
+    object: &'a ObjectKey,
+    ask: Ask,
+    op: Option<OpId>,
     session: Option<Session>,
     peers: Option<u32>,
     wait: Option<Duration>,
@@ -175,6 +187,16 @@ impl Replica {
     ) -> Result<Counter, BoundsError> {
         let object = ObjectKey::new(Kind::Counter, namespace.as_ref(), id.as_ref())?;
         Ok(Counter::new(self.clone(), object))
+    }
+
+    /// A handle to a stock.
+    pub fn stock(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        id: impl AsRef<[u8]>,
+    ) -> Result<Stock, BoundsError> {
+        let object = ObjectKey::new(Kind::Stock, namespace.as_ref(), id.as_ref())?;
+        Ok(Stock::new(self.clone(), object))
     }
 
     /// Whose place it is.
@@ -284,9 +306,13 @@ impl Replica {
         self.inner.clock.now().mono_us.saturating_add(wait)
     }
 
-    fn write(&self, writing: Writing<'_>) -> Pending<Written> {
-        let Writing { object, request, op, seen, session, peers, wait } = writing;
-        let fresh = || match &session {
+    /// The op id of a write, and what its session has seen.
+    fn begin(
+        &self,
+        op: Option<OpId>,
+        session: Option<&Session>,
+    ) -> Result<(OpId, Arc<VersionVector>), Error> {
+        let fresh = || match session {
             Some(session) => session.op_id(),
             None => {
                 let mut ids = self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner);
@@ -294,8 +320,29 @@ impl Replica {
                 next.ok_or(Error::OpIdsExhausted)
             }
         };
-        let begun = op.map_or_else(fresh, Ok);
-        let (op, after) = match begun.and_then(|op| Ok((op, self.seen_by(session.as_ref())?))) {
+        let op = op.map_or_else(fresh, Ok)?;
+        Ok((op, self.seen_by(session)?))
+    }
+
+    fn call(&self, calling: Calling<'_>) -> Pending<StockReply> {
+        let Calling { object, ask, op, session, peers, wait } = calling;
+        let (op, after) = match self.begin(op, session.as_ref()) {
+            Ok(begun) => begun,
+            Err(error) => return Pending::failed(error),
+        };
+        let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
+        let (object, lane) = (object.clone(), NO_LANE);
+        let (peers, by_us) = match self.durability(peers, wait, session.as_ref()) {
+            Durability::Local => (0, u64::MAX),
+            Durability::Peers { count, by_us } => (count, by_us),
+        };
+        let call = Call { op, object, ask, after, deadline_us, lane, peers, by_us };
+        self.ask(Command::Stock(call), session)
+    }
+
+    fn write(&self, writing: Writing<'_>) -> Pending<Written> {
+        let Writing { object, request, op, seen, session, peers, wait } = writing;
+        let (op, after) = match self.begin(op, session.as_ref()) {
             Ok(begun) => begun,
             Err(error) => return Pending::failed(error),
         };

@@ -3,7 +3,9 @@
 use super::error::Error;
 use super::session::Session;
 use crate::driver::NoReply;
+use crate::protocol::stock::StockReply;
 use crate::protocol::{Reply, Shown, Value, Written};
+use orset::stock::Sheet;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,7 +21,7 @@ impl FromReply for Written {
     fn from_reply(reply: Reply) -> Option<Self> {
         match reply {
             Reply::Written(written) => Some(written),
-            Reply::Unreplicated(_) | Reply::Shown(_) | Reply::Listed(_) => None,
+            _ => None,
         }
     }
 }
@@ -28,7 +30,7 @@ impl FromReply for Shown {
     fn from_reply(reply: Reply) -> Option<Self> {
         match reply {
             Reply::Shown(shown) => Some(shown),
-            Reply::Written(_) | Reply::Unreplicated(_) | Reply::Listed(_) => None,
+            _ => None,
         }
     }
 }
@@ -63,7 +65,7 @@ impl FromReply for CartView {
     fn from_reply(reply: Reply) -> Option<Self> {
         match Shown::from_reply(reply)?.value {
             Value::Cart(lines, seen) => Some(Self { lines, seen }),
-            Value::Set(..) | Value::Counter(_) => None,
+            _ => None,
         }
     }
 }
@@ -72,7 +74,25 @@ impl FromReply for SetView {
     fn from_reply(reply: Reply) -> Option<Self> {
         match Shown::from_reply(reply)?.value {
             Value::Set(elements, seen) => Some(Self { elements, seen }),
-            Value::Cart(..) | Value::Counter(_) => None,
+            _ => None,
+        }
+    }
+}
+
+impl FromReply for StockReply {
+    fn from_reply(reply: Reply) -> Option<Self> {
+        match reply {
+            Reply::Stock(reply) => Some(reply),
+            _ => None,
+        }
+    }
+}
+
+impl FromReply for Sheet {
+    fn from_reply(reply: Reply) -> Option<Self> {
+        match Shown::from_reply(reply)?.value {
+            Value::Stock(sheet) => Some(sheet),
+            _ => None,
         }
     }
 }
@@ -81,7 +101,7 @@ impl FromReply for i128 {
     fn from_reply(reply: Reply) -> Option<Self> {
         match Shown::from_reply(reply)?.value {
             Value::Counter(value) => Some(value),
-            Value::Cart(..) | Value::Set(..) => None,
+            _ => None,
         }
     }
 }
@@ -131,6 +151,9 @@ fn finish<T: FromReply>(received: Received, session: Option<&Session>) -> Result
             match reply {
                 Reply::Unreplicated(unreplicated) => {
                     Err(Error::NotReplicated(Box::new(unreplicated)))
+                }
+                Reply::StockUnreplicated { reply, on, asked } => {
+                    Err(Error::StockNotReplicated { reply: Box::new(reply), on, asked })
                 }
                 reply => T::from_reply(reply).ok_or(Error::Closed),
             }

@@ -10,11 +10,12 @@ use super::rows::{
     Base, COUNTER, Memory, MemoryState, Rows, counter_value, decode_memory, encode_memory,
     entry_key, line_key, object_hash, object_key, parse_entry, row_hash,
 };
+use super::stock;
 use crate::store::StoreError;
 use orset::cart::{CartEffect, CartRows, Content, Entry, EntryKind, Place, Take};
 use orset::codec::Reader;
 use orset::counter::{Change, CounterRows};
-use orset::{DecodeError, Dot, Effect, ObjectKey, Op, OpId, OpIdSet, Product};
+use orset::{DecodeError, Dot, Effect, Kind, Member, ObjectKey, Op, OpId, OpIdSet, Product};
 
 pub(super) fn corrupted(what: &str) -> impl Fn(DecodeError) -> StoreError + '_ {
     move |error| StoreError::Corrupted(format!("{what}: {error}"))
@@ -56,16 +57,27 @@ pub(super) fn value<B: Base>(rows: &Rows<B>, object: &ObjectKey) -> Result<i128,
     counter_value(rows.get(&object_key(COUNTER, object))?.as_deref())
 }
 
-/// Applies one op of the commit `dot`. `known` is what `memories` said of its id, if the caller
+/// The commit that an op is of.
+#[derive(Clone, Copy)]
+pub(super) struct Of {
+    pub dot: Dot,
+    /// Whose rows of a stock it writes.
+    pub by: Member,
+    /// Whose this replica is: it keeps the deadlines of its own holds.
+    pub own: Member,
+}
+
+/// Applies one op of a commit. `known` is what `memories` said of its id, if the caller
 /// has just asked.
 pub(super) fn apply<B: Base>(
     rows: &mut Rows<B>,
     op: &Op,
-    content: u64,
-    dot: Dot,
+    content: Option<u64>,
+    of: Of,
     known: Option<Vec<Memory>>,
     canary: Canary,
 ) -> Result<(), StoreError> {
+    let dot = of.dot;
     let bucket = object_hash(&op.object) as usize % super::rows::BUCKETS;
     rows.touches.touch(bucket);
     let cached = known.map(|known| (op.id, known));
@@ -74,16 +86,21 @@ pub(super) fn apply<B: Base>(
         object: &op.object,
         bucket,
         op: op.id,
-        content: Some(content),
+        content,
         cached,
         fresh: None,
         canary,
     };
     let known = view.load(op.id)?;
-    if known.iter().any(|memory| memory.content.is_some_and(|it| it != content)) {
+    // An order names one op id, and as many contents as stocks.
+    let is_told = |it: &&mut Memory| it.object == op.object || op.object.kind() != Kind::Stock;
+    let differs =
+        |it: &mut Memory| content.is_some() && it.content.is_some_and(|is| Some(is) != content);
+    if known.iter_mut().filter(is_told).any(differs) {
         view.rows.reused.push(op.id);
     }
     match &op.effect {
+        Effect::Stock(steps) => stock::apply(view, op.id, steps, of),
         Effect::Count => match op.request {
             orset::Request::Count(amount) => orset::counter::count(&mut view, op.id, amount, dot),
             // The decoder lets no other request have this effect.
@@ -132,8 +149,8 @@ pub(super) fn on_object<'a, B: Base>(
 
 /// The rows of one object, while one op is applied to it.
 pub(super) struct ObjectRows<'a, B> {
-    rows: &'a mut Rows<B>,
-    object: &'a ObjectKey,
+    pub rows: &'a mut Rows<B>,
+    pub object: &'a ObjectKey,
     bucket: usize,
     op: OpId,
     content: Option<u64>,
@@ -153,13 +170,13 @@ impl<B: Base> ObjectRows<'_, B> {
         Ok(&mut self.cached.get_or_insert_with(|| (op, Vec::new())).1)
     }
 
-    fn state(&mut self, op: OpId) -> Result<Option<MemoryState>, StoreError> {
+    pub fn state(&mut self, op: OpId) -> Result<Option<MemoryState>, StoreError> {
         let object = self.object;
         let memories = self.load(op)?;
         Ok(memories.iter().find(|memory| memory.object == *object).map(|m| m.state.clone()))
     }
 
-    fn set_state(&mut self, op: OpId, state: MemoryState) -> Result<(), StoreError> {
+    pub fn set_state(&mut self, op: OpId, state: MemoryState) -> Result<(), StoreError> {
         let (object, own, content) = (self.object.clone(), self.op, self.content);
         let memories = self.load(op)?;
         let own_content = if op == own { content } else { None };
@@ -173,11 +190,10 @@ impl<B: Base> ObjectRows<'_, B> {
             }
             Err(at) => memories.insert(at, Memory { object, content: own_content, state }),
         }
-        let is_count = |memory: &Memory| matches!(memory.state, MemoryState::Counted(_));
-        let only_counts = memories.iter().all(is_count);
+        let needs_none = memories.iter().all(|memory| memory.state.needs_no_era());
         let memories = std::mem::take(memories);
         let mut bytes = Vec::with_capacity(64);
-        encode_memory(if only_counts { 0 } else { self.rows.era }, &memories, &mut bytes);
+        encode_memory(if needs_none { 0 } else { self.rows.era }, &memories, &mut bytes);
         self.rows.put_memory(op, bytes);
         self.cached = Some((op, memories));
         Ok(())
@@ -226,7 +242,7 @@ impl<B: Base> ObjectRows<'_, B> {
         Ok(())
     }
 
-    fn write(&mut self, key: Vec<u8>, old: Option<&[u8]>, new: Option<Vec<u8>>) {
+    pub fn write(&mut self, key: Vec<u8>, old: Option<&[u8]>, new: Option<Vec<u8>>) {
         let hashed: fn(&[u8], &[u8]) -> u128 =
             if self.canary == Canary::HashSkipsTakes { hash_without_takes } else { row_hash };
         self.rows.change(self.bucket, key, old, new, hashed);
@@ -254,7 +270,9 @@ impl<B: Base> CartRows for ObjectRows<'_, B> {
         Ok(match self.state(op)? {
             None => None,
             Some(MemoryState::In(product)) => Some(Place::In(product)),
-            Some(MemoryState::Gone | MemoryState::Counted(_)) => Some(Place::Gone),
+            Some(MemoryState::Gone | MemoryState::Counted(_) | MemoryState::Stock(_)) => {
+                Some(Place::Gone)
+            }
         })
     }
 

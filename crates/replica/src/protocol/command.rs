@@ -2,12 +2,10 @@
 
 use super::durable::Durability;
 use super::membership::Place;
-use super::time::Now;
-use orset::cart::{EntryKind, Line, Seen};
-use orset::{
-    ATTRIBUTES_MAX, Dot, Kind, ObjectKey, OpId, OpIdSet, Origin, Product, Request, VersionVector,
-    check_amount, check_quantity,
-};
+use super::stock::{Call, StockReply};
+use orset::cart::{Line, Seen};
+use orset::stock::{Refused, Sheet};
+use orset::{Dot, Kind, ObjectKey, OpId, OpIdSet, Origin, Product, Request, VersionVector};
 use std::sync::Arc;
 
 /// Names one command from its arrival to its reply; chosen by the driver.
@@ -22,6 +20,8 @@ pub enum Command {
     Read(Read),
     /// Name the objects of a namespace.
     List(List),
+    /// Something of a stock.
+    Stock(Call),
 }
 
 /// Commands of one lane are done in the order they came, also when one of them must wait for its
@@ -115,6 +115,7 @@ impl Command {
             Self::Write(write) => &write.after,
             Self::Read(read) => &read.after,
             Self::List(list) => &list.after,
+            Self::Stock(call) => &call.after,
         }
     }
 
@@ -124,6 +125,7 @@ impl Command {
             Self::Write(write) => write.deadline_us,
             Self::Read(read) => read.deadline_us,
             Self::List(list) => list.deadline_us,
+            Self::Stock(call) => call.deadline_us,
         }
     }
 
@@ -133,6 +135,21 @@ impl Command {
             Self::Write(write) => write.lane,
             Self::Read(read) => read.lane,
             Self::List(list) => list.lane,
+            Self::Stock(call) => call.lane,
+        }
+    }
+
+    /// Whether it may change something.
+    pub const fn writes(&self) -> bool {
+        matches!(self, Self::Write(_) | Self::Stock(_))
+    }
+
+    /// On how many other members it must be synced before it is answered.
+    pub(super) const fn peers(&self) -> u32 {
+        match self {
+            Self::Write(write) => write.durability.peers(),
+            Self::Stock(call) => call.peers,
+            Self::Read(_) | Self::List(_) => 0,
         }
     }
 }
@@ -171,6 +188,8 @@ pub enum Value {
     Set(Vec<Product>, Seen),
     /// The sum.
     Counter(i128),
+    /// Where all units are.
+    Stock(Sheet),
 }
 
 /// A value, and a vector that covers it: the value holds all of the object's changes up to there,
@@ -209,6 +228,17 @@ pub enum Reply {
     Shown(Shown),
     /// To a question for names.
     Listed(Listed),
+    /// To a call of a stock.
+    Stock(StockReply),
+    /// To a call of a stock whose peers were not reached in time: what it did stands here.
+    StockUnreplicated {
+        /// What it came to.
+        reply: StockReply,
+        /// Peers that have reported it.
+        on: u32,
+        /// Peers that were asked for.
+        asked: u32,
+    },
 }
 
 impl Reply {
@@ -219,6 +249,7 @@ impl Reply {
             Self::Unreplicated(unreplicated) => &unreplicated.written.vector,
             Self::Shown(shown) => &shown.vector,
             Self::Listed(listed) => &listed.vector,
+            Self::Stock(reply) | Self::StockUnreplicated { reply, .. } => &reply.vector,
         }
     }
 }
@@ -326,6 +357,9 @@ pub enum Refusal {
         /// Other members.
         others: u32,
     },
+    /// A stock cannot do it.
+    #[error("{0}")]
+    Stock(Refused),
     /// Too many commands wait already. Try again later, or another replica.
     #[error("overloaded: too many commands wait; try again later")]
     Overloaded,
@@ -366,6 +400,15 @@ pub enum Alarm {
         op: OpId,
         /// Whose commit brought the second.
         origin: Origin,
+    },
+    /// A commit took more of a stock than its member had, or moved what was not its own: a bug.
+    Oversold {
+        /// Which stock.
+        stock: ObjectKey,
+        /// By which op.
+        op: OpId,
+        /// It took more than there was; else the step was left out.
+        is_short: bool,
     },
     /// A message was damaged on its way; what it carried is pulled again.
     Damaged {
@@ -416,46 +459,4 @@ pub enum Alarm {
         /// Highest seq of that origin here.
         have: u64,
     },
-}
-
-impl Write {
-    pub(super) fn check(&self, now: Now, skew_ms: u64) -> Result<(), Refusal> {
-        if !orset::fits(&self.request, self.object.kind()) {
-            return Err(Refusal::WrongKind(self.object.clone()));
-        }
-        if let Request::Merge { guest, user } = &self.request
-            && (guest == user || guest.kind() != user.kind() || *user != self.object)
-        {
-            return Err(Refusal::Merge { guest: guest.clone(), user: user.clone() });
-        }
-        if let Some(what) = self.out_of_bounds() {
-            return Err(Refusal::OutOfBounds(what));
-        }
-        let ahead_ms = self.op.born_ms().saturating_sub(now.wall_ms);
-        if ahead_ms > skew_ms {
-            return Err(Refusal::FromTheFuture { op: self.op, ahead_ms });
-        }
-        Ok(())
-    }
-
-    /// The last door before the log: what the decoder refuses must not be written, or every peer
-    /// would shut this origin out for what one client asked.
-    fn out_of_bounds(&self) -> Option<&'static str> {
-        let bad_quantity = |quantity: u32| check_quantity(quantity).is_err();
-        let bad_size = |attributes: &[u8]| attributes.len() > ATTRIBUTES_MAX;
-        let is_set = self.object.kind() == Kind::Set;
-        match &self.request {
-            Request::Add(content) if content.kind != EntryKind::Added => Some("kind of an add"),
-            Request::Add(content) if is_set && content.quantity != 1 => Some("quantity in a set"),
-            Request::Add(content) if bad_quantity(content.quantity) => Some("quantity"),
-            Request::Add(content) if bad_size(&content.attributes) => Some("attributes"),
-            Request::Set { quantity, .. } if *quantity > 0 && bad_quantity(*quantity) => {
-                Some("quantity")
-            }
-            Request::Set { attributes, .. } if bad_size(attributes) => Some("attributes"),
-            Request::Decrement(_, quantity) if bad_quantity(*quantity) => Some("quantity"),
-            Request::Count(amount) if check_amount(*amount).is_err() => Some("amount"),
-            _ => None,
-        }
-    }
 }

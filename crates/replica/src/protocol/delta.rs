@@ -1,12 +1,13 @@
 //! A commit as it travels and as it lies in the log: one value, one encoding.
 //!
 //! ```text
-//! byte 0     format version (1; 2 with cuts)
+//! byte 0     format version (1; 2 with cuts; 3 with ops of stocks)
 //! origin     16 bytes, then seq
 //! deps       what changed in the origin's vector since its previous commit, ascending by origin
 //! time       the origin's hybrid time at the commit
 //! birth      with seq 1, and only then: the member, and the origin it had before
-//! cuts       with version 2, and only then: count, then each namespace and moment (`cuts.rs`)
+//! member     with version 3, and only then: whose rows of stocks it writes
+//! cuts       with version 2 or 3, and only then: count, then each namespace and moment (`cuts.rs`)
 //! ops        count, then each (orset `op.rs`)
 //! checksum   8 bytes, xxh3 of everything before
 //! ```
@@ -19,7 +20,7 @@
 
 use super::cuts::{CutList, Cuts};
 use orset::codec::{Reader, put_u64};
-use orset::{DecodeError, Dot, HybridTime, Member, Op, Origin};
+use orset::{DecodeError, Dot, HybridTime, Kind, Member, Op, Origin};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A delta without cuts.
@@ -27,6 +28,9 @@ const PLAIN: u8 = 1;
 
 /// One with cuts: a build that knows none of them must not apply it and believe that it had.
 const WITH_CUTS: u8 = 2;
+
+/// One with ops of stocks, and perhaps cuts.
+const WITH_STOCKS: u8 = 3;
 
 /// Highest time a delta may have (some four thousand years on): whoever applies it ticks above it,
 /// and must not run out of numbers.
@@ -52,6 +56,8 @@ pub struct Delta {
     pub time: HybridTime,
     /// With seq 1 only.
     pub birth: Option<Birth>,
+    /// Whose rows of stocks it writes; of a delta with no op of a stock, nobody's.
+    pub member: Option<Member>,
     /// Up to where its origin takes in no op id any more that it does not know, behind this delta.
     pub cuts: CutList,
     /// What it did, in order; nothing, in one that was made for its cuts.
@@ -64,12 +70,16 @@ pub fn encode_parts(
     deps: &[Dot],
     time: HybridTime,
     birth: Option<Birth>,
-    cuts: &[(Box<[u8]>, u64)],
+    (member, cuts): (Option<Member>, &[(Box<[u8]>, u64)]),
     op_count: u64,
     op_bytes: &[u8],
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(op_bytes.len() + 24 * deps.len() + 96);
-    out.push(if cuts.is_empty() { PLAIN } else { WITH_CUTS });
+    out.push(match member {
+        Some(_) => WITH_STOCKS,
+        None if cuts.is_empty() => PLAIN,
+        None => WITH_CUTS,
+    });
     out.extend_from_slice(dot.origin.as_bytes());
     put_u64(&mut out, dot.seq);
     put_u64(&mut out, deps.len() as u64);
@@ -88,7 +98,10 @@ pub fn encode_parts(
             }
         }
     }
-    if !cuts.is_empty() {
+    if let Some(member) = member {
+        out.extend_from_slice(member.as_bytes());
+    }
+    if member.is_some() || !cuts.is_empty() {
         Cuts::encode_list(cuts, &mut out);
     }
     put_u64(&mut out, op_count);
@@ -106,7 +119,8 @@ impl Delta {
             op.encode(&mut ops);
         }
         let count = self.ops.len() as u64;
-        encode_parts(self.dot, &self.deps, self.time, self.birth, &self.cuts, count, &ops)
+        let extra = (self.member, &self.cuts[..]);
+        encode_parts(self.dot, &self.deps, self.time, self.birth, extra, count, &ops)
     }
 
     /// Reads what `encode` wrote, and nothing else.
@@ -129,7 +143,8 @@ impl Delta {
             return Err(DecodeError::Bounds("time"));
         }
         let birth = if dot.seq == 1 { Some(read_birth(&mut from)?) } else { None };
-        let cuts = if version == WITH_CUTS { Cuts::decode_list(&mut from)? } else { Vec::new() };
+        let member = if version == WITH_STOCKS { Some(read_member(&mut from, dot)?) } else { None };
+        let cuts = if version == PLAIN { Vec::new() } else { Cuts::decode_list(&mut from)? };
         if version == WITH_CUTS && cuts.is_empty() {
             return Err(DecodeError::NotCanonical("no cut in a delta that says it has some"));
         }
@@ -139,8 +154,17 @@ impl Delta {
             ops.push(Op::decode(&mut from)?);
         }
         from.finish()?;
-        Ok(Self { dot, deps, time, birth, cuts, ops })
+        if member.is_some() != ops.iter().any(|op: &Op| op.object.kind() == Kind::Stock) {
+            return Err(DecodeError::NotCanonical("whose stock it writes, and writes none"));
+        }
+        Ok(Self { dot, deps, time, birth, member, cuts, ops })
     }
+}
+
+fn read_member(from: &mut Reader<'_>, dot: Dot) -> Result<Member, DecodeError> {
+    let member = Member::from_bytes(from.id()?);
+    let is_his = dot.origin.is_of(member);
+    if is_his { Ok(member) } else { Err(DecodeError::Bounds("rows of another member")) }
 }
 
 fn read_birth(from: &mut Reader<'_>) -> Result<Birth, DecodeError> {
@@ -160,7 +184,7 @@ pub fn dot_of(bytes: &[u8]) -> Result<Dot, DecodeError> {
 
 fn head(from: &mut Reader<'_>) -> Result<(u8, Dot), DecodeError> {
     let version = match from.u8()? {
-        version @ (PLAIN | WITH_CUTS) => version,
+        version @ (PLAIN | WITH_CUTS | WITH_STOCKS) => version,
         tag => return Err(DecodeError::UnknownTag { what: "delta version", tag }),
     };
     let dot = Dot::new(Origin::from_bytes(from.id()?), from.u64()?);

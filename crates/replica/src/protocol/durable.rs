@@ -28,6 +28,7 @@ use super::command::{Command, Refusal, Reply, Ticket, Unreplicated, Write, Writt
 use super::membership::Record;
 use super::peers::Heard;
 use super::rows::Base;
+use super::stock::StockReply;
 use super::time::Now;
 use super::{Effect, Protocol};
 use orset::{Member, VersionVector};
@@ -74,7 +75,31 @@ type Answered = Result<Reply, Refusal>;
 struct Held {
     ticket: Ticket,
     terms: Terms,
-    written: Written,
+    done: Done,
+}
+
+/// What was done.
+#[derive(Clone, Debug)]
+enum Done {
+    Written(Written),
+    Stock(StockReply),
+}
+
+impl Done {
+    fn reply(self) -> Reply {
+        match self {
+            Self::Written(written) => Reply::Written(written),
+            Self::Stock(reply) => Reply::Stock(reply),
+        }
+    }
+
+    /// As it stands, on fewer than asked.
+    fn unreplicated(self, on: u32, asked: u32) -> Reply {
+        match self {
+            Self::Written(written) => Reply::Unreplicated(Unreplicated { written, on, asked }),
+            Self::Stock(reply) => Reply::StockUnreplicated { reply, on, asked },
+        }
+    }
 }
 
 /// Answers that leave with one vector.
@@ -132,19 +157,30 @@ impl<B: Base> Protocol<B> {
 
     /// A write that asks for more members than there are could only wait for its deadline.
     pub(super) fn asks_too_many(&self, command: &Command) -> Option<Refusal> {
-        let Command::Write(write) = command else { return None };
-        let (asked, others) = (write.durability.peers(), self.peers.members().count() as u32);
+        let (asked, others) = (command.peers(), self.peers.members().count() as u32);
         (asked > others).then_some(Refusal::TooFewPeers { asked, others })
     }
 
     /// Whether another write may wait.
     pub(super) fn has_no_room_to_wait(&self, write: &Write) -> bool {
-        write.durability.peers() > 0 && self.durable.len() >= self.settings.durable_max
+        write.durability.peers() > 0 && self.is_full_of_waiting()
+    }
+
+    /// Whether no other answer may wait for peers.
+    pub(super) fn is_full_of_waiting(&self) -> bool {
+        self.durable.len() >= self.settings.durable_max
     }
 
     /// Its reply is parked now: it is not to leave before peers have it.
     pub(super) fn want_peers(&mut self, ticket: Ticket, write: &Write) {
-        if let Durability::Peers { count: peers @ 1.., by_us } = write.durability {
+        if let Durability::Peers { count, by_us } = write.durability {
+            self.want_peers_for(ticket, count, by_us);
+        }
+    }
+
+    /// The same, of any answer.
+    pub(super) fn want_peers_for(&mut self, ticket: Ticket, peers: u32, by_us: u64) {
+        if peers > 0 {
             self.durable.asked.insert(ticket, Terms { peers, by_us });
         }
     }
@@ -152,25 +188,31 @@ impl<B: Base> Protocol<B> {
     /// What this start was asked is synced here: gives the reply back unless it waits for peers.
     pub(super) fn hold(&mut self, ticket: Ticket, reply: Answered) -> Option<Answered> {
         let Some(terms) = self.durable.asked.remove(&ticket) else { return Some(reply) };
-        let written = match reply {
-            Ok(Reply::Written(written)) => written,
+        let (done, vector) = match reply {
+            Ok(Reply::Written(written)) => {
+                let vector = written.vector.clone();
+                (Done::Written(written), vector)
+            }
+            Ok(Reply::Stock(reply)) => {
+                let vector = reply.vector.clone();
+                (Done::Stock(reply), vector)
+            }
             other => return Some(other),
         };
         let stand = self.durable.stands.back();
-        if stand.is_none_or(|stand| !Arc::ptr_eq(&stand.vector, &written.vector)) {
-            let vector = written.vector.clone();
+        if stand.is_none_or(|stand| !Arc::ptr_eq(&stand.vector, &vector)) {
             let at = self.reported_by(&vector);
             if at.len() >= terms.peers as usize {
-                return Some(Ok(Reply::Written(written)));
+                return Some(Ok(done.reply()));
             }
             self.durable.stands.push_back(Stand { vector, at, held: Vec::new() });
         }
         let stand = self.durable.stands.back_mut()?;
         if stand.at.len() >= terms.peers as usize {
-            return Some(Ok(Reply::Written(written)));
+            return Some(Ok(done.reply()));
         }
         self.stats.waited_for_peers += 1;
-        stand.held.push(Held { ticket, terms, written });
+        stand.held.push(Held { ticket, terms, done });
         self.durable.held += 1;
         None
     }
@@ -202,8 +244,8 @@ impl<B: Base> Protocol<B> {
         }
         self.durable.held -= reached.len();
         self.durable.stands.retain(|stand| !stand.held.is_empty());
-        for Held { ticket, written, .. } in reached {
-            self.effect(Effect::Reply(ticket, Ok(Reply::Written(written))));
+        for Held { ticket, done, .. } in reached {
+            self.effect(Effect::Reply(ticket, Ok(done.reply())));
         }
     }
 
@@ -238,10 +280,10 @@ impl<B: Base> Protocol<B> {
         }
         self.durable.held -= over.len();
         self.durable.stands.retain(|stand| !stand.held.is_empty());
-        for (Held { ticket, terms, written }, on) in over {
+        for (Held { ticket, terms, done }, on) in over {
             self.stats.unreplicated += 1;
-            let unreplicated = Unreplicated { written, on, asked: terms.peers };
-            self.effect(Effect::Reply(ticket, Ok(Reply::Unreplicated(unreplicated))));
+            let reply = done.unreplicated(on, terms.peers);
+            self.effect(Effect::Reply(ticket, Ok(reply)));
         }
     }
 }

@@ -50,6 +50,9 @@ impl<B: Base> Protocol<B> {
             taking: self.taking.clone(),
             verifying: self.verifying.clone(),
             restoring: self.restoring.clone(),
+            lending: self.lending.clone(),
+            passing: self.passing.clone(),
+            tend_us: self.tend_us,
             skew_alarmed: self.skew_alarmed,
             effects: VecDeque::new(),
             stats: self.stats,
@@ -94,6 +97,9 @@ impl<B: Base> Protocol<B> {
             taking,
             verifying: _,
             restoring,
+            lending,
+            passing,
+            tend_us,
             skew_alarmed,
             effects,
             stats: Stats { .. },
@@ -102,7 +108,9 @@ impl<B: Base> Protocol<B> {
         rows.digest(into);
         (depended, inbox, peers, pulls, membership, watched, skew_alarmed, effects.len())
             .hash(into);
-        (cuts, eras, sweep, pruning, giving, taking, restoring).hash(into);
+        (cuts, eras, sweep, pruning, giving, taking, restoring, tend_us).hash(into);
+        digest_text(lending, into);
+        digest_text(passing, into);
         freeze_after.as_ref().map(|(round, batch)| (last_round - round, batch)).hash(into);
         digest_open(open, into);
         into.write_usize(unsynced.len());
@@ -113,8 +121,8 @@ impl<B: Base> Protocol<B> {
 }
 
 fn digest_open(open: &Open, into: &mut impl Hasher) {
-    let Open { ops, cut, bytes, foreign, foreign_bytes, sources, touched, replies } = open;
-    (ops, cut, bytes, foreign_bytes, sources).hash(into);
+    let Open { ops, cut, stock, bytes, foreign, foreign_bytes, sources, touched, replies } = open;
+    (ops, cut, stock, bytes, foreign_bytes, sources).hash(into);
     for record in foreign {
         (record.origin, record.seq, &record.bytes).hash(into);
     }

@@ -8,7 +8,7 @@ use super::Protocol;
 use super::apply::corrupted;
 use super::by_name::{ByName, Length};
 use super::command::{List, Listed, Reply, Ticket};
-use super::rows::{Base, COUNTER, ENTRY, parse_entry};
+use super::rows::{Base, COUNTER, ENTRY, STOCK, parse_entry};
 use crate::store::StoreError;
 use orset::cart::{Entry, EntryKind, shown_quantity};
 use orset::{Kind, OpId};
@@ -33,8 +33,13 @@ impl<B: Base> Protocol<B> {
     }
 
     fn names(&self, list: &List) -> Result<Names, StoreError> {
-        let is_counter = list.kind == Kind::Counter;
-        let mut front = vec![if is_counter { COUNTER } else { ENTRY }];
+        // One row is enough of a counter, and of a stock.
+        let (rows_of, has_entries) = match list.kind {
+            Kind::Cart | Kind::Set => (ENTRY, true),
+            Kind::Counter => (COUNTER, false),
+            Kind::Stock => (STOCK, false),
+        };
+        let mut front = vec![rows_of];
         front.push(list.kind as u8);
         front.push(list.namespace.len() as u8);
         front.extend_from_slice(&list.namespace);
@@ -63,7 +68,7 @@ impl<B: Base> Protocol<B> {
                 if object.passed == PASSED_MAX {
                     rows.skip(id)?;
                 }
-            } else if is_counter {
+            } else if !has_entries {
                 object.is_shown = true;
             } else {
                 object.add(parse_entry(row, name.end).map_err(corrupted("entry row"))?);

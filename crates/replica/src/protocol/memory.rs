@@ -6,7 +6,7 @@
 
 use orset::codec::{Reader, put_u64};
 use orset::counter::Change;
-use orset::{DecodeError, ObjectKey, Product};
+use orset::{DecodeError, Dot, ObjectKey, Origin, Product};
 
 /// Where one op id stands in one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +22,56 @@ pub(super) enum MemoryState {
     Gone,
     In(Product),
     Counted(Change),
+    Stock(OfStock),
 }
 
-/// `era` is when it last changed here; 0: it is of counters only, which need none.
+/// What a stock knows of an op id. Its records are rows; here is which.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OfStock {
+    /// The commits that made its records, ascending.
+    pub dots: Vec<Dot>,
+    /// It is over.
+    pub returned: bool,
+    /// It has minted, written off, or set terms.
+    pub done: bool,
+}
+
+impl OfStock {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.returned) | u8::from(self.done) << 1);
+        put_u64(out, self.dots.len() as u64);
+        for dot in &self.dots {
+            out.extend_from_slice(dot.origin.as_bytes());
+            put_u64(out, dot.seq);
+        }
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let marks = from.u8()?;
+        if marks > 3 {
+            return Err(DecodeError::UnknownTag { what: "marks of an op id", tag: marks });
+        }
+        let mut dots: Vec<Dot> = Vec::new();
+        for _ in 0..from.count(17)? {
+            let dot = Dot::new(Origin::from_bytes(from.id()?), from.u64()?);
+            if dots.last().is_some_and(|last| *last >= dot) {
+                return Err(DecodeError::NotCanonical("records out of order"));
+            }
+            dots.push(dot);
+        }
+        Ok(Self { dots, returned: marks & 1 > 0, done: marks & 2 > 0 })
+    }
+}
+
+impl MemoryState {
+    /// Whether it may be forgotten by the cuts alone, whatever moves are under way: no entry of
+    /// a cart's is about it.
+    pub const fn needs_no_era(&self) -> bool {
+        matches!(self, Self::Counted(_) | Self::Stock(_))
+    }
+}
+
+/// `era` is when it last changed here; 0: it is of counters and stocks only, which need none.
 pub(super) fn encode_memory(era: u64, memories: &[Memory], out: &mut Vec<u8>) {
     if era > 0 {
         out.push(ERA);
@@ -35,6 +82,7 @@ pub(super) fn encode_memory(era: u64, memories: &[Memory], out: &mut Vec<u8>) {
             MemoryState::Gone => 0,
             MemoryState::In(_) => 1,
             MemoryState::Counted(_) => 2,
+            MemoryState::Stock(_) => 3,
         };
         out.push(state | if memory.content.is_some() { 4 } else { 0 });
         out.extend_from_slice(memory.object.as_bytes());
@@ -45,6 +93,7 @@ pub(super) fn encode_memory(era: u64, memories: &[Memory], out: &mut Vec<u8>) {
             MemoryState::Gone => {}
             MemoryState::In(product) => product.encode(out),
             MemoryState::Counted(change) => change.encode(out),
+            MemoryState::Stock(known) => known.encode(out),
         }
     }
 }
@@ -77,6 +126,7 @@ pub(super) fn decode_memory(bytes: &[u8]) -> Result<(u64, Vec<Memory>), DecodeEr
             0 => MemoryState::Gone,
             1 => MemoryState::In(Product::decode(&mut from)?),
             2 => MemoryState::Counted(Change::decode(&mut from)?),
+            3 => MemoryState::Stock(OfStock::decode(&mut from)?),
             tag => return Err(DecodeError::UnknownTag { what: "op memory", tag }),
         };
         memories.push(Memory { object, content, state });

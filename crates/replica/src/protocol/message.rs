@@ -7,6 +7,7 @@
 
 use super::membership::Talk;
 use super::snapshot::Parcel;
+use super::stock::Talk as StockTalk;
 use super::time::Number;
 use super::verify::Compare;
 use orset::{Dot, Origin, VersionVector};
@@ -62,6 +63,8 @@ pub enum Message {
     Snapshot(Parcel),
     /// About where the states of two members differ.
     Compare(Compare),
+    /// About stocks.
+    Stock(StockTalk),
     /// What is synced there? Asked by a start that must catch up with a peer (`restored.rs`).
     CatchUp {
         /// The start that asks.
@@ -83,6 +86,7 @@ impl Message {
             Self::Deltas { deltas } => deltas.iter().map(|delta| delta.len()).sum(),
             Self::Compare(compare) => compare.bytes(),
             Self::Snapshot(parcel) => parcel.bytes(),
+            Self::Stock(talk) => talk.bytes(),
             _ => 0,
         }
     }

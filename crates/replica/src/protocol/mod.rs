@@ -47,6 +47,7 @@ mod sessions;
 mod settings;
 pub mod snapshot;
 mod stable;
+pub mod stock;
 mod sweep;
 mod time;
 pub mod verify;
@@ -83,6 +84,7 @@ use snapshot::{Giving, Taking};
 use stable::Eras;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use stock::{Lending, Passing};
 use sweep::Sweep;
 use verify::Verifying;
 use waiting::Waiting;
@@ -236,6 +238,16 @@ pub struct Stats {
     pub buckets_differing: u64,
     /// Buckets mended from a peer.
     pub buckets_mended: u64,
+    /// Purchases that waited for rights.
+    pub waited_for_rights: u64,
+    /// Purchases answered "sold out".
+    pub sold_out: u64,
+    /// Purchases answered "unavailable" for want of rights.
+    pub unavailable: u64,
+    /// Times units were lent to another member.
+    pub grants: u64,
+    /// Holds that lapsed here.
+    pub lapsed: u64,
 }
 
 /// Checkpoints' worth of changed rows at which the writer waits for the store. At full load a
@@ -288,6 +300,10 @@ pub struct Protocol<B> {
     taking: Option<Taking>,
     verifying: Verifying,
     restoring: Restoring,
+    lending: Lending,
+    passing: Passing,
+    /// When to look after stocks next.
+    tend_us: u64,
     skew_alarmed: bool,
     effects: VecDeque<Effect>,
     stats: Stats,
@@ -430,6 +446,13 @@ impl<B: Base> Protocol<B> {
     }
 
     fn effect(&mut self, effect: Effect) {
+        let effect = match effect {
+            Effect::Reply(ticket, result) if ticket & stock::INTERNAL > 0 => {
+                let Some((asker, id)) = self.passing.asker(ticket) else { return };
+                Effect::Send(asker, Message::Stock(stock::did(id, result)))
+            }
+            effect => effect,
+        };
         if matches!(effect, Effect::Send(..)) {
             self.stats.messages_sent += 1;
         }

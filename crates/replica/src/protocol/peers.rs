@@ -163,6 +163,7 @@ impl<B: Base> Protocol<B> {
             }
             Message::Snapshot(parcel) => self.parcelled(from, parcel, now),
             Message::Compare(said) => self.compare(from, said, now),
+            Message::Stock(talk) => self.stock_talked(from, talk, now),
             Message::CatchUp { start } => {
                 self.asked_to_catch_up(from, start);
                 Ok(())
@@ -192,6 +193,7 @@ impl<B: Base> Protocol<B> {
             | Message::Pruned { .. }
             | Message::CatchUp { .. }
             | Message::Standing { .. }
+            | Message::Stock(_)
             | Message::Compare(_) => Ok(()),
         }
     }
@@ -200,6 +202,7 @@ impl<B: Base> Protocol<B> {
     pub(super) fn tick(&mut self, chance: u64, now: Now) -> Result<(), StoreError> {
         self.settle_waiting(now)?;
         self.settle_durable(now);
+        self.tick_stocks(now)?;
         if matches!(self.place(), Place::Outside | Place::Left) {
             return Ok(());
         }

@@ -66,6 +66,9 @@ impl<B: Base> Protocol<B> {
         object: &ObjectKey,
         page: Option<&Page>,
     ) -> Result<(Value, Option<Product>), StoreError> {
+        if object.kind() == Kind::Stock {
+            return Ok((Value::Stock(super::stock::shown(&self.rows, object)?), None));
+        }
         if object.kind() == Kind::Counter {
             return Ok((Value::Counter(value(&self.rows, object)?), None));
         }

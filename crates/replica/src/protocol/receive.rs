@@ -7,7 +7,7 @@
 //! from that delta on: with an alarm, while everything else goes on. (From that delta on, not
 //! altogether: what came before it others may have applied and built upon.)
 
-use super::apply::apply;
+use super::apply::{Of, apply};
 use super::canary::Canary;
 use super::command::Alarm;
 use super::delta::{self, Delta};
@@ -172,6 +172,7 @@ impl<B: Base> Protocol<B> {
         }
         if moved {
             self.drain_early()?;
+            self.settle_rights(now)?;
             self.settle_waiting(now)?;
         }
         let delay_us = self.settings.pull_delay_us;
@@ -301,14 +302,17 @@ impl<B: Base> Protocol<B> {
             self.open.touched.insert(object_hash(&op.object));
         }
         self.stats.deltas_applied += 1;
-        Ok(())
+        self.settle_stirred()
     }
 
     /// What applying a delta is, when it arrives and when it is read back from the log.
     pub(super) fn replay(&mut self, delta: &Delta) -> Result<(), StoreError> {
         for op in &delta.ops {
-            let content = op.request.content_hash_in(&op.object, &mut self.rows.scratch);
-            apply(&mut self.rows, op, content, delta.dot, None, self.canary)?;
+            let content = op.content_hash_in(&mut self.rows.scratch);
+            // A delta that does not say whose has nothing of a stock.
+            let by = delta.member.unwrap_or(self.member);
+            let of = Of { dot: delta.dot, by, own: self.member };
+            apply(&mut self.rows, op, content, of, None, self.canary)?;
         }
         for op in std::mem::take(&mut self.rows.reused) {
             self.effect(Effect::Alarm(Alarm::OpIdReused { op, origin: delta.dot.origin }));

@@ -25,6 +25,7 @@ use super::rows::{Base, Rows, decode_vector, meta_key};
 use super::settings::ProtocolSettings;
 use super::snapshot::{Giving, ROW as SNAPSHOT, Taking};
 use super::stable::Eras;
+use super::stock::{Lending, Passing};
 use super::sweep::Sweep;
 use super::verify::Verifying;
 use super::waiting::Waiting;
@@ -125,6 +126,9 @@ impl<B: Base> Protocol<B> {
             taking: None,
             verifying: Verifying::default(),
             restoring: Restoring::default(),
+            lending: Lending::default(),
+            passing: Passing::default(),
+            tend_us: 0,
             skew_alarmed: false,
             effects: VecDeque::new(),
             stats: Stats::default(),
@@ -251,6 +255,7 @@ impl<B: Base> Protocol<B> {
                 }) {
                     let Some(delta) = queue.pop_front() else { break };
                     self.replay(&delta)?;
+                    self.note_stirred();
                     moved = true;
                 }
                 left |= self.applied.get(extent.origin) < extent.last;

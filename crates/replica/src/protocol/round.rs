@@ -45,6 +45,8 @@ pub(super) struct Open {
     pub ops: u64,
     /// A delta is wanted even without an op: for its cut.
     pub cut: bool,
+    /// Some of the ops are of stocks.
+    pub stock: bool,
     pub bytes: Vec<u8>,
     pub foreign: Vec<LogRecord>,
     pub foreign_bytes: usize,
@@ -96,7 +98,8 @@ impl<B: Base> Protocol<B> {
         }
         let mut records = open.foreign;
         let own = has_own.then(|| {
-            let bytes = self.close_delta(open.ops, &cuts, &open.bytes, now);
+            let member = open.stock.then_some(self.member);
+            let bytes = self.close_delta(open.ops, (member, &cuts), &open.bytes, now);
             records.push(LogRecord {
                 origin: self.origin,
                 seq: self.applied.get(self.origin),
@@ -130,7 +133,7 @@ impl<B: Base> Protocol<B> {
     fn close_delta(
         &mut self,
         ops: u64,
-        cuts: &[(Box<[u8]>, u64)],
+        (member, cuts): (Option<Member>, &[(Box<[u8]>, u64)]),
         bytes: &[u8],
         now: Now,
     ) -> Arc<[u8]> {
@@ -141,7 +144,7 @@ impl<B: Base> Protocol<B> {
         let birth =
             (dot.seq == 1).then_some(delta::Birth { member: self.member, previous: self.previous });
         let time = self.hybrid.tick(now.wall_ms);
-        let encoded = delta::encode_parts(dot, &deps, time, birth, cuts, ops, bytes);
+        let encoded = delta::encode_parts(dot, &deps, time, birth, (member, cuts), ops, bytes);
         self.depended.clone_from(&self.applied);
         self.applied.raise(self.origin, dot.seq);
         self.cuts.apply(self.origin, cuts);
@@ -222,7 +225,8 @@ impl<B: Base> Protocol<B> {
                 }
                 Ok(Reply::Shown(shown)) => shown.vector = vector.clone(),
                 Ok(Reply::Listed(listed)) => listed.vector = vector.clone(),
-                Ok(Reply::Unreplicated(_)) | Err(_) => {}
+                Ok(Reply::Stock(reply)) => reply.vector = vector.clone(),
+                Ok(Reply::Unreplicated(_) | Reply::StockUnreplicated { .. }) | Err(_) => {}
             }
             let reply =
                 if self.durable.is_asked() { self.hold(ticket, reply) } else { Some(reply) };

@@ -6,6 +6,9 @@
 //! 0x02 op id                      -> op memory, one per object  not hashed: sweep.rs drops it
 //! 0x03 object                     -> counter value, 16 bytes    hashed
 //! 0x04 row                        -> a row of a snapshot that is being taken in    not hashed
+//! 0x05 stock, and which           -> rows of a stock (`stock/rows.rs`)         hashed
+//! 0x06 deadline, record           -> (a hold of this member's)                 not hashed
+//! 0x07 stock, op id               -> (an op id to be settled by this member)   not hashed
 //! ```
 //!
 //! Rows changed since the last checkpoint are held in `live` (op memory apart: it is only ever
@@ -19,8 +22,11 @@
 
 pub(super) mod mend;
 
-pub(super) use super::memory::{Memory, MemoryState, decode_memory, encode_memory, is_alike};
+pub(super) use super::memory::{
+    Memory, MemoryState, OfStock, decode_memory, encode_memory, is_alike,
+};
 use super::sessions::{Asked, Sessions};
+use super::stock::Stirred;
 use super::walk::Walk;
 use crate::store::{Row, StateBatch, StateView, StoreError};
 use orset::cart::Entry;
@@ -63,6 +69,12 @@ pub(super) const ENTRY: u8 = 1;
 pub(super) const MEMORY: u8 = 2;
 pub(super) const COUNTER: u8 = 3;
 pub(super) const STAGED: u8 = 4;
+pub(super) const STOCK: u8 = 5;
+pub(super) const DEADLINE: u8 = 6;
+pub(super) const STIRRED: u8 = 7;
+
+/// The kinds of rows that are in the sums, ascending.
+pub(super) const HASHED: [u8; 3] = [ENTRY, COUNTER, STOCK];
 
 pub(super) fn line_key(object: &ObjectKey, product: &Product) -> Vec<u8> {
     let mut key = Vec::with_capacity(object.as_bytes().len() + product.as_bytes().len() + 19);
@@ -136,6 +148,8 @@ pub(super) struct Rows<B> {
     pub scratch: Vec<u8>,
     /// Op ids found to name two requests by the commit being applied.
     pub reused: Vec<OpId>,
+    /// What the commit being applied has stirred in stocks.
+    pub stirred: Stirred,
     buckets: Vec<u128>,
     dirty_buckets: Vec<bool>,
     total: u128,
@@ -156,6 +170,7 @@ impl<B> Rows<B> {
             era: self.era,
             scratch: Vec::new(),
             reused: self.reused.clone(),
+            stirred: self.stirred.clone(),
             buckets: self.buckets.clone(),
             dirty_buckets: self.dirty_buckets.clone(),
             total: self.total,
@@ -168,6 +183,8 @@ impl<B> Rows<B> {
     pub fn digest(&self, into: &mut impl Hasher) {
         let Self { live, live_memory, frozen, sessions, follows, era, reused, total, .. } = self;
         (live, live_memory, frozen, sessions, follows, era, reused, total).hash(into);
+        // Between two events nothing is stirred up that was not looked at.
+        debug_assert!(self.stirred.is_empty(), "something was left unsettled");
     }
 }
 
@@ -182,6 +199,7 @@ impl<B: Base> Rows<B> {
             era: 1,
             scratch: Vec::new(),
             reused: Vec::new(),
+            stirred: Stirred::default(),
             frozen: Arc::new(Vec::new()),
             buckets: vec![0; BUCKETS],
             dirty_buckets: vec![false; BUCKETS],
@@ -386,9 +404,11 @@ impl<B: Base> Rows<B> {
 
     /// All hashed rows; for checkers and tests.
     pub fn hashed(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
-        let mut rows = self.scan(&[ENTRY])?;
-        rows.extend(self.scan(&[COUNTER])?);
-        Ok(rows.into_iter().collect())
+        let mut rows = BTreeMap::new();
+        for kind in HASHED {
+            rows.extend(self.scan(&[kind])?);
+        }
+        Ok(rows)
     }
 }
 

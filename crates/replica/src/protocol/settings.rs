@@ -52,6 +52,16 @@ pub struct ProtocolSettings {
     pub window_ms: u64,
     /// Namespaces with a window of their own.
     pub windows: Vec<(Box<[u8]>, u64)>,
+    /// Longest time that units of a stock are set aside at once, in milliseconds. Smaller frees
+    /// sooner what buyers leave behind.
+    pub hold_max_ms: u64,
+    /// Microseconds that a purchase waits for other members: for rights to units, or for who must
+    /// decide it. Smaller answers "unavailable" sooner when a region is cut off; larger waits out
+    /// longer round trips.
+    pub rights_us: u64,
+    /// Microseconds between two looks at holds that have lapsed. Smaller frees units sooner and
+    /// costs a look-up each time.
+    pub tend_us: u64,
     /// Deltas of each origin that stay in the log though every member has them. Smaller keeps
     /// less; larger spares a restored member a snapshot.
     ///
@@ -96,6 +106,9 @@ impl ProtocolSettings {
             durable_max: 16_384,
             window_ms: 7 * 86_400_000,
             windows: Vec::new(),
+            hold_max_ms: 86_400_000,
+            rights_us: 1_000_000,
+            tend_us: 50_000,
             log_tail: LOG_WHOLE,
             log_most: LOG_WHOLE,
             addresses: BTreeMap::new(),
@@ -119,6 +132,9 @@ impl ProtocolSettings {
             ("waiting_max", self.waiting_max as u64),
             ("durable_max", self.durable_max as u64),
             ("window_ms", self.window_ms),
+            ("hold_max_ms", self.hold_max_ms),
+            ("rights_us", self.rights_us),
+            ("tend_us", self.tend_us),
             ("log_tail", self.log_tail),
             ("log_most", self.log_most),
         ];

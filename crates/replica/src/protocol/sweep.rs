@@ -10,6 +10,8 @@
 //!     namespace (an entry may have been added in another one than it was merged into), and the
 //!     era in which its memory last changed is settled (`stable.rs`).
 //! F3  *place in a line*: never, as long as the entry lives.
+//! F6  *records of a stock*: when there are none, and then as a count (F1). They are folded before
+//!     (`stock/folding.rs`).
 //! F4  A row is dropped as a whole, when all its parts may be: what another cart knows of an id is
 //!     what keeps a move from bringing it back.
 //! F5  It never changes what a replica shows, nor its sums: op memory is in neither.
@@ -86,7 +88,11 @@ impl<B: Base> Protocol<B> {
             for (op, value) in rows {
                 let Some(value) = value else { continue };
                 let (_, parts) = decode_memory(&value).map_err(corrupted("op memory row"))?;
-                let is_living = |it: &Memory| matches!(it.state, MemoryState::In(_));
+                let is_living = |it: &Memory| match &it.state {
+                    MemoryState::In(_) => true,
+                    MemoryState::Stock(known) => !known.dots.is_empty(),
+                    MemoryState::Gone | MemoryState::Counted(_) => false,
+                };
                 all += 1;
                 idle += usize::from(op.born_ms() <= by_ms && !parts.iter().any(is_living));
             }
@@ -199,6 +205,7 @@ impl<B: Base> Protocol<B> {
                 return Ok(false);
             }
             let (era, memories) = decode_memory(&value).map_err(corrupted("op memory row"))?;
+            self.fold(op, &memories, &pass.upto)?;
             if self.may_forget(op, era, &memories, &pass.upto) {
                 let is_count = |it: &&Memory| matches!(it.state, MemoryState::Counted(_));
                 self.stats.counts_forgotten += memories.iter().filter(is_count).count() as u64;
@@ -214,6 +221,9 @@ impl<B: Base> Protocol<B> {
         let born_ms = op.born_ms();
         memories.iter().all(|memory| match &memory.state {
             MemoryState::In(_) => false,
+            MemoryState::Stock(known) => {
+                known.dots.is_empty() && born_ms <= upto.get(memory.object.namespace())
+            }
             MemoryState::Gone => {
                 self.canary != Canary::CountForgottenWhenStable
                     && born_ms <= upto.least()

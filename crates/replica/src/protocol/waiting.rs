@@ -110,6 +110,7 @@ impl<B: Base> Protocol<B> {
             Command::Write(write) => self.write(ticket, write, now),
             Command::Read(read) => self.read(ticket, &read, stale),
             Command::List(list) => self.list(ticket, &list),
+            Command::Stock(call) => self.call(ticket, call, now),
         }
     }
 
@@ -128,7 +129,7 @@ impl<B: Base> Protocol<B> {
         if self.is_installing() && !is_shown {
             return Turn::Refuse(Refusal::CatchingUp);
         }
-        if matches!(command, Command::Write(_))
+        if command.writes()
             && let Some(refusal) = self.takes_nothing_in()
         {
             return Turn::Refuse(refusal);

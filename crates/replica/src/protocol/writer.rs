@@ -6,7 +6,7 @@
 //! answered when everything applied so far is synced: an earlier answer would rest on a round
 //! that may still be lost (counterexample 2).
 
-use super::apply::{apply, entries, line, memories};
+use super::apply::{Of, apply, entries, line, memories};
 use super::canary::Canary;
 use super::command::{Refusal, Reply, Ticket, Write, Written};
 use super::rows::{Base, Memory, object_hash};
@@ -16,7 +16,10 @@ use crate::store::StoreError;
 use orset::cart::{
     CartEffect, Content, EntryKind, IDS_MAX, Moved, Seen, counted, line_ids, take_plan,
 };
-use orset::{Dot, Effect as OpEffect, ObjectKey, Op, OpId, OpIdSet, Product, Request};
+use orset::{
+    ATTRIBUTES_MAX, Dot, Effect as OpEffect, Kind, ObjectKey, Op, OpId, OpIdSet, Product, Request,
+    check_amount, check_quantity,
+};
 
 impl<B: Base> Protocol<B> {
     pub(super) fn write(
@@ -95,7 +98,8 @@ impl<B: Base> Protocol<B> {
         let mut known = Some(known);
         for op in &ops {
             let known = known.take().filter(|_| single);
-            apply(&mut self.rows, op, content, dot, known, self.canary)?;
+            let of = Of { dot, by: self.member, own: self.member };
+            apply(&mut self.rows, op, Some(content), of, known, self.canary)?;
             self.open.touched.insert(object_hash(&op.object));
         }
         self.open.ops += ops.len() as u64;
@@ -117,7 +121,8 @@ impl<B: Base> Protocol<B> {
             effect: OpEffect::Cart(effect),
         };
         Ok(match &write.request {
-            Request::Count(_) => {
+            // A call of a stock is no write, and `Write::check` has refused it.
+            Request::Stock | Request::Count(_) => {
                 let op = Op { effect: OpEffect::Count, ..op(CartEffect::End(OpIdSet::new())) };
                 (vec![op], OpIdSet::new(), 0)
             }
@@ -242,5 +247,48 @@ fn judge(known: &[Memory], object: &ObjectKey, content: u64) -> Judgement {
         Judgement::Retry
     } else {
         Judgement::New
+    }
+}
+
+impl Write {
+    pub(super) fn check(&self, now: Now, skew_ms: u64) -> Result<(), Refusal> {
+        let is_call = matches!(self.request, Request::Stock);
+        if is_call || !orset::fits(&self.request, self.object.kind()) {
+            return Err(Refusal::WrongKind(self.object.clone()));
+        }
+        if let Request::Merge { guest, user } = &self.request
+            && (guest == user || guest.kind() != user.kind() || *user != self.object)
+        {
+            return Err(Refusal::Merge { guest: guest.clone(), user: user.clone() });
+        }
+        if let Some(what) = self.out_of_bounds() {
+            return Err(Refusal::OutOfBounds(what));
+        }
+        let ahead_ms = self.op.born_ms().saturating_sub(now.wall_ms);
+        if ahead_ms > skew_ms {
+            return Err(Refusal::FromTheFuture { op: self.op, ahead_ms });
+        }
+        Ok(())
+    }
+
+    /// The last door before the log: what the decoder refuses must not be written, or every peer
+    /// would shut this origin out for what one client asked.
+    fn out_of_bounds(&self) -> Option<&'static str> {
+        let bad_quantity = |quantity: u32| check_quantity(quantity).is_err();
+        let bad_size = |attributes: &[u8]| attributes.len() > ATTRIBUTES_MAX;
+        let is_set = self.object.kind() == Kind::Set;
+        match &self.request {
+            Request::Add(content) if content.kind != EntryKind::Added => Some("kind of an add"),
+            Request::Add(content) if is_set && content.quantity != 1 => Some("quantity in a set"),
+            Request::Add(content) if bad_quantity(content.quantity) => Some("quantity"),
+            Request::Add(content) if bad_size(&content.attributes) => Some("attributes"),
+            Request::Set { quantity, .. } if *quantity > 0 && bad_quantity(*quantity) => {
+                Some("quantity")
+            }
+            Request::Set { attributes, .. } if bad_size(attributes) => Some("attributes"),
+            Request::Decrement(_, quantity) if bad_quantity(*quantity) => Some("quantity"),
+            Request::Count(amount) if check_amount(*amount).is_err() => Some("amount"),
+            _ => None,
+        }
     }
 }

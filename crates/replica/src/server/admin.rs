@@ -186,6 +186,10 @@ fn in_words(alarm: &Alarm) -> String {
             "of origin {origin} this replica has {have}, and the other members have dropped what \
              is before {first}"
         ),
+        Alarm::Oversold { stock, op, is_short } => {
+            let what = if *is_short { "took more than its member had" } else { "was left out" };
+            format!("{stock}: a step of op {op} {what}; this is a bug")
+        }
         Alarm::ClockSkew { ahead_ms } => format!("stamps run {ahead_ms} ms ahead of this clock"),
         Alarm::Differs(difference) => verify::in_words(difference),
         Alarm::Rotten { buckets, strays, memories, records } => format!(

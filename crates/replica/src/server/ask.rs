@@ -1,6 +1,7 @@
 //! From what is asked to a command, and from its reply to an answer.
 
 use super::status;
+use crate::protocol::stock::Call;
 use crate::protocol::{
     Command, Durability, Lane, List, Page, Read, Reply, Shown, Value, Write, Written,
 };
@@ -42,7 +43,9 @@ pub(super) fn command(asked: Asked, terms: Terms) -> (Command, Question) {
             let tells = match &request {
                 Request::Remove(_) | Request::Set { .. } | Request::Decrement(..) => seen.is_none(),
                 Request::Clear => seen.is_none(),
-                Request::Add(_) | Request::Merge { .. } | Request::Count(_) => false,
+                Request::Add(_) | Request::Merge { .. } | Request::Count(_) | Request::Stock => {
+                    false
+                }
             };
             let question = match tells {
                 true => Question::Ending(Box::new(request.clone())),
@@ -51,9 +54,17 @@ pub(super) fn command(asked: Asked, terms: Terms) -> (Command, Question) {
             let write = Write { op, object, request, seen, after, deadline_us, lane, durability };
             (Command::Write(write), question)
         }
+        Asked::Stock { op, object, ask } => {
+            let (peers, by_us) = match durability {
+                Durability::Local => (0, u64::MAX),
+                Durability::Peers { count, by_us } => (count, by_us),
+            };
+            let call = Call { op, object, ask, after, deadline_us, lane, peers, by_us };
+            (Command::Stock(call), Question::Write)
+        }
         Asked::Read { object, page, allow_stale } => {
             let question = Question::Read(object.clone());
-            let page = (object.kind() != Kind::Counter).then(|| Page {
+            let page = matches!(object.kind(), Kind::Cart | Kind::Set).then(|| Page {
                 after: page.product(),
                 lines: page.size as usize,
                 bytes: page_bytes,
@@ -84,6 +95,11 @@ pub(super) fn answer(question: &Question, reply: &Reply, own: &Bytes) -> Body {
             let done = written(question, &short.written, own);
             Body::Failure(status::unreplicated(short, done).to_wire())
         }
+        Reply::Stock(reply) => Body::StockAnswer(convert::stock_answer(&reply.outcome, reply.dot)),
+        Reply::StockUnreplicated { reply, on, asked } => {
+            let answer = convert::stock_answer(&reply.outcome, reply.dot);
+            Body::Failure(status::stock_unreplicated(*on, *asked, answer).to_wire())
+        }
         Reply::Shown(shown) => show(question, shown),
         Reply::Listed(listed) => {
             let (kind, namespace) = match question {
@@ -111,6 +127,7 @@ fn written(question: &Question, done: &Written, own: &Bytes) -> v1::Written {
 fn show(question: &Question, shown: &Shown) -> Body {
     let (next, stale) = (shown.next.as_ref(), shown.stale);
     match (&shown.value, question) {
+        (Value::Stock(sheet), _) => Body::Stock(convert::sheet(sheet, stale)),
         (Value::Counter(value), _) => Body::Counter(convert::counter(*value, stale)),
         (Value::Cart(lines, seen), Question::Read(object)) => {
             Body::Cart(convert::cart(object, lines, seen, next, stale))
@@ -130,6 +147,8 @@ pub(super) fn size_of(body: &Body) -> usize {
     match body {
         Body::Written(written) => 48 + written.ended.len(),
         Body::Counter(_) => 16,
+        Body::StockAnswer(answer) => answer.encoded_len(),
+        Body::Stock(stock) => stock.encoded_len(),
         Body::Cart(cart) => cart.encoded_len(),
         Body::Set(set) => set.encoded_len(),
         Body::List(list) => list.encoded_len(),

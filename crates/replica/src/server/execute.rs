@@ -174,7 +174,7 @@ impl Execution {
                         self.reader.remember(token.clone(), reply.vector().clone());
                     }
                     let body = ask::answer(&question, &reply, &self.shared.origin);
-                    if matches!(reply, Reply::Unreplicated(_)) {
+                    if matches!(reply, Reply::Unreplicated(_) | Reply::StockUnreplicated { .. }) {
                         self.shared.counts.count(Reason::NotReplicated);
                     }
                     self.told_bytes += token.len() + ask::size_of(&body);

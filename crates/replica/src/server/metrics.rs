@@ -83,6 +83,11 @@ pub(super) async fn text(shared: &Shared) -> String {
         ("surveys_total", "Times everything stored was read.", stats.surveys),
         ("buckets_differing_total", "Buckets unlike a peer's.", stats.buckets_differing),
         ("buckets_mended_total", "Buckets mended from a peer.", stats.buckets_mended),
+        ("rights_waits_total", "Purchases that waited for rights.", stats.waited_for_rights),
+        ("rights_granted_total", "Times units were lent to another member.", stats.grants),
+        ("sold_out_total", "Purchases answered \"sold out\".", stats.sold_out),
+        ("unavailable_total", "Purchases for which nobody was heard.", stats.unavailable),
+        ("holds_lapsed_total", "Holds that lapsed here.", stats.lapsed),
         ("alarms_total", "Alarms: look at the log.", standing.alarms.count),
     ] {
         page.counter(name, help, value);

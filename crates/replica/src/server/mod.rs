@@ -51,6 +51,7 @@ use pannier_proto::v1::carts_server::CartsServer;
 use pannier_proto::v1::counters_server::CountersServer;
 use pannier_proto::v1::executor_server::ExecutorServer;
 use pannier_proto::v1::sets_server::SetsServer;
+use pannier_proto::v1::stocks_server::StocksServer;
 use pannier_proto::v1::watcher_server::WatcherServer;
 use route::Routes;
 use shared::{Shared, Stage};
@@ -296,6 +297,7 @@ fn public_routes(shared: &Arc<Shared>, reporter: &HealthReporter) -> Result<Rout
         .with(bounded!(CartsServer::new(Unary(shared.clone()))))
         .with(bounded!(SetsServer::new(Unary(shared.clone()))))
         .with(bounded!(CountersServer::new(Unary(shared.clone()))))
+        .with(bounded!(StocksServer::new(Unary(shared.clone()))))
         .with(bounded!(WatcherServer::new(watch::Watcher(shared.clone()))))
         .with(HealthServer::new(HealthService::from_health_reporter(reporter.clone())))
         .with(reflection))
@@ -318,6 +320,7 @@ async fn health(shared: Arc<Shared>, reporter: HealthReporter) {
         <CartsServer<Unary> as NamedService>::NAME,
         <SetsServer<Unary> as NamedService>::NAME,
         <CountersServer<Unary> as NamedService>::NAME,
+        <StocksServer<Unary> as NamedService>::NAME,
         <ExecutorServer<execute::Executor> as NamedService>::NAME,
         <WatcherServer<watch::Watcher> as NamedService>::NAME,
     ];

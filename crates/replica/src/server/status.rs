@@ -3,6 +3,7 @@
 use crate::driver::{NoReply, NotTaken};
 use crate::protocol::{Refusal, Unreplicated};
 use http::HeaderMap;
+use orset::stock::Refused;
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::v1;
 use tonic::{Code, Status};
@@ -41,10 +42,34 @@ pub(super) fn refused(refusal: &Refusal) -> Failure {
         Refusal::TooFewPeers { asked, others } => {
             failure(Reason::TooFewPeers).with("peers", asked).with("others", others)
         }
+        Refusal::Stock(refused) => stock_refused(*refused),
         Refusal::Overloaded => failure(Reason::Overloaded),
         Refusal::CatchingUp => failure(Reason::CatchingUp),
         Refusal::Unheard { op } => failure(Reason::CatchingUp).with("op_id", op),
     }
+}
+
+fn stock_refused(refused: Refused) -> Failure {
+    let failure = |reason| Failure::new(reason, refused.to_string());
+    match refused {
+        Refused::Returned => failure(Reason::Returned),
+        Refused::Differs => failure(Reason::OpIdReused),
+        Refused::NoCustomer => failure(Reason::NoCustomer),
+        Refused::OverLimit { has, limit } => {
+            failure(Reason::OverLimit).with("has", has).with("limit", limit)
+        }
+        Refused::TooMany => failure(Reason::TooManyUnits),
+        // `Unknown`, and what a later library may add: nothing of it is held here.
+        _ => failure(Reason::NothingHeld),
+    }
+}
+
+/// The same, of a call of a stock.
+pub(super) fn stock_unreplicated(on: u32, asked: u32, answer: v1::StockAnswer) -> Failure {
+    let message = format!("the call stands here, and on {on} of {asked} peers in time");
+    let failure = Failure::new(Reason::NotReplicated, message);
+    let failure = failure.with("peers", asked).with("reached", on);
+    Failure { stock_answer: Some(Box::new(answer)), ..failure }
 }
 
 /// It is done, and stands on fewer peers than it was to.

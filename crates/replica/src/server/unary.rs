@@ -1,4 +1,4 @@
-//! The unary services: carts, sets and counters, one command or read a call.
+//! The unary services: carts, sets, counters and stocks, one command or read a call.
 //!
 //! For convenience: the same commands go some thirty times cheaper over an Execute stream. A call
 //! is a place in the room, a session from the metadata, a command, and a session back.
@@ -10,7 +10,7 @@ use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::limits::PAGE_BYTES;
 use pannier_proto::metadata::{self, TOKEN};
 use pannier_proto::v1::answer::Body;
-use pannier_proto::v1::{self, carts_server, counters_server, sets_server};
+use pannier_proto::v1::{self, carts_server, counters_server, sets_server, stocks_server};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tonic::{Request, Response, Status};
@@ -39,6 +39,8 @@ of_body! {
     Set Set;
     Counter Counter;
     ListResponse List;
+    StockAnswer StockAnswer;
+    Stock Stock;
 }
 
 /// An answer of another kind: the driver never lets it happen.
@@ -194,6 +196,41 @@ service! {
     clear ClearSet -> Written;
     merge MergeSets -> Written;
     get GetSet -> Set;
+}
+
+macro_rules! calls {
+    ($($method:ident $ask:ident -> $answer:ident;)*) => {
+        #[tonic::async_trait]
+        impl stocks_server::Stocks for Unary {
+            $(
+                async fn $method(
+                    &self,
+                    request: Request<v1::$ask>,
+                ) -> Result<Response<v1::$answer>, Status> {
+                    self.one(request, TryInto::try_into).await
+                }
+            )*
+
+            async fn list(
+                &self,
+                request: Request<v1::ListRequest>,
+            ) -> Result<Response<v1::ListResponse>, Status> {
+                self.one(request, |ask| Asked::list(Kind::Stock, ask)).await
+            }
+        }
+    };
+}
+
+calls! {
+    restock RestockStock -> StockAnswer;
+    write_off WriteOffStock -> StockAnswer;
+    hold HoldStock -> StockAnswer;
+    commit CommitStock -> StockAnswer;
+    release ReleaseStock -> StockAnswer;
+    extend ExtendStock -> StockAnswer;
+    r#return ReturnStock -> StockAnswer;
+    set_terms SetStockTerms -> StockAnswer;
+    get GetStock -> Stock;
 }
 
 service! {

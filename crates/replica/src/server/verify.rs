@@ -79,6 +79,7 @@ fn object(object: &ObjectKey) -> v1::ObjectRef {
         orset::Kind::Cart => v1::Kind::Cart,
         orset::Kind::Set => v1::Kind::Set,
         orset::Kind::Counter => v1::Kind::Counter,
+        orset::Kind::Stock => v1::Kind::Stock,
     };
     v1::ObjectRef {
         kind: kind.into(),

@@ -131,7 +131,8 @@ async fn read(
     object: &ObjectKey,
     after: Arc<VersionVector>,
 ) -> Result<(Body, Arc<VersionVector>), Failure> {
-    let page = if object.kind() == Kind::Counter { Page::WHOLE } else { Page::first(LINES_MAX) };
+    let has_pages = matches!(object.kind(), Kind::Cart | Kind::Set);
+    let page = if has_pages { Page::first(LINES_MAX) } else { Page::WHOLE };
     let asked = Asked::Read { object: object.clone(), page, allow_stale: false };
     let deadline_us = shared.catch_up_by(shared.replica.now_us(), 0);
     let (lane, durability) = (NO_LANE, Durability::Local);
@@ -148,8 +149,9 @@ fn value_of(body: Body) -> Option<Value> {
         Body::Cart(cart) => Some(Value::Cart(cart)),
         Body::Set(set) => Some(Value::Set(set)),
         Body::Counter(counter) => Some(Value::Counter(counter)),
+        Body::Stock(stock) => Some(Value::Stock(stock)),
         // A read is answered with a value.
-        Body::Written(_) | Body::List(_) | Body::Failure(_) => None,
+        Body::Written(_) | Body::StockAnswer(_) | Body::List(_) | Body::Failure(_) => None,
     }
 }
 

@@ -40,8 +40,8 @@
 //!
 //! Bounds: a key has 1 to `MAX_KEY_BYTES` bytes, a value at most `MAX_VALUE_BYTES`, an encoded
 //! delta at most `MAX_RECORD_BYTES`; at most `VIEWS_MAX` views are open at once. The first byte of
-//! a key says what kind of row it is (`ENTRIES`, `OPS`, or anything else); an engine may lay the
-//! kinds out apart.
+//! a key says what kind of row it is (`ENTRIES`, `OPS`, `STOCKS`, or anything else); an engine may
+//! lay the kinds out apart.
 //!
 //! Calls block; they run on the writer, log and checkpoint threads, never on an async worker.
 
@@ -67,6 +67,9 @@ pub const ENTRIES: u8 = 0x01;
 
 /// First key byte of the rows that come roughly in order of time and are mostly asked for in vain.
 pub const OPS: u8 = 0x02;
+
+/// First byte of the keys of stocks: the head of each, tallies and records.
+pub const STOCKS: u8 = 0x05;
 
 /// Longest key of a row, in bytes.
 pub const MAX_KEY_BYTES: usize = 1 << 10;

@@ -297,8 +297,15 @@ fn what_is_only_held_back_is_not_reported() {
     let time = HybridTime::from_bits(1);
     let birth = Some(Birth { member: B, previous: None });
     let deps = vec![Dot::new(OF_C, 1)];
-    let delta =
-        Delta { dot: Dot::new(OF_B, 1), deps, time, birth, cuts: Vec::new(), ops: Vec::new() };
+    let delta = Delta {
+        dot: Dot::new(OF_B, 1),
+        deps,
+        time,
+        birth,
+        member: None,
+        cuts: Vec::new(),
+        ops: Vec::new(),
+    };
     let deltas = vec![delta.encode().into()];
     rig.does(Event::Message { from: B, message: Message::Deltas { deltas } });
     rig.syncs();

@@ -13,4 +13,6 @@ mod protocol;
 mod restored;
 mod rig;
 mod snapshot;
+mod stock;
+mod stock_world;
 mod verify;

@@ -128,9 +128,7 @@ impl Rig {
         let read = Read { page, ..Read::new(object.clone(), Arc::default(), 0) };
         match self.answer(Command::Read(read)) {
             Reply::Shown(shown) => (shown.value, shown.next),
-            Reply::Written(_) | Reply::Unreplicated(_) | Reply::Listed(_) => {
-                panic!("not what was asked")
-            }
+            _ => panic!("not what was asked"),
         }
     }
 

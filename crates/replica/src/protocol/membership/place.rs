@@ -166,9 +166,7 @@ impl<B: Base> Protocol<B> {
         let place = self.place();
         let is_here = match place {
             Place::Member => true,
-            Place::Leaving => {
-                !matches!(command, Command::Write(_)) || self.canary == Canary::LeaverWrites
-            }
+            Place::Leaving => !command.writes() || self.canary == Canary::LeaverWrites,
             Place::Outside | Place::Joining | Place::Left => false,
         };
         (!is_here).then_some(Refusal::NotServing(place))
@@ -192,7 +190,8 @@ impl<B: Base> Protocol<B> {
         let present = if member == self.member { Some(self.origin) } else { heard };
         let known = self.applied.iter().map(|dot| dot.origin).chain(self.inbox.origins());
         let mut earlier = known.filter(|it| it.is_of(member) && Some(*it) != present);
-        earlier.any(|origin| self.membership().final_of(origin).is_none())
+        self.canary != Canary::LeavesUnclosed
+            && earlier.any(|origin| self.membership().final_of(origin).is_none())
     }
 
     /// Of one that is being taken in: whether a dependency on a membership is met.

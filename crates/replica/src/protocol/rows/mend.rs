@@ -10,11 +10,13 @@
 //!     (where a row has rotted away, the op that would have ended it moves none).
 
 use super::{Base, ENTRY, MEMORY, Rows, memory_key};
-use crate::protocol::apply::{corrupted, memories};
-use crate::protocol::rows::{COUNTER, Memory, MemoryState, encode_memory};
+use crate::protocol::apply::{corrupted, memories, on_object};
+use crate::protocol::rows::{COUNTER, HASHED, Memory, MemoryState, OfStock, STOCK, encode_memory};
+use crate::protocol::stock;
 use crate::protocol::walk::Walk;
 use crate::store::{Row, StoreError};
 use orset::codec::Reader;
+use orset::stock::RecordId;
 use orset::{ObjectKey, OpId, Product};
 
 /// When each bucket was last touched, by a clock that every op moves.
@@ -51,12 +53,19 @@ pub(in crate::protocol) struct Named {
     pub object: ObjectKey,
     /// Of an entry.
     pub entry: Option<(Product, OpId)>,
+    /// Of a record of a stock.
+    pub record: Option<RecordId>,
 }
 
 impl Named {
     /// `None`: no row of ours has such a key.
     pub fn of(key: &[u8]) -> Option<Self> {
         let (kind, rest) = key.split_first()?;
+        if *kind == STOCK {
+            let (object, sort) = stock::sort_of(key).ok()?;
+            let record = if let stock::Sort::Record(id) = sort { Some(id) } else { None };
+            return Some(Self { object, entry: None, record });
+        }
         let mut from = Reader::new(rest);
         let object = ObjectKey::decode(&mut from).ok()?;
         let entry = match *kind {
@@ -68,7 +77,7 @@ impl Named {
             _ => return None,
         };
         from.finish().ok()?;
-        Some(Self { object, entry })
+        Some(Self { object, entry, record: None })
     }
 
     pub fn bucket(&self) -> u16 {
@@ -78,6 +87,9 @@ impl Named {
 
 /// Whether a hashed row can be read for what it is.
 pub(in crate::protocol) fn is_sound(named: &Named, key: &[u8], value: &[u8]) -> bool {
+    if key.first() == Some(&STOCK) {
+        return stock::is_sound(key, value);
+    }
     if named.entry.is_none() {
         return super::counter_value(Some(value)).is_ok();
     }
@@ -105,7 +117,7 @@ impl<B: Base> Rows<B> {
     ) -> Result<Stretch, StoreError> {
         let mut stretch = Stretch::default();
         let (mut looked_at, mut size) = (0, 0);
-        for kind in [ENTRY, COUNTER] {
+        for kind in HASHED {
             let first = after.and_then(|after| after.first().copied());
             if first.is_some_and(|first| first > kind) {
                 continue;
@@ -146,13 +158,16 @@ impl<B: Base> Rows<B> {
 
     /// Ends a row whose key none of ours has; no sum ever held it.
     pub fn drop_stray(&mut self, key: Vec<u8>) {
-        if Named::of(&key).is_none() && matches!(key.first(), Some(&(ENTRY | COUNTER))) {
+        if Named::of(&key).is_none() && matches!(key.first(), Some(&(ENTRY | COUNTER | STOCK))) {
             self.live.insert(key, None);
         }
     }
 
     /// What is remembered of an entry's op id says where it is: mends that with the entry.
     pub fn remember_entry(&mut self, named: &Named, is_there: bool) -> Result<(), StoreError> {
+        if let Some(id) = named.record {
+            return self.remember_record(&named.object, id, is_there);
+        }
         let Some((product, op)) = &named.entry else { return Ok(()) };
         let state = if is_there { MemoryState::In(product.clone()) } else { MemoryState::Gone };
         let mut known = memories(self, *op)?;
@@ -170,6 +185,29 @@ impl<B: Base> Rows<B> {
         encode_memory(self.era, &known, &mut bytes);
         self.put_memory(*op, bytes);
         Ok(())
+    }
+}
+
+impl<B: Base> Rows<B> {
+    /// Which records an op id has stands in its memory: mends that with the record.
+    fn remember_record(
+        &mut self,
+        object: &ObjectKey,
+        id: RecordId,
+        is_there: bool,
+    ) -> Result<(), StoreError> {
+        let mut rows = on_object(self, object, id.op, None);
+        let mut known = match rows.state(id.op)? {
+            Some(MemoryState::Stock(known)) => known,
+            _ if !is_there => return Ok(()),
+            _ => OfStock::default(),
+        };
+        match known.dots.binary_search(&id.dot) {
+            Ok(at) if !is_there => drop(known.dots.remove(at)),
+            Err(at) if is_there => known.dots.insert(at, id.dot),
+            Ok(_) | Err(_) => return Ok(()),
+        }
+        rows.set_state(id.op, MemoryState::Stock(known))
     }
 }
 

@@ -9,7 +9,8 @@
 //!                   only there, unknown here, of whose dots `here` covers one: ended
 //!                   else joined as any entry is (an id that has ended stays ended)
 //!      1  counters  where the other side has forgotten further, its value is the base
-//!      2  memory    each change that the base does not know counts on top;
+//!      2  stocks    row by row (`orset::stock`, `join.rs`)
+//!      3  memory    each change that the base does not know counts on top;
 //!                   what has ended there ends here
 //! ```
 //!
@@ -27,9 +28,11 @@ use super::take::{Stage, staged_key};
 use crate::protocol::apply::{corrupted, on_object};
 use crate::protocol::cuts::Cuts;
 use crate::protocol::rows::{
-    BUCKETS, Base, COUNTER, ENTRY, MEMORY, Memory, MemoryState, counter_value, decode_memory,
-    decode_vector, is_alike, memory_key, meta_key, object_hash, object_key, row_hash,
+    BUCKETS, Base, COUNTER, ENTRY, MEMORY, Memory, MemoryState, STOCK, counter_value,
+    decode_memory, decode_vector, is_alike, memory_key, meta_key, object_hash, object_key,
+    row_hash,
 };
+use crate::protocol::stock;
 use crate::protocol::sweep;
 use crate::protocol::time::Now;
 use crate::protocol::{Canary, Effect, Protocol};
@@ -41,7 +44,7 @@ use orset::{DecodeError, HybridTime, Lattice, ObjectKey, OpId, Origin, Product, 
 use std::sync::Arc;
 
 /// Steps of the join: the kinds of rows, in their order.
-const STEPS: [u8; 3] = [ENTRY, COUNTER, MEMORY];
+const STEPS: [u8; 4] = [ENTRY, COUNTER, STOCK, MEMORY];
 
 /// What both sides stand for.
 struct Sides {
@@ -181,6 +184,7 @@ impl<B: Base> Protocol<B> {
             match kind {
                 ENTRY => self.join_entry(&sides, &key, here.as_deref(), there.as_deref())?,
                 COUNTER => self.join_counter(&sides, &key, there.as_deref())?,
+                STOCK => self.join_stock(&sides, &key, here.as_deref(), there.as_deref())?,
                 _ => self.join_memory(&sides, &key, here.as_deref(), there.as_deref())?,
             }
             if there.is_some() {
@@ -275,6 +279,33 @@ impl<B: Base> Protocol<B> {
         Ok(())
     }
 
+    fn join_stock(
+        &mut self,
+        sides: &Sides,
+        key: &[u8],
+        here: Option<&[u8]>,
+        there: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        if here == there {
+            return Ok(());
+        }
+        let (object, sort) = stock::sort_of(key).map_err(corrupted("key of a row of a stock"))?;
+        let (own, rows) = (self.member, &mut self.rows);
+        match (sort, here, there) {
+            (stock::Sort::Head, _, Some(there)) => stock::join_head(rows, &object, own, there),
+            (stock::Sort::Tally(customer), _, Some(there)) => {
+                stock::join_tally(rows, &object, own, &customer, there)
+            }
+            (stock::Sort::Record(id), _, Some(there)) => {
+                stock::join_record(rows, &object, id, own, there, &sides.here)
+            }
+            (stock::Sort::Record(id), Some(here), None) => {
+                stock::join_own_record(rows, &object, id, own, here, &sides.there)
+            }
+            (_, _, None) => Ok(()),
+        }
+    }
+
     fn join_memory(
         &mut self,
         sides: &Sides,
@@ -331,6 +362,7 @@ impl<B: Base> Protocol<B> {
         // Of one object, what is known here has just been read; of several, the first may change
         // it for the next.
         let mut known = (there.len() == 1).then_some(here);
+        let own = self.member;
         for Memory { object, content, state } in there {
             let mut rows = on_object(&mut self.rows, &object, op, content);
             if let Some(known) = known.take() {
@@ -341,6 +373,9 @@ impl<B: Base> Protocol<B> {
                 // Its entry was staged, too, and has been joined.
                 MemoryState::In(_) => {}
                 MemoryState::Counted(change) => join_change(&mut rows, sides, &object, op, change)?,
+                MemoryState::Stock(theirs) => {
+                    rows = stock::join_marks(rows, op, own, &theirs)?;
+                }
             }
             rows.note_content()?;
         }

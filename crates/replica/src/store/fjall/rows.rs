@@ -1,8 +1,8 @@
 //! The rows of the state as of one snapshot, by key and page by page, for scans and for views.
 //!
-//! The kinds lie in keyspaces of their own, so that a range of keys is up to four ranges, read one
+//! The kinds lie in keyspaces of their own, so that a range of keys is up to six ranges, read one
 //! after the other. They belong to one database and are read by one snapshot, which is what makes
-//! the four of them one moment (`moment.rs` says what is needed beyond that).
+//! all of them one moment (`moment.rs` says what is needed beyond that).
 //!
 //! What a snapshot costs while it is held, by the engine's source: its tables are kept from being
 //! deleted, merges keep the rows that it sees, and *every memtable sealed since* stays in memory,
@@ -13,7 +13,7 @@
 use super::super::checks::Poison;
 use super::super::overlay::{Filling, Page};
 use super::super::views::Held;
-use super::super::{ENTRIES, OPS, Row, StateView, StoreError, range};
+use super::super::{ENTRIES, OPS, Row, STOCKS, StateView, StoreError, range};
 use super::open::{self, Halves};
 use fjall::{Keyspace, Readable, Snapshot};
 use std::ops::Bound;
@@ -37,7 +37,7 @@ impl Kinds {
     /// Where a row lies.
     pub(super) fn keyspace(&self, key: &[u8]) -> &Keyspace {
         match key.first() {
-            Some(&ENTRIES) => &self.entries,
+            Some(&(ENTRIES | STOCKS)) => &self.entries,
             Some(&OPS) => &self.ops,
             _ => &self.meta,
         }
@@ -56,7 +56,9 @@ impl Kinds {
             (&self.meta, Bound::Unbounded, Bound::Excluded(vec![ENTRIES])),
             (&self.entries, Bound::Included(vec![ENTRIES]), Bound::Excluded(vec![ENTRIES + 1])),
             (&self.ops, Bound::Included(vec![OPS]), Bound::Excluded(vec![OPS + 1])),
-            (&self.meta, Bound::Included(vec![OPS + 1]), Bound::Unbounded),
+            (&self.meta, Bound::Included(vec![OPS + 1]), Bound::Excluded(vec![STOCKS])),
+            (&self.entries, Bound::Included(vec![STOCKS]), Bound::Excluded(vec![STOCKS + 1])),
+            (&self.meta, Bound::Included(vec![STOCKS + 1]), Bound::Unbounded),
         ];
         let wanted = range::of_prefix(prefix, after);
         let mut filling = Filling::new(page);

@@ -14,6 +14,7 @@ mod compare;
 use super::codec::FIELDS_MAX;
 use crate::protocol::membership::{Proposal, Record, Talk, Why};
 use crate::protocol::snapshot::Parcel;
+use crate::protocol::stock::Talk as StockTalk;
 use crate::protocol::{Message, Range};
 use crate::store::MAX_RECORD_BYTES;
 use bytes::Bytes;
@@ -151,6 +152,9 @@ pub fn to_wire(message: Message) -> v1::PeerMessage {
             v1::peer_message::Body::Snapshot(v1::Snapshot { parcel: parcel.encode().into() })
         }
         Message::Compare(said) => v1::peer_message::Body::Compare(compare::to_wire(said)),
+        Message::Stock(talk) => {
+            v1::peer_message::Body::Stock(v1::StockTalk { talk: talk.encode().into() })
+        }
         Message::CatchUp { start } => {
             v1::peer_message::Body::CatchUp(v1::CatchUp { origin: id(start) })
         }
@@ -250,6 +254,11 @@ pub fn from_wire(message: v1::PeerMessage) -> Result<Said, Malformed> {
         }
         Some(v1::peer_message::Body::Deltas(deltas)) => {
             Said::Message(Message::Deltas { deltas: copied(&deltas.deltas)? })
+        }
+        Some(v1::peer_message::Body::Stock(talk)) => {
+            let malformed = |_| Malformed::Field("talk of stocks must be in its canonical form");
+            let talk = StockTalk::decode(&talk.talk).map_err(malformed)?;
+            Said::Message(Message::Stock(talk))
         }
         Some(v1::peer_message::Body::CatchUp(asked)) => {
             Said::Message(Message::CatchUp { start: origin(&asked.origin)? })

@@ -21,6 +21,7 @@ use super::convert::{ENTRIES_MAX, to_wire};
 use super::status::Counters;
 use crate::protocol::membership::Talk;
 use crate::protocol::snapshot::Parcel;
+use crate::protocol::stock::Talk as StockTalk;
 use crate::protocol::verify::Compare;
 use crate::protocol::{Message, Range};
 use orset::{Origin, VersionVector};
@@ -52,6 +53,7 @@ enum Item {
     Pruned(Origin, u64),
     Parcel(Parcel),
     Compare(Compare),
+    Stock(StockTalk),
     CatchUp(Origin),
     Standing(Origin, VersionVector),
     /// The status, as it is when its turn comes.
@@ -74,6 +76,7 @@ impl Item {
             Self::Talk(Talk::Accept { vector, .. }) => 64 * vector.len(),
             Self::Parcel(parcel) => parcel.bytes(),
             Self::Compare(compare) => compare.bytes(),
+            Self::Stock(talk) => talk.bytes(),
             Self::Standing(_, vector) => 24 * vector.len(),
             Self::Talk(_) | Self::Pruned(..) | Self::CatchUp(_) | Self::Status => 0,
         }
@@ -127,6 +130,7 @@ impl Outbox {
             Message::Membership(talk) => queue.put_all([Item::Talk(talk)], self.bounds),
             Message::Snapshot(parcel) => queue.put_all([Item::Parcel(parcel)], self.bounds),
             Message::Compare(said) => queue.put_all([Item::Compare(said)], self.bounds),
+            Message::Stock(talk) => queue.put_all([Item::Stock(talk)], self.bounds),
             Message::CatchUp { start } => queue.put_all([Item::CatchUp(start)], self.bounds),
             Message::Standing { start, vector } => {
                 queue.put_all([Item::Standing(start, vector)], self.bounds)
@@ -228,6 +232,7 @@ impl Queue {
             Item::Talk(talk) => Some(Message::Membership(talk)),
             Item::Parcel(parcel) => Some(Message::Snapshot(parcel)),
             Item::Compare(said) => Some(Message::Compare(said)),
+            Item::Stock(talk) => Some(Message::Stock(talk)),
             Item::Pruned(origin, first) => Some(Message::Pruned { origin, first }),
             Item::CatchUp(start) => Some(Message::CatchUp { start }),
             Item::Standing(start, vector) => Some(Message::Standing { start, vector }),

@@ -5,8 +5,8 @@ use orset::cart::Content;
 use orset::{Kind, Member, ObjectKey, OpIdSession, Origin, Product, Request};
 use pannier_replica::protocol::membership::{Place, Standing, Wish};
 use pannier_replica::protocol::{
-    Alarm, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol, ProtocolSettings,
-    Read, Refusal, Reply, Start, Value, Write,
+    Alarm, Canary, Command, Durability, Effect, Event, Message, NO_LANE, Now, Protocol,
+    ProtocolSettings, Read, Refusal, Reply, Start, Value, Write,
 };
 use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
 use pannier_replica::store::{StateBatch, Store};
@@ -29,6 +29,8 @@ pub struct Node {
     /// Its disk was lost, and an empty one is in its place.
     pub is_new: bool,
     pub replies: VecDeque<Result<Reply, Refusal>>,
+    /// The same, with their tickets.
+    pub told: Vec<(u64, Result<Reply, Refusal>)>,
     pub places: Vec<Place>,
 }
 
@@ -37,9 +39,12 @@ pub struct Cluster {
     pub mail: VecDeque<(usize, usize, Message)>,
     pub cut: BTreeSet<usize>,
     pub lost: fn(&Message) -> bool,
+    /// Of a hundred messages so many are lost, and as many come twice.
+    pub loss: u64,
     pub now: Now,
     pub ops: OpIdSession,
     pub chance: u64,
+    pub canary: Canary,
 }
 
 fn started(
@@ -47,22 +52,29 @@ fn started(
     disk: &MemoryDisk,
     settings: &ProtocolSettings,
     start: u64,
+    canary: Canary,
 ) -> (Arc<MemoryStore>, Protocol<Arc<MemoryStore>>) {
     let store = Arc::new(disk.open().unwrap());
     let extents = store.log_extents().unwrap();
     let origin = Origin::of(member(at), start);
     let begin = Start { member: member(at), origin, previous: None, extents, restored: false };
     let write = |batch: &StateBatch| store.write_state(batch);
-    let protocol = Protocol::new(begin, settings.clone(), store.clone(), write).unwrap();
+    let protocol = Protocol::with_canary(begin, settings.clone(), store.clone(), write, canary);
+    let protocol = protocol.unwrap();
     (store, protocol)
 }
 
 impl Cluster {
     pub fn new(count: usize) -> Self {
+        Self::with(count, Canary::None)
+    }
+
+    pub fn with(count: usize, canary: Canary) -> Self {
         let now = Now { mono_us: 1, wall_ms: 1_700_000_000_000 };
         let (nodes, mail, cut) = Default::default();
         let ops = OpIdSession::new(1_700_000_000, 7);
-        let mut it = Self { nodes, mail, cut, lost: |_| false, now, ops, chance: 1 };
+        let mut it =
+            Self { nodes, mail, cut, lost: |_| false, loss: 0, now, ops, chance: 1, canary };
         let members: Vec<Member> = (0..count).map(member).collect();
         (0..count).for_each(|_| it.open(&members));
         it.run(3_000);
@@ -74,10 +86,11 @@ impl Cluster {
         let (at, disk) = (self.nodes.len(), MemoryDisk::new());
         let addresses = members.iter().map(|it| (*it, address(it))).collect();
         let settings = ProtocolSettings { addresses, ..ProtocolSettings::new(members.to_vec()) };
-        let (store, protocol) = started(at, &disk, &settings, 1);
-        let (replies, places) = Default::default();
+        let (store, protocol) = started(at, &disk, &settings, 1, self.canary);
+        let (replies, told, places) = Default::default();
         let (starts, is_up, is_new) = (1, true, false);
-        let node = Node { disk, store, protocol, settings, starts, is_up, is_new, replies, places };
+        let node =
+            Node { disk, store, protocol, settings, starts, is_up, is_new, replies, told, places };
         self.nodes.push(node);
         self.poll(at);
     }
@@ -98,7 +111,8 @@ impl Cluster {
         let node = &mut self.nodes[at];
         node.starts += 1;
         node.is_up = true;
-        (node.store, node.protocol) = started(at, &node.disk, &node.settings, node.starts);
+        (node.store, node.protocol) =
+            started(at, &node.disk, &node.settings, node.starts, self.canary);
         self.poll(at);
     }
 
@@ -126,17 +140,25 @@ impl Cluster {
                 }
                 Effect::Checkpoint(batch) => {
                     node.store.write_state(&batch).unwrap();
+                    node.store.sync_state().unwrap();
                     events.push(Event::Checkpointed { durable: true });
                 }
-                Effect::Reply(_, reply) => node.replies.push_back(reply),
+                Effect::Reply(ticket, reply) => {
+                    node.told.push((ticket, reply.clone()));
+                    node.replies.push_back(reply);
+                }
                 Effect::Send(to, message) if !(self.lost)(&message) => {
                     let to = (0..64).find(|other| member(*other) == to).unwrap();
                     self.mail.push_back((at, to, message));
                 }
                 Effect::Place(place, _) => node.places.push(place),
                 Effect::Alarm(Alarm::WentBack { .. }) if node.is_new => {}
+                Effect::Alarm(Alarm::NeedsSnapshot { .. }) if node.settings.log_most < 100 => {}
                 Effect::Alarm(alarm) => panic!("r{at} raised {alarm:?}"),
-                Effect::Send(..) | Effect::Prune(_) | Effect::Changed(_) => {}
+                Effect::Prune(list) => list
+                    .into_iter()
+                    .for_each(|(origin, upto)| node.store.prune_log(origin, upto).unwrap()),
+                Effect::Send(..) | Effect::Changed(_) => {}
                 Effect::Skip(upto) => {
                     node.store.skip_log(&upto).unwrap();
                     events.push(Event::Skipped);
@@ -145,6 +167,12 @@ impl Cluster {
             }
         }
         events
+    }
+
+    /// Below `below`, by chance.
+    pub fn drawn(&mut self, below: u64) -> u64 {
+        self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.chance >> 8) % below
     }
 
     /// So many milliseconds, in steps of a tick.
@@ -158,12 +186,19 @@ impl Cluster {
         self.now.mono_us += STEP_US;
         self.now.wall_ms += STEP_US / 1_000;
         for at in 0..self.nodes.len() {
-            self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            self.does(at, Event::Tick { chance: self.chance >> 8 });
+            let chance = self.drawn(u64::MAX);
+            self.does(at, Event::Tick { chance });
         }
         for _ in 0..self.mail.len() {
             let Some((from, to, message)) = self.mail.pop_front() else { break };
             let is_cut = self.cut.contains(&from) || self.cut.contains(&to);
+            let fate = self.drawn(100);
+            if fate < self.loss {
+                continue;
+            }
+            if fate >= 100 - self.loss {
+                self.mail.push_back((from, to, message.clone()));
+            }
             if to < self.nodes.len() && !is_cut {
                 self.does(to, Event::Message { from: member(from), message });
             }

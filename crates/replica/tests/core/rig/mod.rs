@@ -202,5 +202,13 @@ pub fn delta(seq: u64, n: u64, quantity: u32) -> Delta {
     let birth = (seq == 1).then_some(Birth { member: PEER, previous: None });
     let time = HybridTime::from_bits(seq);
     let cuts = Vec::new();
-    Delta { dot: Dot::new(THEIRS, seq), deps: Vec::new(), time, birth, cuts, ops: vec![op] }
+    Delta {
+        dot: Dot::new(THEIRS, seq),
+        deps: Vec::new(),
+        time,
+        birth,
+        member: None,
+        cuts,
+        ops: vec![op],
+    }
 }

@@ -218,6 +218,7 @@ proptest! {
                         Body::Hello(_)
                         | Body::Membership(_)
                         | Body::Snapshot(_)
+                        | Body::Stock(_)
                         | Body::CatchUp(_)
                         | Body::Standing(_),
                     ) => {

@@ -1,0 +1,160 @@
+//! Asks, outcomes and refusals as canonical bytes: how members pass calls on to each other.
+
+use super::call::{Ask, Outcome};
+use super::decide::Refused;
+use super::record::Want;
+use super::terms::{PEERS_MAX, Terms};
+use crate::codec::{DecodeError, Reader, put_u64};
+use crate::dot::Member;
+use alloc::vec::Vec;
+
+impl Ask {
+    /// Appends canonical bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Restock { units, at } => {
+                out.push(1);
+                put_u64(out, *units);
+                out.extend_from_slice(at.as_bytes());
+            }
+            Self::WriteOff { units } => {
+                out.push(2);
+                put_u64(out, *units);
+            }
+            Self::Hold { want, ttl_ms } => {
+                out.push(3);
+                want.encode(out);
+                put_u64(out, *ttl_ms);
+            }
+            Self::Commit { want } => {
+                out.push(4);
+                want.encode(out);
+            }
+            Self::Release => out.push(5),
+            Self::Extend { ttl_ms } => {
+                out.push(6);
+                put_u64(out, *ttl_ms);
+            }
+            Self::Return => out.push(7),
+            Self::Agree(terms) => {
+                out.push(8);
+                terms.encode(out);
+            }
+        }
+    }
+
+    /// Reads what `encode` wrote; what is out of its bounds is refused by `check`.
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let ask = match from.u8()? {
+            1 => Self::Restock { units: from.u64()?, at: Member::from_bytes(from.id()?) },
+            2 => Self::WriteOff { units: from.u64()? },
+            3 => Self::Hold { want: Want::decode(from)?, ttl_ms: from.u64()? },
+            4 => Self::Commit { want: Want::decode(from)? },
+            5 => Self::Release,
+            6 => Self::Extend { ttl_ms: from.u64()? },
+            7 => Self::Return,
+            8 => Self::Agree(Terms::decode(from)?),
+            tag => return Err(DecodeError::UnknownTag { what: "ask of a stock", tag }),
+        };
+        ask.check(u64::MAX).map_err(DecodeError::Bounds)?;
+        Ok(ask)
+    }
+}
+
+/// Members that an outcome names, at most.
+const MEMBERS_MAX: usize = 1_024;
+
+impl Outcome {
+    /// Appends canonical bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Held { until_ms } => {
+                out.push(1);
+                put_u64(out, *until_ms);
+            }
+            Self::Committed => out.push(2),
+            Self::Expired => out.push(3),
+            Self::Returned => out.push(4),
+            Self::Done => out.push(5),
+            Self::SoldOut { free, held } => {
+                out.push(6);
+                put_u64(out, *free);
+                put_u64(out, *held);
+            }
+            Self::Unavailable { members } => {
+                out.push(7);
+                put_u64(out, members.len() as u64);
+                members.iter().for_each(|member| out.extend_from_slice(member.as_bytes()));
+            }
+        }
+    }
+
+    /// Reads what `encode` wrote.
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match from.u8()? {
+            1 => Self::Held { until_ms: from.u64()? },
+            2 => Self::Committed,
+            3 => Self::Expired,
+            4 => Self::Returned,
+            5 => Self::Done,
+            6 => Self::SoldOut { free: from.u64()?, held: from.u64()? },
+            7 => {
+                let count = from.count(16)?;
+                if count > MEMBERS_MAX {
+                    return Err(DecodeError::Bounds("members of an outcome"));
+                }
+                let members = (0..count).map(|_| from.id().map(Member::from_bytes));
+                Self::Unavailable { members: members.collect::<Result<_, _>>()? }
+            }
+            tag => return Err(DecodeError::UnknownTag { what: "outcome", tag }),
+        })
+    }
+}
+
+impl Refused {
+    /// Appends canonical bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Returned => out.push(1),
+            Self::Differs => out.push(2),
+            Self::Unknown => out.push(3),
+            Self::NoCustomer => out.push(4),
+            Self::OverLimit { has, limit } => {
+                out.push(5);
+                put_u64(out, *has);
+                put_u64(out, *limit);
+            }
+            Self::TooMany => out.push(6),
+        }
+    }
+
+    /// Reads what `encode` wrote.
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match from.u8()? {
+            1 => Self::Returned,
+            2 => Self::Differs,
+            3 => Self::Unknown,
+            4 => Self::NoCustomer,
+            5 => Self::OverLimit { has: from.u64()?, limit: from.u64()? },
+            6 => Self::TooMany,
+            tag => return Err(DecodeError::UnknownTag { what: "refusal of a stock", tag }),
+        })
+    }
+}
+
+impl Terms {
+    /// Reads what `encode` wrote.
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let limit = from.u64()?;
+        let tentative = match from.u8()? {
+            0 => false,
+            1 => true,
+            tag => return Err(DecodeError::UnknownTag { what: "tentative", tag }),
+        };
+        let peers = from.u8()?;
+        if peers > PEERS_MAX {
+            return Err(DecodeError::Bounds("peers of a stock"));
+        }
+        Ok(Self { limit, tentative, peers })
+    }
+}

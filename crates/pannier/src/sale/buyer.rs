@@ -1,0 +1,266 @@
+//! One buyer: holds, pays, buys; loses acknowledgements, and asks again elsewhere under its op id.
+
+use super::market::Market;
+use super::{Sabotage, SaleArgs};
+use crate::bench::microseconds;
+use crate::fail::Fail;
+use hdrhistogram::Histogram;
+use orset::OpId;
+use orset::stock::{Ask, Outcome, Want};
+use pannier_client::doors::chance;
+use pannier_client::doors::clock::Clock;
+use pannier_client::{Error, NextMove, Reason, want};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Tries of one call, in one region after the other.
+const TRIES: u32 = 60;
+
+/// A customer is so many buyers, in a sale with a limit.
+const BUYERS_A_CUSTOMER: u64 = 3;
+
+/// What buyers were told, all together.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Buyers that came.
+    pub came: u64,
+    /// Got their unit, and paid.
+    pub sold: u64,
+    /// Were told "sold out".
+    pub refused: u64,
+    /// Had their limit.
+    pub over_limit: u64,
+    /// Had units held, and did not pay.
+    pub unpaid: u64,
+    /// Were told after paying that their hold had lapsed.
+    pub lapsed: u64,
+    /// Were not told anything certain.
+    pub unknown: u64,
+    /// Calls answered "unavailable", before they were made again.
+    pub unavailable: u64,
+    /// Acknowledgements that were lost on purpose.
+    pub lost: u64,
+    /// "Sold out" while as many units were free as were wanted.
+    pub wrongly: u64,
+    /// Units delivered to each customer.
+    pub customers: BTreeMap<u64, u64>,
+    /// Units granted to who came after somebody had been refused for good.
+    pub late_grants: u64,
+    /// From the first call to a certain answer, in microseconds: who got units at once, who after
+    /// another try, who was refused.
+    pub took: [Option<Histogram<u64>>; 3],
+}
+
+/// Everybody who wants to buy.
+pub struct Buyers {
+    args: SaleArgs,
+    clock: Clock,
+    market: Arc<Market>,
+    begun_us: u64,
+    next: AtomicU64,
+    ids: Mutex<Option<orset::OpIdSession>>,
+    told: Mutex<Told>,
+}
+
+/// A number that anybody can work out again from seed and place.
+fn drawn(seed: u64, buyer: u64, what: u64) -> f64 {
+    let mut at = seed ^ buyer.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ what.wrapping_mul(0xd1b5_4a33);
+    at = (at ^ (at >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    at = (at ^ (at >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((at ^ (at >> 31)) >> 11) as f64 / (1_u64 << 53) as f64 * 100.0
+}
+
+/// One buyer on its way.
+struct Way {
+    number: u64,
+    op: OpId,
+    region: usize,
+    /// Draws so far.
+    draws: u64,
+    tries: u32,
+}
+
+impl Buyers {
+    /// Nobody has come yet.
+    pub fn new(args: &SaleArgs, clock: Clock, market: Arc<Market>) -> Self {
+        let begun_us = clock.now_us();
+        let (next, ids, told) = Default::default();
+        Self { args: args.clone(), clock, market, begun_us, next, ids, told }
+    }
+
+    /// When the doors opened.
+    pub fn begun_s(&self) -> f64 {
+        self.begun_us as f64 / 1e6
+    }
+
+    /// What they were told so far.
+    pub fn told(&self) -> Told {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Told)) {
+        note(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn op(&self) -> Result<OpId, Fail> {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |error: Error| Fail::Storage(error.to_string());
+        if ids.is_none() {
+            *ids = Some(chance::op_ids().map_err(failed)?);
+        }
+        let session = ids.as_mut().ok_or(Fail::Interrupted)?;
+        chance::next_op_id(session).map_err(failed)?.ok_or(Fail::Interrupted)
+    }
+
+    /// Buyers of a region, one after the other, until all have come.
+    pub async fn come(&self, region: usize) -> Result<(), Fail> {
+        loop {
+            let number = self.next.fetch_add(1, Relaxed);
+            if number >= self.args.buyers {
+                return Ok(());
+            }
+            self.buy(number, region).await?;
+        }
+    }
+
+    /// One more, after the rush, who loses nothing and pays. What the first call came to.
+    pub async fn late(&self, region: usize) -> Result<Option<Outcome>, Fail> {
+        let number = self.next.fetch_add(1, Relaxed).max(self.args.buyers);
+        self.buy(number, region).await
+    }
+
+    async fn buy(&self, number: u64, region: usize) -> Result<Option<Outcome>, Fail> {
+        let mut way = Way { number, op: self.op()?, region, draws: 0, tries: 0 };
+        let wants = self.wants(number)?;
+        let ask = if self.args.claims {
+            Ask::Commit { want: wants.clone() }
+        } else {
+            Ask::Hold { want: wants.clone(), ttl_ms: self.args.hold_ms }
+        };
+        self.note(|told| told.came += 1);
+        let begun_us = self.clock.now_us();
+        let first = self.certain(&mut way, ask).await?;
+        self.note_time(begun_us, &first, way.tries);
+        match &first {
+            Some(Outcome::Held { .. }) => self.pay(&mut way, wants).await?,
+            Some(Outcome::Committed) => self.deliver(number),
+            Some(Outcome::SoldOut { free, .. }) => self.note(|told| {
+                told.refused += 1;
+                told.wrongly += u64::from(*free > 0);
+            }),
+            Some(Outcome::Expired) => self.note(|told| told.lapsed += 1),
+            // `None` with a limit was counted where it was told.
+            _ => {}
+        }
+        Ok(first)
+    }
+
+    /// Whoever comes late pays; of the others some do not.
+    async fn pay(&self, way: &mut Way, wants: Want) -> Result<(), Fail> {
+        let is_late = way.number >= self.args.buyers;
+        let luck = if is_late { 100.0 } else { drawn(self.args.seed, way.number, 0) };
+        let SaleArgs { payment_fail, payment_silent, .. } = self.args;
+        if luck < payment_fail + payment_silent {
+            self.note(|told| told.unpaid += 1);
+            if luck < payment_fail {
+                self.certain(way, Ask::Release).await?;
+            }
+            return Ok(());
+        }
+        match self.certain(way, Ask::Commit { want: wants }).await? {
+            Some(Outcome::Committed) => self.deliver(way.number),
+            Some(Outcome::Expired | Outcome::SoldOut { .. }) => {
+                self.note(|told| told.lapsed += 1);
+                if self.args.sabotage == Some(Sabotage::Deliver) {
+                    self.deliver(way.number);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn customer(&self, number: u64) -> u64 {
+        if self.args.limit > 0 { number / BUYERS_A_CUSTOMER } else { number }
+    }
+
+    fn wants(&self, number: u64) -> Result<Want, Fail> {
+        let customer = match self.args.limit {
+            0 => String::new(),
+            _ => format!("customer-{}", self.customer(number)),
+        };
+        want(1, customer).map_err(|error| Fail::Usage(error.to_string()))
+    }
+
+    fn deliver(&self, number: u64) {
+        let customer = self.customer(number);
+        self.note(|told| {
+            told.sold += 1;
+            *told.customers.entry(customer).or_insert(0) += 1;
+            told.late_grants += u64::from(told.refused > 0);
+        });
+    }
+
+    fn note_time(&self, begun_us: u64, first: &Option<Outcome>, tries: u32) {
+        let took_us = self.clock.now_us().saturating_sub(begun_us).max(1);
+        let kind = match first {
+            Some(Outcome::Held { .. } | Outcome::Committed) if tries <= 1 => 0,
+            Some(Outcome::Held { .. } | Outcome::Committed) => 1,
+            Some(Outcome::SoldOut { .. }) => 2,
+            _ => return,
+        };
+        self.note(|told| {
+            let slot = &mut told.took[kind];
+            if slot.is_none() {
+                *slot = microseconds().ok();
+            }
+            if let Some(histogram) = slot {
+                histogram.saturating_record(took_us);
+            }
+        });
+    }
+
+    /// Asks until something certain is answered, elsewhere after each try that was not.
+    async fn certain(&self, way: &mut Way, ask: Ask) -> Result<Option<Outcome>, Fail> {
+        for _ in 0..TRIES {
+            way.tries += 1;
+            way.draws += 1;
+            let answer = self.market.stock(way.region, way.op)?.ask(ask.clone()).await;
+            let is_late = way.number >= self.args.buyers;
+            let is_lost =
+                !is_late && drawn(self.args.seed, way.number, way.draws) < self.args.lost_acks;
+            if is_lost {
+                self.note(|told| told.lost += 1);
+                self.elsewhere(way);
+                if self.args.sabotage == Some(Sabotage::Anew) {
+                    way.op = self.op()?;
+                }
+                continue;
+            }
+            match answer.map(|answer| answer.outcome) {
+                Ok(Outcome::Unavailable { .. }) => {
+                    self.note(|told| told.unavailable += 1);
+                    self.elsewhere(way);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Ok(outcome) => return Ok(Some(outcome)),
+                Err(error) if error.reason() == Some(Reason::OverLimit) => {
+                    self.note(|told| told.over_limit += 1);
+                    return Ok(None);
+                }
+                Err(error) => match error.next_move() {
+                    NextMove::Retry | NextMove::GoOn => self.elsewhere(way),
+                    _ => return Err(Fail::Away(format!("flash-sale: {error}"))),
+                },
+            }
+        }
+        self.note(|told| told.unknown += 1);
+        Ok(None)
+    }
+
+    fn elsewhere(&self, way: &mut Way) {
+        way.region = (way.region + 1) % self.market.regions();
+    }
+}

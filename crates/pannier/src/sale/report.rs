@@ -1,0 +1,194 @@
+//! What came of a sale, and whether it was right.
+
+use super::SaleArgs;
+use super::buyer::Told;
+use hdrhistogram::Histogram;
+use orset::stock::Sheet;
+use serde::Serialize;
+use std::fmt;
+
+/// Times of one kind of answer, in microseconds.
+#[derive(Debug, Serialize)]
+struct Times {
+    answers: u64,
+    p50_us: u64,
+    p99_us: u64,
+    p999_us: u64,
+}
+
+impl Times {
+    fn of(took: Option<&Histogram<u64>>) -> Self {
+        let at = |quantile| took.map_or(0, |it| it.value_at_quantile(quantile));
+        Self {
+            answers: took.map_or(0, Histogram::len),
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+        }
+    }
+}
+
+/// See the file's head.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    verdict: &'static str,
+    /// What was not right, in words; nothing, if all was.
+    wrong: Vec<String>,
+    units: u64,
+    buyers: u64,
+    regions: u8,
+    rush_seconds: f64,
+    first_answers_per_second: f64,
+    /// Told so, and paid.
+    sold: u64,
+    refused: u64,
+    over_limit: u64,
+    unpaid: u64,
+    lapsed: u64,
+    unknown: u64,
+    calls_unavailable: u64,
+    acknowledgements_lost: u64,
+    /// Purchases that waited for rights, and of those that came.
+    waited_for_rights: u64,
+    waited_percent: f64,
+    /// Units served after somebody was told "sold out": what came back, if all is right.
+    served_after_a_refusal: u64,
+    at_once: Times,
+    after_another_try: Times,
+    refusals: Times,
+    /// What the replicas show in the end.
+    audit: Audit,
+}
+
+#[derive(Debug, Serialize)]
+struct Audit {
+    are_equal: bool,
+    minted: u64,
+    available: u64,
+    held: u64,
+    sold: u64,
+    written_off: u64,
+    imbalance: i128,
+}
+
+impl Report {
+    /// From what buyers were told, and replicas show.
+    pub fn new(
+        args: &SaleArgs,
+        told: &Told,
+        sheets: &[Sheet],
+        waited_for_rights: u64,
+        rush_seconds: f64,
+    ) -> Self {
+        let sheet = sheets.first().cloned().unwrap_or_default();
+        let are_equal = sheets.windows(2).all(|two| two[0] == two[1]);
+        let (came, sold) = (told.came, told.sold);
+        let most = if args.limit > 0 { args.limit } else { 1 };
+        let served_twice = told.customers.values().filter(|units| **units > most).count();
+        let mut wrong = Vec::new();
+        let mut must = |is_right: bool, what: String| {
+            if !is_right {
+                wrong.push(what);
+            }
+        };
+        must(are_equal, "the replicas are not equal".into());
+        must(sheet.imbalance() == 0, format!("{} units are nowhere", sheet.imbalance()));
+        must(sheet.minted == args.units, format!("{} units were minted", sheet.minted));
+        must(sold <= args.units, format!("OVERSOLD: {sold} units of {}", args.units));
+        let left = sheet.available + sheet.held;
+        // With a limit customers may be fewer than units.
+        let may_be_left = args.limit > 0 && told.refused == 0;
+        must(left == 0 || may_be_left, format!("UNDERSOLD: {left} units are left"));
+        must(
+            sheet.sold == sold || told.unknown > 0,
+            format!("{} units are sold, and {sold} were delivered", sheet.sold),
+        );
+        must(served_twice == 0, format!("{served_twice} customers were served more than {most}"));
+        must(told.wrongly == 0, format!("{} were refused while units were free", told.wrongly));
+        must(told.unknown == 0, format!("{} were told nothing certain", told.unknown));
+        let [at_once, again, refused] = &told.took;
+        Self {
+            verdict: if wrong.is_empty() { "PASS" } else { "FAIL" },
+            wrong,
+            units: args.units,
+            buyers: args.buyers,
+            regions: args.regions,
+            rush_seconds,
+            first_answers_per_second: came as f64 / rush_seconds.max(1e-9),
+            sold,
+            refused: told.refused,
+            over_limit: told.over_limit,
+            unpaid: told.unpaid,
+            lapsed: told.lapsed,
+            unknown: told.unknown,
+            calls_unavailable: told.unavailable,
+            acknowledgements_lost: told.lost,
+            waited_for_rights,
+            waited_percent: 100.0 * waited_for_rights as f64 / came.max(1) as f64,
+            served_after_a_refusal: told.late_grants,
+            at_once: Times::of(at_once.as_ref()),
+            after_another_try: Times::of(again.as_ref()),
+            refusals: Times::of(refused.as_ref()),
+            audit: Audit {
+                are_equal,
+                minted: sheet.minted,
+                available: sheet.available,
+                held: sheet.held,
+                sold: sheet.sold,
+                written_off: sheet.written_off,
+                imbalance: sheet.imbalance(),
+            },
+        }
+    }
+
+    /// Whether all was right.
+    pub fn is_right(&self) -> bool {
+        self.wrong.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { units, buyers, regions, rush_seconds, .. } = self;
+        writeln!(f, "{units} units, {buyers} buyers, {regions} regions, {rush_seconds:.1} s")?;
+        let Self { sold, refused, over_limit, unpaid, lapsed, .. } = self;
+        writeln!(f, "  served       {sold}")?;
+        writeln!(f, "  sold out     {refused}")?;
+        if *over_limit > 0 {
+            writeln!(f, "  over limit   {over_limit}")?;
+        }
+        writeln!(f, "  did not pay  {unpaid}; paid too late {lapsed}")?;
+        let Self { calls_unavailable, acknowledgements_lost, waited_percent, .. } = self;
+        writeln!(f, "  calls        {calls_unavailable} unavailable and made again; of the")?;
+        writeln!(f, "               answered, {acknowledgements_lost} lost on purpose")?;
+        writeln!(f, "  rights       {waited_percent:.2} % of the buyers waited for some")?;
+        writeln!(f, "  late         {} served after a refusal", self.served_after_a_refusal)?;
+        let rate = self.first_answers_per_second;
+        writeln!(f, "  buyers/s     {rate:.0}")?;
+        for (what, times) in [
+            ("at once", &self.at_once),
+            ("another try", &self.after_another_try),
+            ("refused", &self.refusals),
+        ] {
+            let Times { answers, p50_us, p99_us, p999_us } = times;
+            let ms = |us: &u64| *us as f64 / 1e3;
+            writeln!(
+                f,
+                "  {what:<12} {answers:>8}; p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
+                ms(p50_us),
+                ms(p99_us),
+                ms(p999_us)
+            )?;
+        }
+        let Audit { minted, available, held, sold, written_off, imbalance, .. } = &self.audit;
+        writeln!(
+            f,
+            "  audit        minted {minted} = free {available} + held {held} + sold {sold} + \
+             written off {written_off}; imbalance {imbalance}"
+        )?;
+        for what in &self.wrong {
+            writeln!(f, "  WRONG        {what}")?;
+        }
+        writeln!(f, "\n{}", self.verdict)
+    }
+}

@@ -1,0 +1,254 @@
+//! What a call comes to here: steps, a word from somebody else, or a refusal.
+//!
+//! The order of the questions: what names the op id already (another request, or too long ago to
+//! know), then what the customer's keeper must say, then what `orset` decides from this view. What
+//! can be decided here is decided in one go and answered when its round is synced; what cannot
+//! waits in `lending.rs` or `passing.rs` and comes back through `decide` again.
+
+use super::HEIRS;
+use super::ask::{Call, StockReply};
+use crate::protocol::apply::memories;
+use crate::protocol::canary::Canary;
+use crate::protocol::command::{Refusal, Reply, Ticket};
+use crate::protocol::memory::{Memory, MemoryState};
+use crate::protocol::rows::Base;
+use crate::protocol::time::Now;
+use crate::protocol::{Effect, Protocol};
+use crate::store::StoreError;
+use orset::stock::{
+    self, Answer, Ask, Outcome, Refused, Stamped, Step, StockRows, Verdict, Want, content_hash,
+};
+use orset::{Dot, HybridTime, Kind, Member, Request};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// What came of trying a call here.
+pub(super) enum Tried {
+    /// It is answered, or will be when its round is synced.
+    Over,
+    /// Rights are missing.
+    Short,
+    /// Somebody else must say.
+    Pass(Member),
+}
+
+impl<B: Base> Protocol<B> {
+    /// A call has come, and its session is covered.
+    pub(in crate::protocol) fn call(
+        &mut self,
+        ticket: Ticket,
+        call: Call,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let (skew_ms, hold_max_ms) = (self.settings.skew_ms, self.settings.hold_max_ms);
+        if let Err(refusal) = call.check(now, skew_ms, hold_max_ms) {
+            self.refuse(ticket, refusal);
+            return Ok(());
+        }
+        if let Some(refusal) = self.cannot_name(&call)? {
+            self.refuse(ticket, refusal);
+            return Ok(());
+        }
+        match self.decide_call(ticket, &call, now)? {
+            Tried::Over => Ok(()),
+            Tried::Short => self.wait_for_rights(ticket, call, now),
+            Tried::Pass(member) => self.pass(ticket, call, member, now),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
+        self.effect(Effect::Reply(ticket, Err(refusal)));
+    }
+
+    /// Whether the op id can name this call, by what is remembered of it.
+    fn cannot_name(&mut self, call: &Call) -> Result<Option<Refusal>, StoreError> {
+        let known = memories(&mut self.rows, call.op)?;
+        let content = content_of(call);
+        let is_other = |it: &Memory| {
+            let tells = it.object == call.object || it.object.kind() != Kind::Stock;
+            tells && content.is_some() && it.content.is_some() && it.content != content
+        };
+        if known.iter().any(is_other) {
+            return Ok(Some(Refusal::OpIdReused(call.op)));
+        }
+        let of_stock = known.iter().find_map(|it| match &it.state {
+            MemoryState::Stock(of_stock) if it.object == call.object => Some(of_stock),
+            _ => None,
+        });
+        // What is folded may be forgotten elsewhere: it is as good as not known.
+        let is_known = of_stock.is_some_and(|it| !it.dots.is_empty() || it.returned || it.done);
+        if is_known {
+            return Ok(None);
+        }
+        let cut_ms = self.cut_of(&call.object, &Request::Stock);
+        let (op, born_ms) = (call.op, call.op.born_ms());
+        if born_ms <= cut_ms {
+            return Ok(Some(Refusal::TooOld { op, born_ms, cut_ms }));
+        }
+        Ok(self.unheard(op))
+    }
+
+    /// Decides a call by this view, and does it if it can be done.
+    pub(super) fn decide_call(
+        &mut self,
+        ticket: Ticket,
+        call: &Call,
+        now: Now,
+    ) -> Result<Tried, StoreError> {
+        if self.is_round_full() {
+            self.commit(now)?;
+        }
+        let own = self.member;
+        if let Ask::Restock { at, .. } = &call.ask
+            && *at != own
+        {
+            return Ok(Tried::Pass(*at));
+        }
+        if let Some(tried) = self.ask_keeper(ticket, call)? {
+            return Ok(tried);
+        }
+        let stamp = self.hybrid.last();
+        let until = |ttl_ms: u64| now.wall_ms.saturating_add(ttl_ms);
+        let (op, rows) = (call.op, &mut self.stock(&call.object, call.op)?);
+        let verdict = match &call.ask {
+            Ask::Restock { units, .. } => stock::mint(rows, own, op, *units)?,
+            Ask::WriteOff { units } => stock::write_off(rows, &HEIRS, own, op, *units)?,
+            Ask::Hold { want, ttl_ms } => stock::hold(rows, &HEIRS, own, op, want, until(*ttl_ms))?,
+            Ask::Commit { want } => stock::commit(rows, &HEIRS, own, op, want)?,
+            Ask::Release => stock::release(rows, &HEIRS, own, op)?,
+            Ask::Extend { ttl_ms } => stock::extend(rows, &HEIRS, own, op, until(*ttl_ms))?,
+            Ask::Return => stock::return_op(rows, &HEIRS, own, op)?,
+            Ask::Agree(terms) => stock::agree(rows, op, Stamped { stamp, terms: *terms })?,
+        };
+        self.carry_out(ticket, call, verdict, now)
+    }
+
+    /// Sells from own rights what is held by a member that cannot be reached.
+    pub(super) fn commit_here(
+        &mut self,
+        ticket: Ticket,
+        call: &Call,
+        want: &Want,
+        now: Now,
+    ) -> Result<Tried, StoreError> {
+        let own = self.member;
+        let rows = &mut self.stock(&call.object, call.op)?;
+        // It may have been sold, or let go, since.
+        let verdict = match stock::commit(rows, &HEIRS, own, call.op, want)? {
+            Verdict::Ask(_) => stock::commit_here(rows, &HEIRS, own, want)?,
+            verdict => verdict,
+        };
+        self.carry_out(ticket, call, verdict, now)
+    }
+
+    fn carry_out(
+        &mut self,
+        ticket: Ticket,
+        call: &Call,
+        verdict: Verdict,
+        now: Now,
+    ) -> Result<Tried, StoreError> {
+        let (mut steps, answer) = match verdict {
+            Verdict::Do { steps, answer, rests: _ } => (steps, answer),
+            Verdict::Ask(member) => return Ok(Tried::Pass(member)),
+            Verdict::Short { .. } => return Ok(Tried::Short),
+            Verdict::Refused(refused) => {
+                self.refuse(ticket, Refusal::Stock(refused));
+                return Ok(Tried::Over);
+            }
+        };
+        let takes =
+            |step: &Step| matches!(step, Step::Hold(..) | Step::Sell(_) | Step::WriteOff(_));
+        if steps.iter().any(takes) && self.lending.has_queue(&call.object) {
+            // Others came first.
+            return Ok(Tried::Short);
+        }
+        let terms = self.stock(&call.object, call.op)?.terms()?.terms;
+        let peers = call.peers.max(terms.peers.into());
+        let others = self.peers.members().count() as u32;
+        if peers > others {
+            self.refuse(ticket, Refusal::TooFewPeers { asked: peers, others });
+            return Ok(Tried::Over);
+        }
+        if peers > 0 && self.is_full_of_waiting() {
+            self.refuse(ticket, Refusal::Overloaded);
+            return Ok(Tried::Over);
+        }
+        if let [Step::Agree(stamped)] = &mut steps[..] {
+            stamped.stamp = self.hybrid.tick(now.wall_ms);
+        }
+        let dot =
+            if steps.is_empty() { None } else { Some(self.make(&call.object, call.op, steps)?) };
+        let answer = match answer {
+            Answer::Held { until_ms } => Outcome::Held { until_ms },
+            Answer::Committed => Outcome::Committed,
+            Answer::Expired => Outcome::Expired,
+            Answer::Returned => Outcome::Returned,
+            Answer::Done | Answer::Lent(_) => Outcome::Done,
+        };
+        // Whoever has a deadline of its own does not wait longer; nobody waits for ever.
+        let patience_us = self.settings.rights_us.saturating_mul(10);
+        let by_us = call.by_us.min(now.mono_us.saturating_add(patience_us));
+        self.want_peers_for(ticket, peers, by_us);
+        self.answer_call(ticket, answer, dot);
+        Ok(Tried::Over)
+    }
+
+    /// Answers when everything applied so far is synced (K1).
+    pub(super) fn answer_call(&mut self, ticket: Ticket, outcome: Outcome, dot: Option<Dot>) {
+        let reply = StockReply { outcome, dot, vector: self.synced.clone() };
+        self.park(ticket, Reply::Stock(reply));
+    }
+
+    /// In a stock with a limit, whoever keeps the customer's tally decides; `None`: go on here.
+    fn ask_keeper(&mut self, ticket: Ticket, call: &Call) -> Result<Option<Tried>, StoreError> {
+        let Some(want) = call.ask.want() else { return Ok(None) };
+        let mut rows = self.stock(&call.object, call.op)?;
+        if rows.terms()?.terms.limit == 0 {
+            return Ok(None);
+        }
+        // What has a record has been decided.
+        if want.customer.is_some() && !rows.records(call.op)?.is_empty() {
+            return Ok(None);
+        }
+        if let Some(customer) = &want.customer {
+            let keeper = self.keeper_of(customer.as_bytes(), call.object.as_bytes());
+            if keeper != self.member && self.canary != Canary::KeeperUnasked {
+                return Ok(Some(Tried::Pass(keeper)));
+            }
+        }
+        let refused = stock::over_limit(&mut self.stock(&call.object, call.op)?, call.op, want)?;
+        Ok(refused.map(|refused| {
+            self.refuse(ticket, Refusal::Stock(refused));
+            Tried::Over
+        }))
+    }
+
+    /// Rendezvous hashing (Thaler, Ravishankar 1998): when members come or go, only the customers
+    /// of these are kept by somebody else.
+    fn keeper_of(&self, customer: &[u8], object: &[u8]) -> Member {
+        let weight = |member: &Member| {
+            let seed = xxh3_64_with_seed(object, xxh3_64(member.as_bytes()));
+            (xxh3_64_with_seed(customer, seed), *member)
+        };
+        let members = self.membership().members.iter().copied();
+        members.max_by_key(weight).unwrap_or(self.member)
+    }
+}
+
+/// What tells two requests under one op id apart.
+fn content_of(call: &Call) -> Option<u64> {
+    let step = match &call.ask {
+        Ask::Restock { units, .. } => Step::Mint(*units),
+        Ask::WriteOff { units } => Step::WriteOff(*units),
+        Ask::Hold { want, .. } | Ask::Commit { want } => Step::Sell(want.clone()),
+        Ask::Agree(terms) => Step::Agree(Stamped { stamp: HybridTime::default(), terms: *terms }),
+        Ask::Release | Ask::Extend { .. } | Ask::Return => return None,
+    };
+    content_hash(std::slice::from_ref(&step), &call.object)
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Self::Stock(refused)
+    }
+}

@@ -1,0 +1,170 @@
+//! Stocks: units that several members sell at once, and never more than there are.
+//!
+//! What a stock is, and what a member may decide alone, is `orset::stock`; here is what a replica
+//! adds: rows, clocks, and the others.
+//!
+//! ```text
+//! call ──> calls.rs ──> orset decides ──> steps: into the round, answered when it is synced
+//!                           │
+//!                           ├─> somebody else's hold: passing.rs asks its owner
+//!                           └─> too few rights here:  lending.rs asks those who have some
+//! tick ──> tending.rs: what lapsed is released, what is settled is folded
+//! ```
+//!
+//! K1  an answer rests on everything that is applied when it is given, and leaves when all of that
+//!     is synced; in a stock whose terms ask for peers, also there.
+//! K2  a member spends what it has rights to by its own view, and nothing else.
+//! K3  "sold out" is said when every member, asked after the purchase came, had nothing, and a view
+//!     that covers their words shows fewer units than are wanted.
+//! K4  what a commit of another stirs up here (a double, an op id that is over) is settled in the
+//!     round that takes it in, or else written down and settled later: never forgotten.
+
+mod ask;
+mod calls;
+mod lending;
+mod passing;
+mod rows;
+mod talk;
+mod tending;
+
+pub use ask::{Call, StockReply};
+pub(super) use lending::Lending;
+pub(super) use passing::{INTERNAL, Passing, did};
+pub(super) use rows::{
+    Sort, StockView, is_sound, join_head, join_marks, join_own_record, join_record, join_tally,
+    shown, sort_of, stirred_key,
+};
+pub use talk::{Said, Talk};
+
+use super::apply::{ObjectRows, Of};
+use super::canary::Canary;
+use super::command::Alarm;
+use super::rows::{Base, object_hash};
+use super::{Effect, Protocol};
+use crate::store::StoreError;
+use orset::stock::{self, Applied, Heirs, Step};
+use orset::{Dot, Effect as OpEffect, ObjectKey, Op, OpId, Request};
+
+/// What commits that were applied have stirred up, until it is looked at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stirred {
+    /// Op ids that this member has to settle.
+    pub ops: Vec<(ObjectKey, OpId)>,
+    /// Stocks in which somebody else has done something.
+    pub stocks: Vec<ObjectKey>,
+    /// Steps that should not have been.
+    pub broken: Vec<(ObjectKey, OpId, Applied)>,
+}
+
+/// Nobody is closed yet who left rights behind.
+pub(super) const HEIRS: Heirs = Heirs::new();
+
+/// Applies the steps of one op, and notes what they stir up.
+pub(super) fn apply<B: Base>(
+    of_object: ObjectRows<'_, B>,
+    op: OpId,
+    steps: &[Step],
+    of: Of,
+) -> Result<(), StoreError> {
+    let object = of_object.object.clone();
+    let mut view = StockView::new(of_object, of.own)?;
+    let applied = stock::apply(&mut view, &HEIRS, of.by, op, steps, of.dot)?;
+    let settles = of.by != of.own && !stock::settle(&mut view, &HEIRS, of.own, op)?.is_empty();
+    let rows = view.finish();
+    if settles {
+        rows.stirred.ops.push((object.clone(), op));
+    }
+    if applied.is_short || applied.is_odd {
+        rows.stirred.broken.push((object.clone(), op, applied));
+    }
+    if of.by != of.own && rows.stirred.stocks.last() != Some(&object) {
+        rows.stirred.stocks.push(object);
+    }
+    Ok(())
+}
+
+impl<B: Base> Protocol<B> {
+    /// The stock as it is now, to decide by.
+    pub(super) fn stock<'a>(
+        &'a mut self,
+        object: &'a ObjectKey,
+        op: OpId,
+    ) -> Result<StockView<'a, B>, StoreError> {
+        let rows = super::apply::on_object(&mut self.rows, object, op, None);
+        StockView::new(rows, self.member)
+    }
+
+    /// Puts steps into the open round.
+    pub(super) fn make(
+        &mut self,
+        object: &ObjectKey,
+        id: OpId,
+        steps: Vec<Step>,
+    ) -> Result<Dot, StoreError> {
+        let effect = OpEffect::Stock(steps);
+        let op = Op { id, object: object.clone(), request: Request::Stock, effect };
+        op.encode(&mut self.open.bytes);
+        let dot = Dot::new(self.origin, self.applied.get(self.origin) + 1);
+        let content = op.content_hash_in(&mut self.rows.scratch);
+        let of = Of { dot, by: self.member, own: self.member };
+        super::apply::apply(&mut self.rows, &op, content, of, None, self.canary)?;
+        self.open.touched.insert(object_hash(object));
+        self.open.ops += 1;
+        self.open.stock = true;
+        Ok(dot)
+    }
+
+    /// Looks at what has been stirred up; K4.
+    pub(super) fn settle_stirred(&mut self) -> Result<(), StoreError> {
+        if self.rows.stirred.is_empty() {
+            return Ok(());
+        }
+        let Stirred { ops, stocks, broken } = std::mem::take(&mut self.rows.stirred);
+        for (stock, op, applied) in broken {
+            self.effect(Effect::Alarm(Alarm::Oversold { stock, op, is_short: applied.is_short }));
+        }
+        for (object, op) in ops {
+            if self.canary == Canary::DoublesStay {
+                continue;
+            }
+            if self.may_tend() {
+                self.settle_op(&object, op)?;
+            } else {
+                self.rows.put_plain(stirred_key(&object, op), Some(Vec::new()));
+            }
+        }
+        self.lending.moved.extend(stocks);
+        Ok(())
+    }
+
+    /// While the log is replayed nothing is made: what is stirred up is written down.
+    pub(super) fn note_stirred(&mut self) {
+        for (object, op) in std::mem::take(&mut self.rows.stirred).ops {
+            self.rows.put_plain(stirred_key(&object, op), Some(Vec::new()));
+        }
+    }
+
+    /// Whether this start may make steps of its own now.
+    pub(super) fn may_tend(&self) -> bool {
+        self.may_commit()
+            && !self.is_installing()
+            && !self.membership.is_over()
+            && self.takes_nothing_in().is_none()
+    }
+
+    fn settle_op(&mut self, object: &ObjectKey, op: OpId) -> Result<(), StoreError> {
+        let own = self.member;
+        let steps = stock::settle(&mut self.stock(object, op)?, &HEIRS, own, op)?;
+        if !steps.is_empty() {
+            self.make(object, op, steps)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stirred {
+    /// Whether nothing was.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty() && self.stocks.is_empty() && self.broken.is_empty()
+    }
+}

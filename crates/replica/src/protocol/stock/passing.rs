@@ -1,0 +1,238 @@
+//! Calls that somebody else must decide: the owner of a hold, a customer's keeper, who mints.
+//!
+//! The whole call travels, under its own op id, so that it may arrive twice or never. Whoever
+//! decides it answers when its answer is synced there, as far as was asked; here the client gets it
+//! with that vector, and what it reads next covers it.
+//!
+//! ```text
+//! client ──> here ── Do ──> decides ── Did ──> here ──> client
+//!             └── no word in time: a sale is made from own rights (of two that are sold so, one is
+//!                 given back); everything else is answered "unavailable", with who was silent
+//! ```
+//!
+//! A call is passed on once: who is asked and must ask somebody else says so (`Said::Not`). Two
+//! views that each believe the other to be the owner would play ball otherwise.
+
+use super::ask::{Call, StockReply};
+use super::calls::Tried;
+use super::talk::{Said, Talk};
+use crate::protocol::command::{NO_LANE, Refusal, Reply, Ticket};
+use crate::protocol::message::Message;
+use crate::protocol::rows::Base;
+use crate::protocol::time::Now;
+use crate::protocol::{Effect, Protocol};
+use crate::store::StoreError;
+use orset::stock::{Ask, Outcome, StockRows};
+use orset::{Lattice, Member, VersionVector};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Tickets from here on are calls of other members.
+pub(in crate::protocol) const INTERNAL: Ticket = 1 << 63;
+
+/// A call that was passed on.
+#[derive(Clone, Debug)]
+struct Passed {
+    ticket: Ticket,
+    call: Call,
+    to: Member,
+    again_us: u64,
+    until_us: u64,
+}
+
+/// Calls under way between members.
+#[derive(Clone, Debug, Default)]
+pub(in crate::protocol) struct Passing {
+    count: u64,
+    out: BTreeMap<u64, Passed>,
+    /// Others' calls: who asked, and under which name.
+    taken: BTreeMap<Ticket, (Member, u64)>,
+}
+
+impl Passing {
+    /// Whose call a ticket is.
+    pub fn asker(&mut self, ticket: Ticket) -> Option<(Member, u64)> {
+        if ticket & INTERNAL == 0 { None } else { self.taken.remove(&ticket) }
+    }
+}
+
+/// What goes back to who asked.
+pub(in crate::protocol) fn did(id: u64, result: Result<Reply, Refusal>) -> Talk {
+    let (said, vector) = match result {
+        Ok(Reply::Stock(reply)) => (Said::Answer(reply.outcome), Some(reply.vector)),
+        Ok(Reply::StockUnreplicated { reply, on, asked }) => {
+            (Said::Short(reply.outcome, on, asked), Some(reply.vector))
+        }
+        Err(Refusal::Stock(refused)) => (Said::Refused(refused), None),
+        Err(Refusal::OpIdReused(_)) => (Said::OpIdReused, None),
+        Err(Refusal::TooOld { born_ms, cut_ms, .. }) => (Said::TooOld(born_ms, cut_ms), None),
+        Ok(_) | Err(_) => (Said::Not, None),
+    };
+    let vector = vector.map_or_else(VersionVector::new, |it| VersionVector::clone(&it));
+    Talk::Did { id, said, vector }
+}
+
+impl<B: Base> Protocol<B> {
+    /// Passes a call on.
+    pub(super) fn pass(
+        &mut self,
+        ticket: Ticket,
+        call: Call,
+        to: Member,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let is_there = self.peers.members().any(|member| member == to);
+        if ticket & INTERNAL > 0 {
+            // It would be its second way.
+            return self.unreached(ticket, &call, None, now);
+        }
+        if !is_there {
+            return self.unreached(ticket, &call, Some(to), now);
+        }
+        if self.passing.out.len() >= self.settings.waiting_max {
+            self.refuse(ticket, Refusal::Overloaded);
+            return Ok(());
+        }
+        self.passing.count += 1;
+        let id = self.passing.count;
+        let until_us = call.by_us.min(now.mono_us.saturating_add(self.settings.rights_us));
+        let passed = Passed { ticket, call, to, again_us: now.mono_us, until_us };
+        self.passing.out.insert(id, passed);
+        self.send_passed(id, now);
+        Ok(())
+    }
+
+    fn send_passed(&mut self, id: u64, now: Now) {
+        let again_us = now.mono_us.saturating_add(self.settings.pull_timeout_us);
+        let Some(passed) = self.passing.out.get_mut(&id) else { return };
+        passed.again_us = again_us;
+        let within_us = passed.until_us.saturating_sub(now.mono_us);
+        let Call { op, object, ask, peers, .. } = passed.call.clone();
+        let talk = Talk::Do { id, op, object, ask, peers, within_us };
+        let to = passed.to;
+        self.effect(Effect::Send(to, Message::Stock(talk)));
+    }
+
+    /// Another member wants a call decided.
+    pub(super) fn asked_to_do(
+        &mut self,
+        from: Member,
+        id: u64,
+        call: Call,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        if self.passing.taken.values().any(|it| *it == (from, id)) {
+            return Ok(());
+        }
+        self.passing.count += 1;
+        let ticket = INTERNAL | self.passing.count;
+        let is_full = self.passing.taken.len() >= self.settings.waiting_max;
+        self.passing.taken.insert(ticket, (from, id));
+        if is_full || !self.may_tend() {
+            self.refuse(ticket, Refusal::Overloaded);
+            return Ok(());
+        }
+        self.call(ticket, call, now)
+    }
+
+    /// A call that was passed on has been decided.
+    pub(super) fn was_done(
+        &mut self,
+        from: Member,
+        id: u64,
+        said: Said,
+        vector: &VersionVector,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        if self.passing.out.get(&id).is_none_or(|passed| passed.to != from) {
+            return Ok(());
+        }
+        let Some(Passed { ticket, call, to, .. }) = self.passing.out.remove(&id) else {
+            return Ok(());
+        };
+        let reply = |outcome| {
+            let mut all = VersionVector::clone(&self.for_session(&self.synced));
+            all.join(vector);
+            StockReply { outcome, dot: None, vector: Arc::new(all) }
+        };
+        let result = match said {
+            Said::Answer(answer) => Ok(Reply::Stock(reply(answer))),
+            Said::Short(answer, on, asked) => {
+                Ok(Reply::StockUnreplicated { reply: reply(answer), on, asked })
+            }
+            Said::Refused(refused) => Err(Refusal::Stock(refused)),
+            Said::OpIdReused => Err(Refusal::OpIdReused(call.op)),
+            Said::TooOld(born_ms, cut_ms) => Err(Refusal::TooOld { op: call.op, born_ms, cut_ms }),
+            Said::Not => return self.unreached(ticket, &call, Some(to), now),
+        };
+        self.effect(Effect::Reply(ticket, result));
+        Ok(())
+    }
+
+    /// Asks again, and gives up who was silent too long.
+    pub(super) fn tick_passing(&mut self, now: Now) -> Result<(), StoreError> {
+        let late = |passed: &Passed| now.mono_us >= passed.again_us.min(passed.until_us);
+        let due: Vec<u64> =
+            self.passing.out.iter().filter(|it| late(it.1)).map(|it| *it.0).collect();
+        for id in due {
+            let is_over = self.passing.out.get(&id).is_none_or(|it| now.mono_us >= it.until_us);
+            if !is_over {
+                self.send_passed(id, now);
+            } else if let Some(Passed { ticket, call, to, .. }) = self.passing.out.remove(&id) {
+                self.unreached(ticket, &call, Some(to), now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever should decide was not heard.
+    fn unreached(
+        &mut self,
+        ticket: Ticket,
+        call: &Call,
+        whom: Option<Member>,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let has_limit = self.stock(&call.object, call.op)?.terms()?.terms.limit > 0;
+        if let (Ask::Commit { want }, Some(to), false) = (&call.ask, whom, has_limit) {
+            return match self.commit_here(ticket, call, want, now)? {
+                Tried::Over => Ok(()),
+                Tried::Short | Tried::Pass(_) => {
+                    self.answer_call(ticket, Outcome::Unavailable { members: vec![to] }, None);
+                    Ok(())
+                }
+            };
+        }
+        match whom {
+            Some(to) => {
+                self.answer_call(ticket, Outcome::Unavailable { members: vec![to] }, None);
+            }
+            None => self.refuse(ticket, Refusal::Overloaded),
+        }
+        Ok(())
+    }
+
+    /// A member says something about stocks.
+    pub(in crate::protocol) fn stock_talked(
+        &mut self,
+        from: Member,
+        talk: Talk,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        match talk {
+            Talk::Do { id, op, object, ask, peers, within_us } => {
+                let by_us = now.mono_us.saturating_add(within_us.min(self.settings.rights_us));
+                let (after, deadline_us, lane) = (Arc::default(), now.mono_us, NO_LANE);
+                let call = Call { op, object, ask, after, deadline_us, lane, peers, by_us };
+                self.asked_to_do(from, id, call, now)
+            }
+            Talk::Did { id, said, vector } => self.was_done(from, id, said, &vector, now),
+            Talk::Borrow { object, number, want } => {
+                self.asked_to_lend(from, &object, number, want)
+            }
+            Talk::Nothing { object, number, vector } => {
+                self.nothing_lent(from, &object, number, vector, now)
+            }
+        }
+    }
+}

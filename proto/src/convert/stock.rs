@@ -1,0 +1,174 @@
+//! Stocks, both ways.
+
+use super::ask::op_id;
+use super::ids::{dot as put_dot, member_from};
+use super::{Asked, Page};
+use crate::errors::{Failure, Reason};
+use crate::v1::{self, StockOutcome, command::Body};
+use bytes::Bytes;
+use orset::stock::{Account, Ask, CUSTOMER_MAX, Customer, Outcome, Sheet, Terms, Want};
+use orset::{Dot, Kind, Member, ObjectKey, OpId, check_name, check_quantity};
+
+fn out_of_bounds(field: &'static str) -> Failure {
+    Failure::new(Reason::Bounds, format!("{field} is out of its bounds")).with("field", field)
+}
+
+fn want(quantity: u32, customer: &[u8]) -> Result<Want, Failure> {
+    check_quantity(quantity)?;
+    let customer = match customer {
+        [] => None,
+        bytes => {
+            check_name("customer", bytes, CUSTOMER_MAX)?;
+            Some(Customer::new(bytes)?)
+        }
+    };
+    Ok(Want { quantity, customer })
+}
+
+/// Calls: message, what is asked.
+macro_rules! calls {
+    ($($message:ident |$ask:ident| $what:expr;)*) => {$(
+        impl TryFrom<v1::$message> for Asked {
+            type Error = Failure;
+
+            fn try_from($ask: v1::$message) -> Result<Self, Failure> {
+                let op = op_id(&$ask.op_id)?;
+                let object = ObjectKey::new(Kind::Stock, &$ask.namespace, &$ask.stock)?;
+                let ask = $what;
+                // How long units may be held is the replica's to say.
+                ask.check(u64::MAX).map_err(out_of_bounds)?;
+                Ok(Self::Stock { op, object, ask })
+            }
+        }
+    )*};
+}
+
+calls! {
+    RestockStock |ask| Ask::Restock { units: ask.units, at: member_from("at", &ask.at)? };
+    WriteOffStock |ask| Ask::WriteOff { units: ask.units };
+    HoldStock |ask| Ask::Hold { want: want(ask.quantity, &ask.customer)?, ttl_ms: ask.ttl_ms };
+    CommitStock |ask| Ask::Commit { want: want(ask.quantity, &ask.customer)? };
+    ReleaseStock |_ask| Ask::Release;
+    ExtendStock |ask| Ask::Extend { ttl_ms: ask.ttl_ms };
+    ReturnStock |_ask| Ask::Return;
+    SetStockTerms |ask| Ask::Agree(Terms {
+        limit: ask.limit,
+        tentative: false,
+        peers: u8::try_from(ask.peers).map_err(|_| out_of_bounds("peers of a stock"))?,
+    });
+}
+
+impl TryFrom<v1::GetStock> for Asked {
+    type Error = Failure;
+
+    fn try_from(ask: v1::GetStock) -> Result<Self, Failure> {
+        let object = ObjectKey::new(Kind::Stock, &ask.namespace, &ask.stock)?;
+        Ok(Self::Read { object, page: Page::WHOLE, allow_stale: ask.allow_stale })
+    }
+}
+
+/// The message that asks this.
+pub(super) fn body(op: OpId, object: &ObjectKey, ask: &Ask) -> Result<Body, Failure> {
+    if object.kind() != Kind::Stock {
+        let message = format!("no message asks this of {object}");
+        return Err(Failure::new(Reason::WrongKind, message));
+    }
+    let copy = Bytes::copy_from_slice;
+    let (op_id, namespace) = (copy(op.as_bytes()), copy(object.namespace()));
+    let stock = copy(object.id());
+    let customer = |want: &Want| {
+        want.customer.as_ref().map_or_else(Bytes::new, |customer| copy(customer.as_bytes()))
+    };
+    Ok(match ask {
+        Ask::Restock { units, at } => {
+            let (units, at) = (*units, copy(at.as_bytes()));
+            Body::RestockStock(v1::RestockStock { op_id, namespace, stock, units, at })
+        }
+        Ask::WriteOff { units } => {
+            let units = *units;
+            Body::WriteOffStock(v1::WriteOffStock { op_id, namespace, stock, units })
+        }
+        Ask::Hold { want, ttl_ms } => {
+            let (quantity, customer, ttl_ms) = (want.quantity, customer(want), *ttl_ms);
+            let hold = v1::HoldStock { op_id, namespace, stock, quantity, customer, ttl_ms };
+            Body::HoldStock(hold)
+        }
+        Ask::Commit { want } => {
+            let (quantity, customer) = (want.quantity, customer(want));
+            Body::CommitStock(v1::CommitStock { op_id, namespace, stock, quantity, customer })
+        }
+        Ask::Release => Body::ReleaseStock(v1::ReleaseStock { op_id, namespace, stock }),
+        Ask::Extend { ttl_ms } => {
+            let ttl_ms = *ttl_ms;
+            Body::ExtendStock(v1::ExtendStock { op_id, namespace, stock, ttl_ms })
+        }
+        Ask::Return => Body::ReturnStock(v1::ReturnStock { op_id, namespace, stock }),
+        Ask::Agree(terms) => {
+            let (limit, peers) = (terms.limit, terms.peers.into());
+            Body::SetStockTerms(v1::SetStockTerms { op_id, namespace, stock, limit, peers })
+        }
+    })
+}
+
+/// What a call came to.
+pub fn stock_answer(outcome: &Outcome, dot: Option<Dot>) -> v1::StockAnswer {
+    let mut answer = v1::StockAnswer { dot: dot.map(put_dot), ..v1::StockAnswer::default() };
+    let told = match outcome {
+        Outcome::Held { until_ms } => {
+            answer.until_ms = *until_ms;
+            StockOutcome::Held
+        }
+        Outcome::Committed => StockOutcome::Committed,
+        Outcome::Expired => StockOutcome::Expired,
+        Outcome::Returned => StockOutcome::Returned,
+        Outcome::Done => StockOutcome::Done,
+        Outcome::SoldOut { free, held } => {
+            (answer.free, answer.held) = (*free, *held);
+            StockOutcome::SoldOut
+        }
+        Outcome::Unavailable { members } => {
+            let id = |member: &Member| Bytes::copy_from_slice(member.as_bytes());
+            answer.members = members.iter().map(id).collect();
+            StockOutcome::Unavailable
+        }
+    };
+    answer.set_outcome(told);
+    answer
+}
+
+/// What an answer says; `None`: an outcome that this build does not know.
+pub fn outcome_from(answer: &v1::StockAnswer) -> Option<Outcome> {
+    Some(match answer.outcome() {
+        StockOutcome::Unspecified => return None,
+        StockOutcome::Held => Outcome::Held { until_ms: answer.until_ms },
+        StockOutcome::Committed => Outcome::Committed,
+        StockOutcome::Expired => Outcome::Expired,
+        StockOutcome::Returned => Outcome::Returned,
+        StockOutcome::Done => Outcome::Done,
+        StockOutcome::SoldOut => Outcome::SoldOut { free: answer.free, held: answer.held },
+        StockOutcome::Unavailable => {
+            let members = answer.members.iter().map(|id| member_from("members", id).ok());
+            Outcome::Unavailable { members: members.collect::<Option<_>>()? }
+        }
+    })
+}
+
+/// Where all units of a stock are.
+pub fn sheet(sheet: &Sheet, stale: bool) -> v1::Stock {
+    let account = |(member, account): &(Member, Account)| v1::StockAccount {
+        member: Bytes::copy_from_slice(member.as_bytes()),
+        available: account.available,
+        minted: account.minted,
+    };
+    v1::Stock {
+        minted: sheet.minted,
+        available: sheet.available,
+        held: sheet.held,
+        sold: sheet.sold,
+        written_off: sheet.written_off,
+        limit: sheet.terms.limit,
+        peers: sheet.terms.peers.into(),
+        accounts: sheet.accounts.iter().map(account).collect(),
+        stale,
+    }
+}

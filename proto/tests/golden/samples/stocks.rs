@@ -1,0 +1,122 @@
+//! Samples of what is said of stocks: by clients, and between members.
+
+use super::{Sample, answer, b, command, dot, event, id, list_request, op, said};
+use pannier_proto::v1::{
+    Answer, Command, CommitStock, ExtendStock, Failure, GetStock, HoldStock, PeerMessage,
+    ReleaseStock, RestockStock, ReturnStock, SetStockTerms, Stock, StockAccount, StockAnswer,
+    StockOutcome, StockTalk, WatchEvent, WriteOffStock, answer::Body as Said, command::Body,
+    peer_message, watch_event,
+};
+use prost::Message;
+
+fn restock() -> RestockStock {
+    RestockStock { op_id: op(), namespace: b("shop"), stock: b("phone"), units: 500, at: id(1) }
+}
+
+fn write_off() -> WriteOffStock {
+    WriteOffStock { op_id: op(), namespace: b("shop"), stock: b("phone"), units: 2 }
+}
+
+fn hold() -> HoldStock {
+    let (quantity, customer, ttl_ms) = (2, b("ada"), 60_000);
+    HoldStock { op_id: op(), namespace: b("shop"), stock: b("phone"), quantity, customer, ttl_ms }
+}
+
+fn commit() -> CommitStock {
+    let (quantity, customer) = (2, b("ada"));
+    CommitStock { op_id: op(), namespace: b("shop"), stock: b("phone"), quantity, customer }
+}
+
+fn release() -> ReleaseStock {
+    ReleaseStock { op_id: op(), namespace: b("shop"), stock: b("phone") }
+}
+
+fn extend() -> ExtendStock {
+    ExtendStock { op_id: op(), namespace: b("shop"), stock: b("phone"), ttl_ms: 60_000 }
+}
+
+fn return_op() -> ReturnStock {
+    ReturnStock { op_id: op(), namespace: b("shop"), stock: b("phone") }
+}
+
+fn terms() -> SetStockTerms {
+    SetStockTerms { op_id: op(), namespace: b("shop"), stock: b("phone"), limit: 2, peers: 1 }
+}
+
+fn get() -> GetStock {
+    GetStock { namespace: b("shop"), stock: b("phone"), allow_stale: true }
+}
+
+fn stock_answer() -> StockAnswer {
+    StockAnswer {
+        outcome: StockOutcome::SoldOut.into(),
+        until_ms: 1_700_000_000_000,
+        free: 1,
+        held: 2,
+        members: vec![id(1), id(2)],
+        dot: Some(dot()),
+    }
+}
+
+fn account() -> StockAccount {
+    StockAccount { member: id(1), available: 7, minted: 10 }
+}
+
+fn stock() -> Stock {
+    Stock {
+        minted: 10,
+        available: 4,
+        held: 3,
+        sold: 2,
+        written_off: 1,
+        limit: 2,
+        peers: 1,
+        accounts: vec![account()],
+        stale: true,
+    }
+}
+
+fn not_replicated() -> Failure {
+    Failure {
+        reason: "NOT_REPLICATED".into(),
+        stock_answer: Some(stock_answer()),
+        ..Failure::default()
+    }
+}
+
+fn talk() -> StockTalk {
+    StockTalk { talk: b("talk") }
+}
+
+pub fn samples() -> Vec<Sample> {
+    table! {
+        RestockStock restock();
+        WriteOffStock write_off();
+        HoldStock hold();
+        CommitStock commit();
+        ReleaseStock release();
+        ExtendStock extend();
+        ReturnStock return_op();
+        SetStockTerms terms();
+        GetStock get();
+        StockAnswer stock_answer();
+        StockAccount account();
+        Stock stock();
+        Command command(Body::RestockStock(restock()));
+        Command command(Body::WriteOffStock(write_off()));
+        Command command(Body::HoldStock(hold()));
+        Command command(Body::CommitStock(commit()));
+        Command command(Body::ReleaseStock(release()));
+        Command command(Body::ExtendStock(extend()));
+        Command command(Body::ReturnStock(return_op()));
+        Command command(Body::SetStockTerms(terms()));
+        Command command(Body::GetStock(get()));
+        Command command(Body::ListStocks(list_request()));
+        Answer answer(Said::StockAnswer(stock_answer()));
+        Answer answer(Said::Stock(stock()));
+        Failure not_replicated();
+        WatchEvent event(watch_event::Value::Stock(stock()));
+        StockTalk talk();
+        PeerMessage said(peer_message::Body::Stock(talk()));
+    }
+}
