@@ -164,6 +164,9 @@ impl Buyers {
         let SaleArgs { payment_fail, payment_silent, .. } = self.args;
         if luck < payment_fail + payment_silent {
             self.note(|told| told.unpaid += 1);
+            if self.args.sabotage == Some(Sabotage::Deliver) {
+                self.deliver(way.number);
+            }
             if luck < payment_fail {
                 self.certain(way, Ask::Release).await?;
             }
@@ -173,9 +176,6 @@ impl Buyers {
             Some(Outcome::Committed) => self.deliver(way.number),
             Some(Outcome::Expired | Outcome::SoldOut { .. }) => {
                 self.note(|told| told.lapsed += 1);
-                if self.args.sabotage == Some(Sabotage::Deliver) {
-                    self.deliver(way.number);
-                }
             }
             _ => {}
         }
@@ -246,6 +246,13 @@ impl Buyers {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 Ok(outcome) => return Ok(Some(outcome)),
+                // Its owner has not been heard of there: elsewhere, or it lapses.
+                Err(error) if error.reason() == Some(Reason::NothingHeld) => {
+                    self.elsewhere(way);
+                    if way.tries > 2 * self.market.regions() as u32 {
+                        return Ok(None);
+                    }
+                }
                 Err(error) if error.reason() == Some(Reason::OverLimit) => {
                     self.note(|told| told.over_limit += 1);
                     return Ok(None);

@@ -194,9 +194,13 @@ impl Market {
         }
     }
 
-    /// Lets the processes go; they end with their pipes.
-    pub fn close(self) {
-        drop(self.servers);
+    /// Ends the processes in good order.
+    pub async fn close(self) -> Result<(), Fail> {
+        drop(self.clients);
+        for server in self.servers {
+            server.close().await?;
+        }
+        Ok(())
     }
 }
 

@@ -36,7 +36,7 @@ const TELL: Duration = Duration::from_secs(1);
 pub enum Sabotage {
     /// Who has lost an acknowledgement asks again under another op id.
     Anew,
-    /// Who is told that a hold has lapsed delivers all the same.
+    /// Who has not paid gets a unit all the same.
     Deliver,
     /// Nobody sells what failed payments have given back.
     Leave,
@@ -47,11 +47,11 @@ pub enum Sabotage {
 pub struct SaleArgs {
     /// Units in stock, shared out among the regions
     #[arg(long, value_name = "N", default_value_t = 1_000,
-          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+          value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     units: u64,
     /// Buyers, each of whom wants one
     #[arg(long, value_name = "N", default_value_t = 100_000,
-          value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+          value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     buyers: u64,
     /// Regions, a replica each
     #[arg(long, value_name = "N", default_value_t = 3,
@@ -141,7 +141,10 @@ impl SaleArgs {
         let sheets = market.sheets(&stop).await?;
         let waits = market.rights_waits().await;
         let report = Report::new(self, &buyers.told(), &sheets, waits, rush_s);
-        Arc::into_inner(market).map(Market::close);
+        drop(buyers);
+        if let Some(market) = Arc::into_inner(market) {
+            market.close().await?;
+        }
         Ok(report)
     }
 }

@@ -78,7 +78,7 @@ pub enum Canary {
     LeavesUnclosed,
     /// What others' commits stir up in a stock is not settled: of two sales of one op id both stay.
     /// (This and the next are not in `ALL`: drawn runs have no stocks yet. The tests of the core
-    /// find them: `tests/core/stock_world.rs`.)
+    /// find them: `tests/core/stock_world.rs`, `tests/core/stock.rs`.)
     DoublesStay,
     /// A request for rights that comes again is granted again.
     GrantedAgain,

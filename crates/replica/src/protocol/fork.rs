@@ -52,6 +52,7 @@ impl<B: Base> Protocol<B> {
             restoring: self.restoring.clone(),
             lending: self.lending.clone(),
             passing: self.passing.clone(),
+            keeping: self.keeping.clone(),
             tend_us: self.tend_us,
             skew_alarmed: self.skew_alarmed,
             effects: VecDeque::new(),
@@ -99,6 +100,7 @@ impl<B: Base> Protocol<B> {
             restoring,
             lending,
             passing,
+            keeping,
             tend_us,
             skew_alarmed,
             effects,
@@ -111,6 +113,7 @@ impl<B: Base> Protocol<B> {
         (cuts, eras, sweep, pruning, giving, taking, restoring, tend_us).hash(into);
         digest_text(lending, into);
         digest_text(passing, into);
+        digest_text(keeping, into);
         freeze_after.as_ref().map(|(round, batch)| (last_round - round, batch)).hash(into);
         digest_open(open, into);
         into.write_usize(unsynced.len());

@@ -84,7 +84,7 @@ use snapshot::{Giving, Taking};
 use stable::Eras;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use stock::{Lending, Passing};
+use stock::{Keeping, Lending, Passing};
 use sweep::Sweep;
 use verify::Verifying;
 use waiting::Waiting;
@@ -302,6 +302,7 @@ pub struct Protocol<B> {
     restoring: Restoring,
     lending: Lending,
     passing: Passing,
+    keeping: Keeping,
     /// When to look after stocks next.
     tend_us: u64,
     skew_alarmed: bool,

@@ -153,10 +153,7 @@ impl<B: Base> Protocol<B> {
             }
             Message::Pull { ranges } => self.serve(from, &ranges, now),
             Message::Deltas { deltas } => self.deltas(from, deltas, now),
-            Message::Membership(talk) => {
-                self.talked(from, talk, now);
-                Ok(())
-            }
+            Message::Membership(talk) => self.talked(from, talk, now),
             Message::Pruned { origin, first } => {
                 self.told_pruned(from, origin, first, now);
                 Ok(())
@@ -345,6 +342,8 @@ impl<B: Base> Protocol<B> {
             self.durable.forget(from);
         }
         (peer.number, peer.heard_us) = (number, now.mono_us);
+        self.note_keeping(from, number, vector);
+        let Some(peer) = self.peers.peers.get_mut(&from) else { return Ok(()) };
         if vector.get(own) > peer.acked.get(own) {
             peer.progress_us = now.mono_us;
         }

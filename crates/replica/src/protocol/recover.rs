@@ -25,7 +25,7 @@ use super::rows::{Base, Rows, decode_vector, meta_key};
 use super::settings::ProtocolSettings;
 use super::snapshot::{Giving, ROW as SNAPSHOT, Taking};
 use super::stable::Eras;
-use super::stock::{Lending, Passing};
+use super::stock::{Keeping, Lending, Passing};
 use super::sweep::Sweep;
 use super::verify::Verifying;
 use super::waiting::Waiting;
@@ -128,6 +128,7 @@ impl<B: Base> Protocol<B> {
             restoring: Restoring::default(),
             lending: Lending::default(),
             passing: Passing::default(),
+            keeping: Keeping::default(),
             tend_us: 0,
             skew_alarmed: false,
             effects: VecDeque::new(),

@@ -25,9 +25,14 @@ pub(super) const PATIENCE: u64 = 10;
 
 impl<B: Base> Protocol<B> {
     /// What a member says about membership.
-    pub(in crate::protocol) fn talked(&mut self, from: Member, talk: Talk, now: Now) {
+    pub(in crate::protocol) fn talked(
+        &mut self,
+        from: Member,
+        talk: Talk,
+        now: Now,
+    ) -> Result<(), StoreError> {
         match talk {
-            Talk::Propose(proposal) => self.proposed(from, proposal),
+            Talk::Propose(proposal) => self.proposed(from, proposal)?,
             Talk::Accept { change, start, vector } => {
                 self.accepted(from, change, (start, &vector), now);
             }
@@ -42,6 +47,7 @@ impl<B: Base> Protocol<B> {
                 self.want_ends(from, now);
             }
         }
+        Ok(())
     }
 
     /// A member was heard of, under its number.
@@ -73,17 +79,18 @@ impl<B: Base> Protocol<B> {
         }
     }
 
-    fn proposed(&mut self, from: Member, proposal: Proposal) {
+    fn proposed(&mut self, from: Member, proposal: Proposal) -> Result<(), StoreError> {
         let change = proposal.change;
         if proposal.by != from || self.membership.decided.is_some() {
-            return;
+            return Ok(());
         }
         if proposal.number <= self.number() {
-            return self.talk(from, Talk::Record(self.membership().clone()));
+            self.talk(from, Talk::Record(self.membership().clone()));
+            return Ok(());
         }
         if proposal.number != self.number() + 1 {
             // The status that comes next tells both who is behind.
-            return;
+            return Ok(());
         }
         if let Some(promise) = &self.membership.promise {
             if promise.proposal.by == from {
@@ -94,17 +101,25 @@ impl<B: Base> Protocol<B> {
                 if promise.page <= self.membership.synced_page {
                     self.accept();
                 }
-                return;
+                return Ok(());
             }
-            return self.talk(from, Talk::Refuse { change, why: Why::Promised });
+            self.talk(from, Talk::Refuse { change, why: Why::Promised });
+            return Ok(());
         }
         // Of a promise that stands it is not asked again (`membership_tick`): the change may be
         // decided, and whoever starts anew has just left an earlier start behind.
         let is_open = proposal.remove.iter().any(|member| self.has_left_open(*member));
-        match self.objection(&proposal).or(is_open.then_some(Why::Differs)) {
+        let why = match self.objection(&proposal).or(is_open.then_some(Why::Differs)) {
+            None if proposal.remove.contains(&self.member) && self.parts_with_stock(from)? => {
+                Some(Why::Stock)
+            }
+            why => why,
+        };
+        match why {
             None => self.promise(proposal),
             Some(why) => self.talk(from, Talk::Refuse { change, why }),
         }
+        Ok(())
     }
 
     /// Why it cannot be promised, if it cannot: everything that it closes must be over, and all of
@@ -318,7 +333,11 @@ impl<B: Base> Protocol<B> {
 
     /// A record is in force: what it closes leaves every vector.
     fn enforce(&mut self, record: Arc<Record>, is_own: bool, now: Now) {
+        let moves = self.membership().members != record.members;
         self.membership.put_in_force(record.clone());
+        if moves {
+            self.keepers_moved();
+        }
         self.strip();
         self.stats.changes += 1;
         self.effect(Effect::Membership(record.clone()));

@@ -94,6 +94,8 @@ pub enum Why {
     Differs,
     /// What it knows of the membership forbids it.
     Unfit,
+    /// It has units of a stock to sell, or holds some. It lends them away; ask again.
+    Stock,
 }
 
 impl fmt::Display for Why {
@@ -103,6 +105,7 @@ impl fmt::Display for Why {
             Self::Promised => "it has promised another change",
             Self::Differs => "what is to be closed is not over there, or ends elsewhere",
             Self::Unfit => "by what it knows of the members the change is not possible",
+            Self::Stock => "it has units of a stock to sell, or holds some, and parts with them",
         })
     }
 }

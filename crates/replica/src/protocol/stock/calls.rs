@@ -8,7 +8,6 @@
 use super::HEIRS;
 use super::ask::{Call, StockReply};
 use crate::protocol::apply::memories;
-use crate::protocol::canary::Canary;
 use crate::protocol::command::{Refusal, Reply, Ticket};
 use crate::protocol::memory::{Memory, MemoryState};
 use crate::protocol::rows::Base;
@@ -16,10 +15,10 @@ use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
 use crate::store::StoreError;
 use orset::stock::{
-    self, Answer, Ask, Outcome, Refused, Stamped, Step, StockRows, Verdict, Want, content_hash,
+    self, Answer, Ask, Outcome, Refused, Stamped, Step, StockRows, Terms, Verdict, Want,
+    content_hash,
 };
 use orset::{Dot, HybridTime, Kind, Member, Request};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// What came of trying a call here.
 pub(super) enum Tried {
@@ -103,12 +102,26 @@ impl<B: Base> Protocol<B> {
         {
             return Ok(Tried::Pass(*at));
         }
-        if let Some(tried) = self.ask_keeper(ticket, call)? {
-            return Ok(tried);
-        }
+        let keeper = self.keeper_of(call);
+        let unheard = if keeper == Some(own) { self.keeps_not_yet() } else { Vec::new() };
         let stamp = self.hybrid.last();
         let until = |ttl_ms: u64| now.wall_ms.saturating_add(ttl_ms);
-        let (op, rows) = (call.op, &mut self.stock(&call.object, call.op)?);
+        let op = call.op;
+        let mut view = self.stock(&call.object, op)?;
+        let rows = &mut view;
+        let terms = rows.terms()?.terms;
+        match limited(rows, call, keeper.filter(|keeper| *keeper != own), &unheard)? {
+            Limited::No => {}
+            Limited::NotYet => {
+                self.answer_call(ticket, Outcome::Unavailable { members: unheard }, None);
+                return Ok(Tried::Over);
+            }
+            Limited::Refused(refused) => {
+                self.refuse(ticket, Refusal::Stock(refused));
+                return Ok(Tried::Over);
+            }
+            Limited::KeptBy(keeper) => return Ok(Tried::Pass(keeper)),
+        }
         let verdict = match &call.ask {
             Ask::Restock { units, .. } => stock::mint(rows, own, op, *units)?,
             Ask::WriteOff { units } => stock::write_off(rows, &HEIRS, own, op, *units)?,
@@ -119,7 +132,7 @@ impl<B: Base> Protocol<B> {
             Ask::Return => stock::return_op(rows, &HEIRS, own, op)?,
             Ask::Agree(terms) => stock::agree(rows, op, Stamped { stamp, terms: *terms })?,
         };
-        self.carry_out(ticket, call, verdict, now)
+        self.carry_out(ticket, call, (verdict, terms), now)
     }
 
     /// Sells from own rights what is held by a member that cannot be reached.
@@ -132,19 +145,20 @@ impl<B: Base> Protocol<B> {
     ) -> Result<Tried, StoreError> {
         let own = self.member;
         let rows = &mut self.stock(&call.object, call.op)?;
+        let terms = rows.terms()?.terms;
         // It may have been sold, or let go, since.
         let verdict = match stock::commit(rows, &HEIRS, own, call.op, want)? {
             Verdict::Ask(_) => stock::commit_here(rows, &HEIRS, own, want)?,
             verdict => verdict,
         };
-        self.carry_out(ticket, call, verdict, now)
+        self.carry_out(ticket, call, (verdict, terms), now)
     }
 
     fn carry_out(
         &mut self,
         ticket: Ticket,
         call: &Call,
-        verdict: Verdict,
+        (verdict, terms): (Verdict, Terms),
         now: Now,
     ) -> Result<Tried, StoreError> {
         let (mut steps, answer) = match verdict {
@@ -162,7 +176,6 @@ impl<B: Base> Protocol<B> {
             // Others came first.
             return Ok(Tried::Short);
         }
-        let terms = self.stock(&call.object, call.op)?.terms()?.terms;
         let peers = call.peers.max(terms.peers.into());
         let others = self.peers.members().count() as u32;
         if peers > others {
@@ -198,41 +211,44 @@ impl<B: Base> Protocol<B> {
         let reply = StockReply { outcome, dot, vector: self.synced.clone() };
         self.park(ticket, Reply::Stock(reply));
     }
+}
 
-    /// In a stock with a limit, whoever keeps the customer's tally decides; `None`: go on here.
-    fn ask_keeper(&mut self, ticket: Ticket, call: &Call) -> Result<Option<Tried>, StoreError> {
-        let Some(want) = call.ask.want() else { return Ok(None) };
-        let mut rows = self.stock(&call.object, call.op)?;
-        if rows.terms()?.terms.limit == 0 {
-            return Ok(None);
-        }
-        // What has a record has been decided.
-        if want.customer.is_some() && !rows.records(call.op)?.is_empty() {
-            return Ok(None);
-        }
-        if let Some(customer) = &want.customer {
-            let keeper = self.keeper_of(customer.as_bytes(), call.object.as_bytes());
-            if keeper != self.member && self.canary != Canary::KeeperUnasked {
-                return Ok(Some(Tried::Pass(keeper)));
-            }
-        }
-        let refused = stock::over_limit(&mut self.stock(&call.object, call.op)?, call.op, want)?;
-        Ok(refused.map(|refused| {
-            self.refuse(ticket, Refusal::Stock(refused));
-            Tried::Over
-        }))
-    }
+/// What a stock with a limit says to a call.
+enum Limited {
+    /// Nothing: go on.
+    No,
+    /// One too many, or for nobody.
+    Refused(Refused),
+    /// Whoever keeps the customer's tally must say.
+    KeptBy(Member),
+    /// This member keeps it, and does not know enough yet.
+    NotYet,
+}
 
-    /// Rendezvous hashing (Thaler, Ravishankar 1998): when members come or go, only the customers
-    /// of these are kept by somebody else.
-    fn keeper_of(&self, customer: &[u8], object: &[u8]) -> Member {
-        let weight = |member: &Member| {
-            let seed = xxh3_64_with_seed(object, xxh3_64(member.as_bytes()));
-            (xxh3_64_with_seed(customer, seed), *member)
-        };
-        let members = self.membership().members.iter().copied();
-        members.max_by_key(weight).unwrap_or(self.member)
+/// `keeper`: who keeps the customer's tally, unless this member does; `unheard`: whom it has to hear
+/// first, if it does.
+fn limited<R: StockRows>(
+    rows: &mut R,
+    call: &Call,
+    keeper: Option<Member>,
+    unheard: &[Member],
+) -> Result<Limited, R::Error> {
+    let Some(want) = call.ask.want() else { return Ok(Limited::No) };
+    if rows.terms()?.terms.limit == 0 {
+        return Ok(Limited::No);
     }
+    // What has a record has been decided.
+    if want.customer.is_some() && !rows.records(call.op)?.is_empty() {
+        return Ok(Limited::No);
+    }
+    if let Some(keeper) = keeper {
+        return Ok(Limited::KeptBy(keeper));
+    }
+    if !unheard.is_empty() {
+        return Ok(Limited::NotYet);
+    }
+    let refused = stock::over_limit(rows, call.op, want)?;
+    Ok(refused.map_or(Limited::No, Limited::Refused))
 }
 
 /// What tells two requests under one op id apart.

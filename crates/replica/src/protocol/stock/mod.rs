@@ -21,13 +21,16 @@
 
 mod ask;
 mod calls;
+mod keeping;
 mod lending;
+mod parting;
 mod passing;
 mod rows;
 mod talk;
 mod tending;
 
 pub use ask::{Call, StockReply};
+pub(super) use keeping::Keeping;
 pub(super) use lending::Lending;
 pub(super) use passing::{INTERNAL, Passing, did};
 pub(super) use rows::{

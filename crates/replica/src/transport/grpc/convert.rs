@@ -188,7 +188,7 @@ fn entries(vector: &VersionVector) -> Vec<v1::VectorEntry> {
 }
 
 /// Why a change is refused, by its number; 0 says nothing.
-const WHY: [Why; 4] = [Why::Unsaid, Why::Promised, Why::Differs, Why::Unfit];
+const WHY: [Why; 5] = [Why::Unsaid, Why::Promised, Why::Differs, Why::Unfit, Why::Stock];
 
 fn why_to_wire(why: Why) -> u32 {
     WHY.iter().position(|it| *it == why).unwrap_or_default() as u32

@@ -1,0 +1,67 @@
+//! Stock from the shell: a directory's, and a sale in several regions.
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
+
+use std::process::{Command, Output};
+
+fn pannier(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pannier")).args(words).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    let all = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8(all).unwrap()
+}
+
+/// A call on a stock in a directory: its exit code, and what it says.
+fn stock(directory: &str, words: &[&str]) -> (i32, String) {
+    let all = [&["stock", "--directory", directory, "--json"], words].concat();
+    let output = pannier(&all);
+    (output.status.code().unwrap(), said(&output))
+}
+
+#[test]
+fn a_stock_is_sold_held_and_shown_and_what_cannot_be_says_no() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("shop");
+    let directory = directory.to_str().unwrap();
+    let does = |words: &[&str], code: i32, says: &str| {
+        let (exit, words_said) = stock(directory, words);
+        assert_eq!((exit, words_said.contains(says)), (code, true), "{words:?}: {words_said}");
+        words_said
+    };
+    does(&["restock", "phone", "3"], 0, "\"outcome\": \"done\"");
+    does(&["buy", "phone", "2", "--customer", "ada"], 0, "\"outcome\": \"sold\"");
+    does(&["buy", "phone", "2"], 1, "\"outcome\": \"sold out\"");
+    let op = "01890a5d-ac96-774b-bcce-b302099a8057";
+    does(&["release", "phone"], 2, "--op-id");
+    does(&["release", "phone", "--op-id", op], 2, "older");
+    let held = does(&["hold", "phone", "1", "--ttl", "60"], 0, "\"outcome\": \"held\"");
+    let id = held.split("\"op_id\": \"").nth(1).unwrap().split('"').next().unwrap();
+    does(&["show", "phone"], 0, "\"held\": 1");
+    does(&["release", "phone", "--op-id", id], 0, "\"outcome\": \"expired\"");
+    does(&["buy", "phone", "1", "--op-id", id], 1, "\"outcome\": \"expired\"");
+    does(&["write-off", "phone", "1"], 0, "\"outcome\": \"done\"");
+    does(&["show", "phone"], 0, "\"written_off\": 1");
+    does(&["restock", "phone", "0"], 2, "0");
+    does(&["buy", "", "1"], 2, "STOCK");
+}
+
+#[test]
+fn a_flash_sale_sells_all_of_it_and_the_verdict_can_be_no() {
+    let sale = |more: &[&str]| {
+        let words = ["flash-sale", "--units", "40", "--buyers", "400", "--regions", "2"];
+        let sale = ["--in-flight", "64", "--hold-ms", "400", "--payment-fail", "20"];
+        let output = pannier(&[&words[..], &sale, &["--lost-acks", "20"], more].concat());
+        (output.status.code().unwrap(), said(&output))
+    };
+    let (code, words) = sale(&[]);
+    assert_eq!((code, words.contains("PASS")), (0, true), "{words}");
+    for (sabotage, wrong) in [("leave", "UNDERSOLD"), ("deliver", "WRONG")] {
+        let (code, words) = sale(&["--sabotage", sabotage]);
+        assert_eq!((code, words.contains(wrong)), (1, true), "{sabotage}: {words}");
+    }
+    let (code, words) = sale(&["--sabotage", "anew", "--claims"]);
+    assert_eq!((code, words.contains("WRONG")), (1, true), "anew: {words}");
+    let (code, words) = sale(&["--cut", "3@0..1"]);
+    assert_eq!((code, words.contains("--cut")), (2, true), "{words}");
+}

@@ -1,0 +1,79 @@
+//! Who holds a customer to the limit of a stock, and from when on.
+//!
+//! One member decides for one customer, by its own count, and nobody is asked: the customer's
+//! *keeper*, by rendezvous hashing over the members (Thaler, Ravishankar 1998), so that when members
+//! come or go only the customers of these move.
+//!
+//! Who keeps a customer anew has not counted what the one before has let pass. So after a change of
+//! members a keeper decides only when it has heard each other member under the new membership, and
+//! has applied what that one had then: whoever says that it knows the change has decided by the one
+//! before for the last time, and everything that it decided is in what it had. Until then such
+//! purchases are answered "unavailable", with whoever has not been heard.
+//!
+//! This is remembered by a start only. One that crashes before it has heard everybody, and comes
+//! back, does not ask again.
+
+use super::ask::Call;
+use crate::protocol::Protocol;
+use crate::protocol::canary::Canary;
+use crate::protocol::rows::Base;
+use crate::protocol::time::Number;
+use orset::{Member, VersionVector};
+use std::collections::BTreeMap;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// Whom a keeper has to hear, and what it must have of each.
+#[derive(Clone, Debug, Default)]
+pub(in crate::protocol) struct Keeping {
+    waits: BTreeMap<Member, Option<VersionVector>>,
+}
+
+impl<B: Base> Protocol<B> {
+    /// Who keeps the customer of a call, if it is about one.
+    pub(super) fn keeper_of(&self, call: &Call) -> Option<Member> {
+        let customer = call.ask.want()?.customer.as_ref()?.as_bytes();
+        let object = call.object.as_bytes();
+        if self.canary == Canary::KeeperUnasked {
+            return Some(self.member);
+        }
+        let weight = |member: &Member| {
+            let seed = xxh3_64_with_seed(object, xxh3_64(member.as_bytes()));
+            (xxh3_64_with_seed(customer, seed), *member)
+        };
+        let members = self.membership().members.iter().copied();
+        members.max_by_key(weight)
+    }
+
+    /// Other members are in force from here on.
+    pub(in crate::protocol) fn keepers_moved(&mut self) {
+        let others = self.membership().members.iter().filter(|member| **member != self.member);
+        self.keeping.waits = others.map(|member| (*member, None)).collect();
+    }
+
+    /// A member has told what it has, and which membership it knows.
+    pub(in crate::protocol) fn note_keeping(
+        &mut self,
+        from: Member,
+        number: Number,
+        vector: &VersionVector,
+    ) {
+        let is_new = number >= self.number();
+        if let Some(slot @ None) = self.keeping.waits.get_mut(&from).filter(|_| is_new) {
+            *slot = Some(vector.clone());
+        }
+    }
+
+    /// Whom this member has to hear, or to catch up with, before it decides for a customer.
+    pub(super) fn keeps_not_yet(&mut self) -> Vec<Member> {
+        if self.keeping.waits.is_empty() {
+            return Vec::new();
+        }
+        let mut waits = std::mem::take(&mut self.keeping.waits);
+        waits.retain(|_, had| {
+            let has = |vector: &VersionVector| vector.iter().all(|dot| self.has(dot));
+            !had.as_ref().is_some_and(has)
+        });
+        self.keeping.waits = waits;
+        self.keeping.waits.keys().copied().collect()
+    }
+}
