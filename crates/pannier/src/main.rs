@@ -95,6 +95,8 @@ enum Command {
         #[command(subcommand)]
         verb: StockVerb,
     },
+    /// See whether all units of all stocks are somewhere
+    Audit(wire::AuditArgs),
     /// Print an object, and again whenever it has changed
     Watch {
         #[command(flatten)]
@@ -211,6 +213,7 @@ fn judged(form: Form, command: Command) -> Result<bool, Fail> {
         Command::Set { place, verb } => object(form, &place, Kind::Set, &verb.call()?),
         Command::Counter { place, verb } => object(form, &place, Kind::Counter, &verb.call()?),
         Command::Stock { place, verb } => object(form, &place, Kind::Stock, &verb.call()?),
+        Command::Audit(args) => args.run(form),
         Command::Watch { place, what } => {
             let (kind, call) = what.call()?;
             object(form, &place, kind, &call)

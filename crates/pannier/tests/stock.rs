@@ -34,7 +34,7 @@ fn a_stock_is_sold_held_and_shown_and_what_cannot_be_says_no() {
     does(&["buy", "phone", "2"], 1, "\"outcome\": \"sold out\"");
     let op = "01890a5d-ac96-774b-bcce-b302099a8057";
     does(&["release", "phone"], 2, "--op-id");
-    does(&["release", "phone", "--op-id", op], 2, "older");
+    does(&["release", "phone", "--op-id", op], 2, "too old");
     let held = does(&["hold", "phone", "1", "--ttl", "60"], 0, "\"outcome\": \"held\"");
     let id = held.split("\"op_id\": \"").nth(1).unwrap().split('"').next().unwrap();
     does(&["show", "phone"], 0, "\"held\": 1");
@@ -64,4 +64,24 @@ fn a_flash_sale_sells_all_of_it_and_the_verdict_can_be_no() {
     assert_eq!((code, words.contains("WRONG")), (1, true), "anew: {words}");
     let (code, words) = sale(&["--cut", "3@0..1"]);
     assert_eq!((code, words.contains("--cut")), (2, true), "{words}");
+}
+
+/// A small cluster, and what is asked of it by a shell.
+#[test]
+fn an_audit_finds_all_units_of_all_stocks() {
+    let program = env!("CARGO_BIN_EXE_pannier");
+    let run = format!(
+        "p='{program}'; $p stock restock phone 5 && $p stock buy phone 2 && \
+         $p stock restock lamp 4 && $p stock show phone && $p audit {{gateway}} --all"
+    );
+    let state = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program);
+    command.env("XDG_STATE_HOME", state.path());
+    let words = ["dev", "--replicas", "2", "--listen", "127.0.0.1:0", "--run", &run];
+    let output = command.args(words).output().unwrap();
+    let words = said(&output);
+    assert!(output.status.success(), "{words}");
+    for line in ["2 stocks; minted 9 = free 7 + held 0 + sold 2", "phone: minted 5", "PASS"] {
+        assert!(words.contains(line), "{line}: {words}");
+    }
 }

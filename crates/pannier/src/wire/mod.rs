@@ -2,15 +2,18 @@
 //!
 //! | question | file |
 //! | --- | --- |
-//! | what becomes of a call of `cart`, `set`, `counter`, `watch`? | `objects.rs` |
+//! | what becomes of a call of `cart`, `set`, `counter`, `stock`, `watch`? | `objects.rs` |
 //! | what does an error of the client mean to a shell? | `refused.rs` |
+//! | are all units of all stocks somewhere? | `audit.rs` |
 //! | how does a cluster stand? | `status.rs`, `http.rs` |
 
+mod audit;
 pub mod http;
 mod objects;
 mod refused;
 mod status;
 
+pub use audit::AuditArgs;
 pub use objects::run;
 pub use refused::refused;
 pub use status::{StatusArgs, standing};

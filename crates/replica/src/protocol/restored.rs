@@ -19,6 +19,8 @@
 //!     and all of that is applied and synced here. A status would not do: it may have been under
 //!     way since before the member promised what its disk has lost. The answer names the start.
 //! B3  Nobody answers who is catching up: two disks of one backup must not vouch for each other.
+//!     And nobody answers one whom it has promised to let go: it may be gone already, by what its
+//!     lost disk had promised, and what it made now nobody would count (`membership/place.rs`, L1).
 //! B4  Then its own cut rises to every cut that is applied here, stands in its log, synced; only
 //!     then is the mark taken off. A crash in between begins anew.
 //! B5  A disk that went back and nobody marked is found out by the first peer that has commits of
@@ -130,7 +132,8 @@ impl<B: Base> Protocol<B> {
 
     /// A start of another member asks what there is.
     pub(super) fn asked_to_catch_up(&mut self, from: Member, start: Origin) {
-        if !self.is_catching_up() && !self.membership.is_over() {
+        let may_vouch = !self.is_catching_up() && !self.membership.is_over();
+        if may_vouch && !self.membership.lets_go(from) {
             let vector = (*self.synced).clone();
             self.effect(Effect::Send(from, Message::Standing { start, vector }));
         }

@@ -14,5 +14,6 @@ mod restored;
 mod rig;
 mod snapshot;
 mod stock;
+mod stock_members;
 mod stock_world;
 mod verify;

@@ -1,9 +1,8 @@
 //! Stocks of a few replicas that talk: what each call comes to.
 
-use crate::rig::cluster::{Cluster, join, leave, member};
+use crate::rig::cluster::{Cluster, member};
 use orset::stock::{Ask, Customer, Outcome, Refused, Sheet, Terms, Want};
 use orset::{Kind, ObjectKey, OpId};
-use pannier_replica::protocol::membership::{Place, Standing};
 use pannier_replica::protocol::stock::{Call, StockReply, Talk};
 use pannier_replica::protocol::{
     Canary, Command, Event, Message, NO_LANE, Read, Refusal, Reply, Value,
@@ -68,7 +67,7 @@ impl Cluster {
         sheet
     }
 
-    fn buys(&mut self, at: usize, quantity: u32) -> Result<Outcome, Refusal> {
+    pub fn buys(&mut self, at: usize, quantity: u32) -> Result<Outcome, Refusal> {
         let op = self.op();
         self.asks(at, op, Ask::Commit { want: want(quantity) })
     }
@@ -301,39 +300,6 @@ fn a_customer_has_no_more_than_the_limit_wherever_it_asks() {
     assert_eq!(nameless, Err(Refusal::Stock(Refused::NoCustomer)));
 }
 
-/// Customers move to other keepers when a member comes; none gets its limit at both.
-#[test]
-fn a_customer_has_no_more_than_the_limit_after_a_change_of_members() {
-    let customers: Vec<String> = (0..12).map(|n| format!("c{n}")).collect();
-    let mut it = Cluster::new(2);
-    (0..2).for_each(|at| it.restock(at, 100));
-    let op = it.op();
-    it.asks(0, op, Ask::Agree(Terms { limit: 1, tentative: false, peers: 0 })).unwrap();
-    it.agree(&[0, 1]);
-    it.open(&[member(0), member(1)]);
-    it.wishes(0, &join(2));
-    let (mut got, mut waited) = (vec![0; customers.len()], 0);
-    for round in 0..400 {
-        // What the keepers of before let pass now may not be known to those who come after.
-        let at = round % 2;
-        for (n, customer) in customers.iter().enumerate() {
-            if round % 40 != n * 3 {
-                continue;
-            }
-            let op = it.op();
-            match it.asks(at, op, Ask::Commit { want: wanted_by(customer.as_bytes()) }) {
-                Ok(Outcome::Committed) => got[n] += 1,
-                Ok(Outcome::Unavailable { .. }) => waited += 1,
-                Err(Refusal::Stock(Refused::OverLimit { .. })) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-        it.step();
-    }
-    assert_eq!(it.number(0), 1, "the third has come");
-    assert_eq!(got, vec![1; customers.len()], "and {waited} were asked to come again");
-}
-
 /// One customer asks everywhere at once, of a stock with a limit of two: how many it gets.
 fn bought_at_once(canary: Canary) -> usize {
     let mut it = Cluster::with(3, canary);
@@ -446,27 +412,6 @@ fn granted_five_times(canary: Canary) -> Vec<u64> {
     }
     it.agree(&[0, 1]);
     it.sheet(1).accounts.iter().map(|(_, it)| it.available).collect()
-}
-
-/// Who leaves takes no units with it.
-#[test]
-fn who_is_to_leave_lends_its_units_away_and_waits_for_its_holds() {
-    let mut it = Cluster::new(3);
-    (0..3).for_each(|at| it.restock(at, 4));
-    let op = it.op();
-    it.asks(2, op, Ask::Hold { want: want(1), ttl_ms: 4_000 }).unwrap();
-    it.agree(&[0, 1, 2]);
-    it.wishes(0, &leave(2));
-    it.run(2_500);
-    assert_eq!(it.place(2), Place::Member, "it holds something still");
-    assert_eq!(it.sheet(2).accounts[2].1.available, 0);
-    assert_eq!(it.ends(0, &leave(2)), Standing::Done);
-    it.agree(&[0, 1]);
-    let sheet = it.sheet(0);
-    assert_eq!((sheet.available, sheet.held), (12, 0));
-    for n in 0..12 {
-        assert_eq!(it.buys(n % 2, 1), Ok(Outcome::Committed));
-    }
 }
 
 /// Settled records are folded and op ids forgotten, and the units stay where they are.

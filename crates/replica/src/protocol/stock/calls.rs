@@ -225,8 +225,8 @@ enum Limited {
     NotYet,
 }
 
-/// `keeper`: who keeps the customer's tally, unless this member does; `unheard`: whom it has to hear
-/// first, if it does.
+/// `keeper`: who keeps the customer's tally, unless this member does; `unheard`: whom it has to
+/// hear first, if it does.
 fn limited<R: StockRows>(
     rows: &mut R,
     call: &Call,

@@ -1,8 +1,8 @@
 //! Who holds a customer to the limit of a stock, and from when on.
 //!
 //! One member decides for one customer, by its own count, and nobody is asked: the customer's
-//! *keeper*, by rendezvous hashing over the members (Thaler, Ravishankar 1998), so that when members
-//! come or go only the customers of these move.
+//! *keeper*, by rendezvous hashing over the members (Thaler, Ravishankar 1998), so that when
+//! members come or go only the customers of these move.
 //!
 //! Who keeps a customer anew has not counted what the one before has let pass. So after a change of
 //! members a keeper decides only when it has heard each other member under the new membership, and

@@ -9,7 +9,7 @@ use pannier_replica::protocol::{
     ProtocolSettings, Read, Refusal, Reply, Start, Value, Write,
 };
 use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
-use pannier_replica::store::{StateBatch, Store};
+use pannier_replica::store::{LogRecord, StateBatch, Store};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub struct Node {
     /// The same, with their tickets.
     pub told: Vec<(u64, Result<Reply, Refusal>)>,
     pub places: Vec<Place>,
+    /// Rounds that are not on disk yet; a crash loses them.
+    pub pending: VecDeque<(u64, Vec<LogRecord>)>,
 }
 
 pub struct Cluster {
@@ -41,6 +43,8 @@ pub struct Cluster {
     pub lost: fn(&Message) -> bool,
     /// Of a hundred messages so many are lost, and as many come twice.
     pub loss: u64,
+    /// Rounds come to disk a step after they were closed.
+    pub is_lazy: bool,
     pub now: Now,
     pub ops: OpIdSession,
     pub chance: u64,
@@ -73,8 +77,18 @@ impl Cluster {
         let now = Now { mono_us: 1, wall_ms: 1_700_000_000_000 };
         let (nodes, mail, cut) = Default::default();
         let ops = OpIdSession::new(1_700_000_000, 7);
-        let mut it =
-            Self { nodes, mail, cut, lost: |_| false, loss: 0, now, ops, chance: 1, canary };
+        let mut it = Self {
+            nodes,
+            mail,
+            cut,
+            lost: |_| false,
+            loss: 0,
+            is_lazy: false,
+            now,
+            ops,
+            chance: 1,
+            canary,
+        };
         let members: Vec<Member> = (0..count).map(member).collect();
         (0..count).for_each(|_| it.open(&members));
         it.run(3_000);
@@ -87,16 +101,28 @@ impl Cluster {
         let addresses = members.iter().map(|it| (*it, address(it))).collect();
         let settings = ProtocolSettings { addresses, ..ProtocolSettings::new(members.to_vec()) };
         let (store, protocol) = started(at, &disk, &settings, 1, self.canary);
-        let (replies, told, places) = Default::default();
+        let (replies, told, places, pending) = Default::default();
         let (starts, is_up, is_new) = (1, true, false);
-        let node =
-            Node { disk, store, protocol, settings, starts, is_up, is_new, replies, told, places };
+        let node = Node {
+            disk,
+            store,
+            protocol,
+            settings,
+            starts,
+            is_up,
+            is_new,
+            replies,
+            told,
+            places,
+            pending,
+        };
         self.nodes.push(node);
         self.poll(at);
     }
 
     pub fn crash(&mut self, at: usize) {
         self.nodes[at].is_up = false;
+        self.nodes[at].pending.clear();
         self.nodes[at].disk.crash(InDoubt::NOTHING);
     }
 
@@ -134,6 +160,9 @@ impl Cluster {
         let node = &mut self.nodes[at];
         while let Some(effect) = node.protocol.poll() {
             match effect {
+                Effect::Persist { round, records } if self.is_lazy => {
+                    node.pending.push_back((round, records));
+                }
                 Effect::Persist { round, records } => {
                     node.store.append(&records).unwrap();
                     events.push(Event::Synced(round));
@@ -186,6 +215,10 @@ impl Cluster {
         self.now.mono_us += STEP_US;
         self.now.wall_ms += STEP_US / 1_000;
         for at in 0..self.nodes.len() {
+            while let Some((round, records)) = self.nodes[at].pending.pop_front() {
+                self.nodes[at].store.append(&records).unwrap();
+                self.does(at, Event::Synced(round));
+            }
             let chance = self.drawn(u64::MAX);
             self.does(at, Event::Tick { chance });
         }
