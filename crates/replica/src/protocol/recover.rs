@@ -127,7 +127,7 @@ impl<B: Base> Protocol<B> {
             verifying: Verifying::default(),
             restoring: Restoring::default(),
             lending: Lending::default(),
-            passing: Passing::default(),
+            passing: Passing::begin(start.origin),
             keeping: Keeping::default(),
             tend_us: 0,
             skew_alarmed: false,

@@ -176,7 +176,9 @@ impl<B: Base> Protocol<B> {
             // Others came first.
             return Ok(Tried::Short);
         }
-        let peers = call.peers.max(terms.peers.into());
+        // Terms that nobody can keep must be refused, and must not stand in the way of others.
+        let asked = if let Ask::Agree(fresh) = &call.ask { fresh.peers } else { terms.peers };
+        let peers = call.peers.max(asked.into());
         let others = self.peers.members().count() as u32;
         if peers > others {
             self.refuse(ticket, Refusal::TooFewPeers { asked: peers, others });

@@ -23,9 +23,10 @@ use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
 use crate::store::StoreError;
 use orset::stock::{Ask, Outcome, StockRows};
-use orset::{Lattice, Member, VersionVector};
+use orset::{Lattice, Member, Origin, VersionVector};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Tickets from here on are calls of other members.
 pub(in crate::protocol) const INTERNAL: Ticket = 1 << 63;
@@ -50,6 +51,12 @@ pub(in crate::protocol) struct Passing {
 }
 
 impl Passing {
+    /// Of a start. Its names begin somewhere by chance: the answer to a call of the start before,
+    /// come late, must not be taken for that of another.
+    pub fn begin(origin: Origin) -> Self {
+        Self { count: xxh3_64(origin.as_bytes()) >> 2, ..Self::default() }
+    }
+
     /// Whose call a ticket is.
     pub fn asker(&mut self, ticket: Ticket) -> Option<(Member, u64)> {
         if ticket & INTERNAL == 0 { None } else { self.taken.remove(&ticket) }

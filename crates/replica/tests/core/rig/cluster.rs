@@ -43,6 +43,8 @@ pub struct Cluster {
     pub lost: fn(&Message) -> bool,
     /// Of a hundred messages so many are lost, and as many come twice.
     pub loss: u64,
+    /// Deltas from the one to the other are lost.
+    pub undelivered: BTreeSet<(usize, usize)>,
     /// Rounds come to disk a step after they were closed.
     pub is_lazy: bool,
     pub now: Now,
@@ -83,6 +85,7 @@ impl Cluster {
             cut,
             lost: |_| false,
             loss: 0,
+            undelivered: BTreeSet::new(),
             is_lazy: false,
             now,
             ops,
@@ -178,6 +181,10 @@ impl Cluster {
                 }
                 Effect::Send(to, message) if !(self.lost)(&message) => {
                     let to = (0..64).find(|other| member(*other) == to).unwrap();
+                    let is_delta = matches!(message, Message::Deltas { .. });
+                    if is_delta && self.undelivered.contains(&(at, to)) {
+                        continue;
+                    }
                     self.mail.push_back((at, to, message));
                 }
                 Effect::Place(place, _) => node.places.push(place),
