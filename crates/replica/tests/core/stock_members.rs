@@ -27,8 +27,8 @@ fn who_is_to_leave_lends_its_units_away_and_waits_for_its_holds() {
     }
 }
 
-/// Terms that no cluster of this size can keep are refused, and terms that it can no longer keep can
-/// be changed.
+/// Terms that no cluster of this size can keep are refused, and terms that it can no longer keep
+/// can be changed.
 #[test]
 fn terms_ask_for_no_more_peers_than_there_are() {
     let mut it = Cluster::new(2);
