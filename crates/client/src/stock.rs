@@ -129,17 +129,12 @@ fn millis(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn dot(wire: &v1::Dot) -> Option<Dot> {
-    let origin: [u8; 16] = wire.origin.as_ref().try_into().ok()?;
-    (wire.seq > 0).then(|| Dot::new(orset::Origin::from_bytes(origin), wire.seq))
-}
-
 impl FromAnswer for StockAnswer {
     fn from_answer(Answered { body, regressed }: Answered, _: u32) -> Result<Self, Error> {
         let Said::StockAnswer(wire) = body else { return Err(KIND) };
         let outcome = outcome_from(&wire);
         let outcome = outcome.ok_or(Error::BadAnswer("an outcome from tomorrow"))?;
-        Ok(Self { outcome, dot: wire.dot.as_ref().and_then(dot), regressed })
+        Ok(Self { outcome, dot: wire.dot.as_ref().and_then(crate::core::dot), regressed })
     }
 }
 

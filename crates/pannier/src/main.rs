@@ -30,6 +30,7 @@ mod replay;
 mod run;
 mod sale;
 mod simulate;
+mod sums;
 mod verify;
 mod wire;
 

@@ -303,7 +303,8 @@ fn is_stale(said: &Said) -> bool {
     }
 }
 
-fn dot(wire: &v1::Dot) -> Option<Dot> {
+/// A dot of a message; none for what is no dot.
+pub fn dot(wire: &v1::Dot) -> Option<Dot> {
     let origin: [u8; 16] = wire.origin.as_ref().try_into().ok()?;
     (wire.seq > 0).then(|| Dot::new(Origin::from_bytes(origin), wire.seq))
 }

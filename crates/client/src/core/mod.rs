@@ -37,6 +37,7 @@ mod streams;
 mod submit;
 mod verdict;
 
+pub use answers::dot;
 pub use backoff::{Backoff, Dice};
 pub use body::{Body, Class};
 pub use resume::{Next, Resume};

@@ -4,6 +4,7 @@ use super::answer::{After, Session, printable, text};
 use super::ask::{Ask, Call, name, op_id};
 use super::verbs::{Once, QUANTITY};
 use crate::fail::Fail;
+use crate::sums::Sums;
 use orset::stock::{
     Ask as StockAsk, CUSTOMER_MAX, Customer, Outcome, PEERS_MAX, Sheet, Terms, Want,
 };
@@ -286,13 +287,8 @@ impl fmt::Display for Came {
 #[derive(Debug, Serialize)]
 pub struct ShownStock {
     stock: String,
-    minted: u64,
-    available: u64,
-    held: u64,
-    sold: u64,
-    written_off: u64,
-    /// Units that nothing accounts for: 0, or there is a bug.
-    imbalance: i128,
+    #[serde(flatten)]
+    sums: Sums,
     limit: u64,
     peers: u8,
     /// What each member may sell.
@@ -318,12 +314,7 @@ impl ShownStock {
         };
         Self {
             stock: text(id),
-            minted: sheet.minted,
-            available: sheet.available,
-            held: sheet.held,
-            sold: sheet.sold,
-            written_off: sheet.written_off,
-            imbalance: sheet.imbalance(),
+            sums: Sums::of(sheet),
             limit: sheet.terms.limit,
             peers: sheet.terms.peers,
             members: sheet.accounts.iter().map(account).collect(),
@@ -334,10 +325,10 @@ impl ShownStock {
 
 impl fmt::Display for ShownStock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { minted, available, held, sold, written_off, imbalance, .. } = self;
+        let Sums { minted, available, held, sold, written_off, imbalance } = self.sums;
         writeln!(f, "{}: {available} of {minted} units are free", printable(&self.stock))?;
         writeln!(f, "  held {held}, sold {sold}, written off {written_off}")?;
-        if *imbalance != 0 {
+        if imbalance != 0 {
             writeln!(f, "  IMBALANCE: {imbalance} units are nowhere")?;
         }
         if self.limit > 0 {

@@ -2,6 +2,7 @@
 
 use super::SaleArgs;
 use super::buyer::Told;
+use crate::sums::Sums;
 use hdrhistogram::Histogram;
 use orset::stock::Sheet;
 use serde::Serialize;
@@ -63,12 +64,8 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 struct Audit {
     are_equal: bool,
-    minted: u64,
-    available: u64,
-    held: u64,
-    sold: u64,
-    written_off: u64,
-    imbalance: i128,
+    #[serde(flatten)]
+    sums: Sums,
 }
 
 impl Report {
@@ -129,15 +126,7 @@ impl Report {
             at_once: Times::of(at_once.as_ref()),
             after_another_try: Times::of(again.as_ref()),
             refusals: Times::of(refused.as_ref()),
-            audit: Audit {
-                are_equal,
-                minted: sheet.minted,
-                available: sheet.available,
-                held: sheet.held,
-                sold: sheet.sold,
-                written_off: sheet.written_off,
-                imbalance: sheet.imbalance(),
-            },
+            audit: Audit { are_equal, sums: Sums::of(&sheet) },
         }
     }
 
@@ -180,12 +169,7 @@ impl fmt::Display for Report {
                 ms(p999_us)
             )?;
         }
-        let Audit { minted, available, held, sold, written_off, imbalance, .. } = &self.audit;
-        writeln!(
-            f,
-            "  audit        minted {minted} = free {available} + held {held} + sold {sold} + \
-             written off {written_off}; imbalance {imbalance}"
-        )?;
+        writeln!(f, "  audit        {}", self.audit.sums)?;
         for what in &self.wrong {
             writeln!(f, "  WRONG        {what}")?;
         }

@@ -8,7 +8,7 @@ use super::refused;
 use crate::fail::Fail;
 use crate::out::Form;
 use crate::run::runtime;
-use orset::stock::Sheet;
+use crate::sums::Sums;
 use orset::{Kind, NAMESPACE_MAX, check_name};
 use pannier_client::{Client, ClientSettings, Page};
 use serde::Serialize;
@@ -31,44 +31,6 @@ pub struct AuditArgs {
     /// Print each stock, and not only those that do not add up
     #[arg(long)]
     all: bool,
-}
-
-/// Sums over stocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-struct Sums {
-    minted: u64,
-    available: u64,
-    held: u64,
-    sold: u64,
-    written_off: u64,
-    imbalance: i128,
-}
-
-impl Sums {
-    fn of(sheet: &Sheet) -> Self {
-        Self {
-            minted: sheet.minted,
-            available: sheet.available,
-            held: sheet.held,
-            sold: sheet.sold,
-            written_off: sheet.written_off,
-            imbalance: sheet.imbalance(),
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        for (mine, theirs) in [
-            (&mut self.minted, other.minted),
-            (&mut self.available, other.available),
-            (&mut self.held, other.held),
-            (&mut self.sold, other.sold),
-            (&mut self.written_off, other.written_off),
-        ] {
-            *mine = mine.saturating_add(theirs);
-        }
-        // Of two that are wrong one must not make up for the other.
-        self.imbalance += other.imbalance.abs();
-    }
 }
 
 /// What one address shows.
@@ -139,18 +101,6 @@ impl AuditArgs {
             page = listing.next;
         }
         Ok(book)
-    }
-}
-
-impl fmt::Display for Sums {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { minted, available, held, sold, written_off, imbalance } = self;
-        write!(
-            f,
-            "minted {minted} = free {available} + held {held} + sold {sold} + written off \
-             {written_off}"
-        )?;
-        if *imbalance == 0 { Ok(()) } else { write!(f, "; {imbalance} NOWHERE") }
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! Rights that leave with their member are sold by nobody. So one that is asked to leave lends what
 //! it has to the member that asks, and refuses until it has nothing left, holds nothing, and waits
-//! for nothing; it is asked again. Holds are sold, released or lapse: their clients have been sent
-//! elsewhere before (`docs/operations.md`), and new ones do not come.
+//! for nothing; it is asked again. Holds are sold, released or lapse.
 //!
 //! What is granted to it by a request that is still under way when it has promised stays with it;
 //! an heir will own it (not built yet).

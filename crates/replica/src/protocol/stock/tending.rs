@@ -10,13 +10,13 @@
 
 use super::HEIRS;
 use super::rows::{parse_deadline, parse_stirred};
+use crate::protocol::Protocol;
 use crate::protocol::apply::corrupted;
 use crate::protocol::canary::Canary;
 use crate::protocol::cuts::Cuts;
 use crate::protocol::memory::{Memory, MemoryState};
 use crate::protocol::rows::{Base, DEADLINE, STIRRED};
 use crate::protocol::time::Now;
-use crate::protocol::{Protocol, Reply};
 use crate::store::StoreError;
 use orset::OpId;
 use orset::stock::{self, Step, StockRows};
@@ -99,12 +99,5 @@ impl<B: Base> Protocol<B> {
             }
         }
         Ok(())
-    }
-}
-
-impl Reply {
-    /// Whether it answers a call of a stock.
-    pub const fn is_of_stock(&self) -> bool {
-        matches!(self, Self::Stock(_) | Self::StockUnreplicated { .. })
     }
 }
