@@ -103,11 +103,13 @@ pub(super) enum Gate {
     Open,
     /// No new connections; those that are there finish what is under way.
     Closing,
+    /// No new connections, and those that are there end where they are.
+    Cut,
 }
 
 async fn closed(mut gate: watch::Receiver<Gate>) {
     // An error says that the server is gone altogether.
-    let _ = gate.wait_for(|gate| *gate == Gate::Closing).await;
+    let _ = gate.wait_for(|gate| *gate != Gate::Open).await;
 }
 
 /// One listener's work.
@@ -147,6 +149,9 @@ impl<L: Listener> Listening<L> {
             }
         }
         drop(self.listener);
+        if *gate.borrow() == Gate::Cut {
+            connections.abort_all();
+        }
         while connections.join_next().await.is_some() {}
     }
 

@@ -193,8 +193,8 @@ impl ServerBuilder {
     }
 }
 
-/// A server that serves. Dropping it cuts every connection at once and leaves the replica open;
-/// `drain` is the end that nobody notices.
+/// A server that serves. Dropping it cuts every connection soon, `cut` before it returns, and both
+/// leave the replica open; `drain` is the end that nobody notices.
 pub struct Server {
     shared: Arc<Shared>,
     tasks: Tasks,
@@ -251,6 +251,17 @@ impl Server {
     /// refuses everything and is not ready: end the process, mend the disk, start again.
     pub fn failed(&self) -> impl Future<Output = String> + Send + use<> {
         self.shared.replica.failed()
+    }
+
+    /// Ends at once, as a process that is killed does: when this returns, the addresses are free and
+    /// no connection answers any more. What was not answered may or may not be done. The replica
+    /// stays open.
+    pub async fn cut(mut self) {
+        self.public_gate.send_replace(Gate::Cut);
+        self.inner_gate.send_replace(Gate::Cut);
+        // A task that panicked has cut its connections too.
+        let _ = (&mut self.tasks.public).await;
+        let _ = (&mut self.tasks.inner).await;
     }
 
     /// Ends: is ready no more, takes nothing new, answers what is under way, ends streams and

@@ -43,25 +43,23 @@ struct Inner {
     synced: BTreeMap<String, Vec<u8>>,
     syncs: u64,
     decide: Decide,
-    watch: Option<Watch>,
 }
 
 /// The disk below one store.
 pub struct Disk {
     root: PathBuf,
     inner: Mutex<Inner>,
+    /// Held while it is told, so that of two syncs at once neither goes unseen: a power cut that was
+    /// asked for at the second of them never came.
+    watch: Mutex<Watch>,
 }
 
 impl Disk {
     /// Below `root`, where all is synced that is there.
     pub fn new(root: &Path) -> Self {
-        let inner = Inner {
-            synced: files(root),
-            syncs: 0,
-            decide: Box::new(|_, _| Fate::Done),
-            watch: None,
-        };
-        Self { root: root.to_owned(), inner: Mutex::new(inner) }
+        let inner = Inner { synced: files(root), syncs: 0, decide: Box::new(|_, _| Fate::Done) };
+        let watch: Watch = Box::new(|_, _, _| {});
+        Self { root: root.to_owned(), inner: Mutex::new(inner), watch: Mutex::new(watch) }
     }
 
     pub fn decide(&self, decide: impl FnMut(u64, &str) -> Fate + Send + 'static) {
@@ -69,7 +67,7 @@ impl Disk {
     }
 
     pub fn watch(&self, watch: impl FnMut(&Disk, u64, &str) + Send + 'static) {
-        self.lock().watch = Some(Box::new(watch));
+        *self.watch.lock().unwrap() = Box::new(watch);
     }
 
     /// How much of that file is not on disk yet, in whole pages.
@@ -140,15 +138,13 @@ impl Disk {
 impl FileSync for Disk {
     fn sync(&self, path: &Path, _: &File) -> io::Result<()> {
         let name = self.name(path);
-        let (number, watch) = {
-            let mut inner = self.lock();
-            inner.syncs += 1;
-            (inner.syncs - 1, inner.watch.take())
-        };
-        if let Some(mut watch) = watch {
+        let number = {
+            let mut watch = self.watch.lock().unwrap();
+            let number = self.lock().syncs;
+            self.lock().syncs += 1;
             watch(self, number, &name);
-            self.lock().watch.get_or_insert(watch);
-        }
+            number
+        };
         let mut inner = self.lock();
         match (inner.decide)(number, &name) {
             Fate::Fails => return Err(io::Error::other("the disk is gone")),
