@@ -83,8 +83,8 @@ fn call() -> impl Strategy<Value = Asked> {
     let at = any::<[u8; 16]>().prop_map(Member::from_bytes);
     let terms = (any::<u64>(), 0..=16_u8);
     let ask = prop_oneof![
-        (units(), at).prop_map(|(units, at)| Ask::Restock { units, at }),
-        units().prop_map(|units| Ask::WriteOff { units }),
+        (units(), at.clone()).prop_map(|(units, at)| Ask::Restock { units, at }),
+        (units(), at).prop_map(|(units, at)| Ask::WriteOff { units, at }),
         (want(), 1..=u64::MAX).prop_map(|(want, ttl_ms)| Ask::Hold { want, ttl_ms }),
         want().prop_map(|want| Ask::Commit { want }),
         Just(Ask::Release),
@@ -177,7 +177,7 @@ fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool
         15 => Body::GetCounter(v1::GetCounter { namespace, counter, allow_stale }),
         16 => Body::ListCounters(list),
         17 => Body::RestockStock(v1::RestockStock { op_id, namespace, stock, units, at }),
-        18 => Body::WriteOffStock(v1::WriteOffStock { op_id, namespace, stock, units }),
+        18 => Body::WriteOffStock(v1::WriteOffStock { op_id, namespace, stock, units, at }),
         19 => {
             Body::HoldStock(v1::HoldStock { op_id, namespace, stock, quantity, customer, ttl_ms })
         }

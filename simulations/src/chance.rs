@@ -33,6 +33,8 @@ pub enum Purpose {
     Stream = 11,
     /// On how many members a change is to be; keyed by act.
     Durable = 12,
+    /// What is sold, and what its buyers do; keyed by act, and by purchase.
+    Market = 13,
 }
 
 /// A stream of draws (SplitMix64: tiny, seedable anywhere, good enough for fates).

@@ -4,6 +4,7 @@
 //! counts one rare thing; a sweep that claims marks fails when one of them was never reached.
 
 use crate::profile::Profile;
+use orset::stock::Outcome;
 
 macro_rules! marks {
     ($($(#[$doc:meta])* $mark:ident = $name:literal,)*) => {
@@ -122,6 +123,17 @@ marks! {
     LostTold = "session told that what it had seen is gone",
     CaughtUp = "replica caught up with a peer before it took anything in",
     RestoredRefused = "change refused before a peer was caught up with",
+    TradeHeld = "units of a stock set aside",
+    TradeSold = "units of a stock sold",
+    TradeExpired = "purchase told that its hold had lapsed",
+    TradeReturned = "purchase over",
+    TradeSoldOut = "purchase refused, sold out",
+    TradeUnavailable = "purchase refused, members were not heard",
+    TradeDone = "units minted or written off",
+    TradeUnanswered = "buyer not answered in time",
+    TradeElsewhere = "purchase asked for at another replica",
+    TradeShortOfPeers = "purchase answered as standing on fewer peers than its terms ask",
+    SoldOutEverywhere = "stock sold until everybody refused",
     MemberJoined = "member joined, caught up and served",
     MemberLeft = "member left",
     MemberTold = "member that had left was told so and ended",
@@ -314,6 +326,21 @@ pub struct Coverage([u64; Mark::ALL.len()]);
 impl Default for Coverage {
     fn default() -> Self {
         Self([0; Mark::ALL.len()])
+    }
+}
+
+impl Mark {
+    /// What a buyer was answered.
+    pub const fn of_outcome(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Held { .. } => Self::TradeHeld,
+            Outcome::Committed => Self::TradeSold,
+            Outcome::Expired => Self::TradeExpired,
+            Outcome::Returned => Self::TradeReturned,
+            Outcome::Done => Self::TradeDone,
+            Outcome::SoldOut { .. } => Self::TradeSoldOut,
+            Outcome::Unavailable { .. } => Self::TradeUnavailable,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::checkers::Snapshot;
 use crate::front::Door;
 use bytes::Bytes;
 use orset::cart::Seen;
+use orset::stock::Ask;
 use orset::{Dot, ObjectKey, OpId, OpIdSet, Request, VersionVector};
 use pannier_replica::protocol::Lane;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +57,19 @@ pub enum Asked {
     Write(usize),
     /// A look at an object.
     Read(ObjectKey),
+    /// The trade of that number.
+    Trade(usize),
+}
+
+/// What a buyer, or whoever keeps a stock, asks for; sent again as it is.
+#[derive(Clone, Debug)]
+pub struct Trade {
+    /// Of the purchase; of a restock and the like, its own.
+    pub op: OpId,
+    /// Which stock.
+    pub stock: ObjectKey,
+    /// What.
+    pub ask: Ask,
 }
 
 /// By which way a command came to its replica, and its answer goes back.
@@ -69,6 +83,8 @@ pub enum Via {
     Try(TryAt),
     /// On a stream, under that request id.
     Stream(usize, u64),
+    /// Straight from a buyer: the trade of that number, and which of its tries.
+    Trade(usize, u64),
 }
 
 /// One try of a gateway.
@@ -161,6 +177,8 @@ pub struct History {
     pub attempts: Vec<Attempt>,
     /// In order of sending.
     pub calls: Vec<Call>,
+    /// In order of asking.
+    pub trades: Vec<Trade>,
     /// Op ids of requests that are out of bounds.
     pub malformed: BTreeSet<OpId>,
     by_op: BTreeMap<OpId, Vec<usize>>,
@@ -190,13 +208,19 @@ impl History {
     pub fn peers_of(&self, asked: &Asked) -> u32 {
         match asked {
             Asked::Write(at) => self.intents[*at].peers,
-            Asked::Read(_) => 0,
+            Asked::Read(_) | Asked::Trade(_) => 0,
         }
     }
 
     /// The numbers of the intents under an op id.
     pub fn numbers_of(&self, op: OpId) -> &[usize] {
         self.by_op.get(&op).map_or(&[], Vec::as_slice)
+    }
+
+    /// What was asked under an op id of that stock.
+    pub fn trades_of(&self, op: OpId, stock: &ObjectKey) -> impl Iterator<Item = &Ask> {
+        let is_it = move |it: &&Trade| it.op == op && it.stock == *stock;
+        self.trades.iter().filter(is_it).map(|it| &it.ask)
     }
 
     /// The intents under an op id: more than one only when its client is broken.

@@ -52,8 +52,8 @@ pub use profile::Profile;
 pub use run::{Outcome, Violation, play as play_scenario, run, story as story_of};
 pub use scenario::written::{self, Written, WrittenError};
 pub use scenario::{
-    Act, DiskCall, Doing, Faults, Home, Knobs, Links, Options, REPLICAS_MAX, Scenario, Span, Trap,
-    Verb,
+    Act, Deal, DiskCall, Doing, Faults, Home, Knobs, Links, Market, Options, REPLICAS_MAX,
+    Scenario, Span, Trap, Verb,
 };
 pub use shrink::{BUDGET, Shrunk, shrink};
 pub use sweep::{Summary, Sweep, find, sweep, sweep_while};

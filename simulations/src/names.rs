@@ -68,6 +68,14 @@ impl Names {
         ids
     }
 
+    /// An op id for a purchase, or for a trade that is about none, born at `second`.
+    pub fn purchase(&mut self, seed: u64, number: u64, second: u64) -> Option<OpId> {
+        let mut dice = Dice::keyed(seed, Purpose::Identity, 5, number);
+        let op = OpIdSession::new(second, dice.roll()).next_id()?;
+        self.sessions.insert(op.split().0, format!("p{number}"));
+        Some(op)
+    }
+
     /// A dot by name.
     pub fn dot(&self, dot: Dot) -> String {
         format!("{}:{}", self.origin_name(dot.origin), dot.seq)

@@ -17,7 +17,7 @@ use crate::canary::Canary;
 use crate::ddmin::ddmin;
 use crate::front::{Front, Gate, Gates, Library};
 use crate::run::{Failure, judge};
-use crate::scenario::{Act, Doing, Faults, Knobs, Options, Scenario};
+use crate::scenario::{Act, Doing, Faults, Knobs, Market, Options, Scenario};
 use std::collections::BTreeSet;
 
 /// Runs that shrinking one failure may take, unless it is told.
@@ -209,7 +209,12 @@ fn fewer_sessions(scenario: &mut Scenario, sessions: usize) {
 }
 
 /// Each makes one thing plain.
-const CHANGES: [fn(&mut Options); 32] = [
+const CHANGES: [fn(&mut Options); 37] = [
+    |it| it.market = Market::default(),
+    |it| it.market.stocks = it.market.stocks.min(1),
+    |it| it.market.peers = 0,
+    |it| it.market.limit = 0,
+    |it| (it.market.declined, it.market.silent) = (0, 0),
     |it| it.loss = 0,
     |it| it.doubled = 0,
     |it| it.damaged = 0,
@@ -245,7 +250,12 @@ const CHANGES: [fn(&mut Options); 32] = [
 ];
 
 /// Each makes one thing of an act plain.
-const ACTS: [fn(&mut Doing); 5] = [
+const ACTS: [fn(&mut Doing); 6] = [
+    |it| {
+        if let Doing::Trade { units, .. } = it {
+            *units = 1;
+        }
+    },
     |it| {
         if let Doing::Shop { object, .. } = it {
             *object = 0;

@@ -62,9 +62,9 @@ impl Stock {
         self.ask(Ask::Restock { units, at })
     }
 
-    /// Writes units off: gone without a sale.
-    pub fn write_off(&self, units: u64) -> Call<StockAnswer> {
-        self.ask(Ask::WriteOff { units })
+    /// Writes units off at one member: gone without a sale. Every retry names the same.
+    pub fn write_off(&self, units: u64, at: Member) -> Call<StockAnswer> {
+        self.ask(Ask::WriteOff { units, at })
     }
 
     /// Sets units aside for so long.

@@ -45,7 +45,7 @@ macro_rules! calls {
 
 calls! {
     RestockStock |ask| Ask::Restock { units: ask.units, at: member_from("at", &ask.at)? };
-    WriteOffStock |ask| Ask::WriteOff { units: ask.units };
+    WriteOffStock |ask| Ask::WriteOff { units: ask.units, at: member_from("at", &ask.at)? };
     HoldStock |ask| Ask::Hold { want: want(ask.quantity, &ask.customer)?, ttl_ms: ask.ttl_ms };
     CommitStock |ask| Ask::Commit { want: want(ask.quantity, &ask.customer)? };
     ReleaseStock |_ask| Ask::Release;
@@ -84,9 +84,9 @@ pub(super) fn body(op: OpId, object: &ObjectKey, ask: &Ask) -> Result<Body, Fail
             let (units, at) = (*units, copy(at.as_bytes()));
             Body::RestockStock(v1::RestockStock { op_id, namespace, stock, units, at })
         }
-        Ask::WriteOff { units } => {
-            let units = *units;
-            Body::WriteOffStock(v1::WriteOffStock { op_id, namespace, stock, units })
+        Ask::WriteOff { units, at } => {
+            let (units, at) = (*units, copy(at.as_bytes()));
+            Body::WriteOffStock(v1::WriteOffStock { op_id, namespace, stock, units, at })
         }
         Ask::Hold { want, ttl_ms } => {
             let (quantity, customer, ttl_ms) = (want.quantity, customer(want), *ttl_ms);

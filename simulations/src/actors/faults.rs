@@ -11,6 +11,7 @@ impl World<'_> {
     pub(crate) fn act(&mut self, act: Act) -> Verdict {
         match act.what {
             Doing::Shop { .. } => return self.shop_act(act),
+            Doing::Trade { .. } => return self.trade_act(act),
             Doing::Join { joiner } => return self.wants_in(joiner),
             Doing::Leave { place } => return self.wants_out(place),
             Doing::Ambush { .. } => self.ambushes.push(act),

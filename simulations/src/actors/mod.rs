@@ -8,11 +8,15 @@ mod faults;
 mod last;
 mod library;
 mod operator;
+mod sale;
 mod service;
 mod shop;
 mod shopper;
 mod stranger;
+mod trader;
 
 pub use operator::Errand;
 pub use service::Service;
 pub use shop::Shop;
+pub(crate) use trader::TradeStep;
+pub use trader::Trader;

@@ -177,17 +177,22 @@ impl World<'_> {
     ) -> Verdict {
         let wire = match &asked {
             Asked::Read(object) => {
-                Wire::Read { object: object.clone(), page: Page::first(1_000), allow_stale: false }
+                let (object, page) = (object.clone(), Page::first(1_000));
+                Some(Wire::Read { object, page, allow_stale: false })
             }
             Asked::Write(at) => {
                 let intent = &self.history.intents[*at];
-                Wire::Write {
+                Some(Wire::Write {
                     op: intent.op,
                     object: intent.object.clone(),
                     request: intent.request.clone(),
                     seen: intent.seen.clone(),
-                }
+                })
             }
+            Asked::Trade(_) => None,
+        };
+        let Some(wire) = wire else {
+            return self.breach("streams", Vec::new(), "no session of a service trades");
         };
         let body: Body = match wire.to_body() {
             Ok(body) => body.into(),

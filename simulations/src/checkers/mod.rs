@@ -6,6 +6,8 @@
 //! | I1 equal vectors, equal bytes | `totals`: every (vector, total) ever synced or said; sums recomputed from rows; dumps compared at the end |
 //! | I2 no acknowledged write is lost | `promises`: every answer, status and delta rests on the sender's synced log; every acknowledged op id is everywhere at the end |
 //! | I2 a write answered as on n peers survives n losses | `peers`: at that moment the synced logs of n others hold it; `finale`: a member that is dead for good took none of them along |
+//! | I3 stock is never oversold, nor left unsold; units add up | `market`, as buyers are told it; `sheets`, as the steps have it; `actors/sale.rs` sells what is left |
+//! | I5 no customer has more than the limit | `market` |
 //! | I4 an op id takes effect once | `rounds`: nobody commits an op id it has taken in; `reads`: counters and carts by the specification |
 //! | I8 after faults end, everything converges | `world/settle.rs`, which names the smallest stuck pair |
 //! | I10 bad input changes nothing | `finale`: what was refused is in no commit; `actors/shopper.rs`, `actors/stranger.rs`: it is refused |
@@ -28,14 +30,17 @@ mod accounts;
 mod closed;
 mod cuts;
 mod ledger;
+mod market;
 mod peers;
 mod promises;
 mod reads;
 mod rounds;
 mod sessions;
 mod shadow;
+mod sheets;
 mod spec;
 mod starts;
+mod steps;
 mod totals;
 
 use crate::canary::Canary;
@@ -47,6 +52,7 @@ use crate::world::Node;
 pub use accounts::Accounts;
 use closed::Closed;
 use ledger::Ledger;
+use market::Market;
 use orset::{Dot, Kind, Lattice, OpId, Origin, VersionVector};
 use pannier_replica::protocol::membership::Place;
 use pannier_replica::protocol::{Command, Effect, Event, Message, Refusal, Reply};
@@ -99,6 +105,7 @@ pub struct Checks {
     peers_had: BTreeMap<usize, Vec<VersionVector>>,
     origins: BTreeMap<Origin, usize>,
     merges: BTreeSet<(orset::ObjectKey, orset::ObjectKey)>,
+    market: Market,
 }
 
 impl Checks {
@@ -120,6 +127,7 @@ impl Checks {
             peers_had: BTreeMap::new(),
             origins: BTreeMap::new(),
             merges: BTreeSet::new(),
+            market: Market::default(),
         }
     }
 
@@ -177,6 +185,11 @@ impl Checks {
         names: &Names,
         coverage: &mut Coverage,
     ) -> Verdict {
+        if let Effect::Reply(ticket, said) = effect
+            && let Asked::Trade(number) = history.attempts[*ticket as usize].asked
+        {
+            self.told(place, number, said, history, names)?;
+        }
         match effect {
             Effect::Persist { round, records } => {
                 self.rounds += 1;

@@ -42,6 +42,10 @@ impl Checks {
     ) -> Verdict {
         let vector = reply.vector();
         let about = || vec![format!("@{ticket} "), format!("r{place}")];
+        if let Asked::Trade(number) = attempt.asked {
+            let trade = (&history.trades[number], &*attempt.after);
+            return self.trade_rests_on_logs((place, ticket), reply, trade, names);
+        }
         self.rests_on_log(place, vector, about(), || format!("answer @{ticket} speaks"), names)?;
         let number = |vector: &VersionVector| vector.get(Origin::MEMBERSHIP);
         let is_older = number(vector) < number(&attempt.after);

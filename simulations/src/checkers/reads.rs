@@ -6,7 +6,7 @@
 //! came before, a prefix of the deltas of others in it, and a prefix of its own ops, with
 //! everything that the session had seen among them.
 
-use super::spec::{View, value};
+use super::spec::{View, plain, value};
 use super::{Breach, Checks, Verdict};
 use crate::coverage::{Coverage, Mark};
 use crate::history::Attempt;
@@ -30,7 +30,8 @@ impl Checks {
         let (vector, after) = (self.whole(&shown.vector), self.whole(&attempt.after));
         let whole = View { vector: &vector, foreign: &[], own: None };
         let right = value(&self.ledger, object, &whole);
-        if right == shown.value {
+        let is = plain(&shown.value);
+        if right == is {
             return Ok(());
         }
         if let Some(round) = self.shadows[place].round_at(&vector) {
@@ -42,7 +43,7 @@ impl Checks {
                 for ops in 0..=round.own.map_or(0, |(_, ops)| ops) {
                     let own = round.own.map(|(dot, _)| (dot, ops));
                     let view = View { vector: &round.before, foreign: here, own };
-                    if value(&self.ledger, object, &view) == shown.value {
+                    if value(&self.ledger, object, &view) == is {
                         coverage.hit(Mark::ReadMidRound);
                         return Ok(());
                     }

@@ -136,6 +136,11 @@ impl Checks {
         let Some(committed) = self.ledger.get(dot) else { return Ok(()) };
         let mut before: Option<(OpId, &Op)> = None;
         for (at, op) in committed.delta.ops.iter().enumerate() {
+            if let Effect::Stock(steps) = &op.effect {
+                let who = (place, committed.delta.member);
+                self.steps_are_meant(who, op, steps, history, names)?;
+                continue;
+            }
             let earlier = |id| committed.delta.ops[..at].iter().any(|op| op.id == id);
             self.is_in_order(place, dot, op.id, &earlier, history, names)?;
             let second_half = before.is_some_and(|(id, first)| {

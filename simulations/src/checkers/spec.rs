@@ -12,6 +12,7 @@
 //! ```
 
 use super::ledger::Ledger;
+use super::sheets;
 use orset::cart::{CartEffect, Content, EntryKind, Line, Seen, ShownEntry};
 use orset::{Dot, Effect, Kind, ObjectKey, Op, OpId, Product, Request, VersionVector};
 use pannier_replica::protocol::Value;
@@ -29,7 +30,8 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
-    fn has(&self, dot: Dot, at: usize) -> bool {
+    /// Whether that op of that commit is among them.
+    pub fn has(&self, dot: Dot, at: usize) -> bool {
         self.vector.contains(dot)
             || self.foreign.contains(&dot)
             || self.own.is_some_and(|(own, ops)| own == dot && at < ops)
@@ -70,8 +72,10 @@ fn item(content: &Content) -> Item {
 pub fn value(ledger: &Ledger, object: &ObjectKey, view: &View<'_>) -> Value {
     let events = ledger.of_object(object).filter(|(dot, at, _)| view.has(*dot, *at));
     let events: Vec<(Dot, &Op)> = events.map(|(dot, _, op)| (dot, op)).collect();
-    if object.kind() == Kind::Counter {
-        return Value::Counter(count(&events));
+    match object.kind() {
+        Kind::Counter => return Value::Counter(count(&events)),
+        Kind::Stock => return Value::Stock(sheets::sheet(ledger, object, view)),
+        Kind::Cart | Kind::Set => {}
     }
     let rows = rows(&events);
     let products: BTreeSet<&Product> = rows.values().map(|row| &row.item.product).collect();
@@ -93,6 +97,14 @@ pub fn value(ledger: &Ledger, object: &ObjectKey, view: &View<'_>) -> Value {
     match object.kind() {
         Kind::Set => Value::Set(lines.into_iter().map(|line| line.product).collect(), seen),
         _ => Value::Cart(lines, seen),
+    }
+}
+
+/// As it is compared.
+pub fn plain(value: &Value) -> Value {
+    match value {
+        Value::Stock(sheet) => Value::Stock(sheets::plain(sheet.clone())),
+        value => value.clone(),
     }
 }
 

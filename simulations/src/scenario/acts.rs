@@ -1,6 +1,6 @@
 //! Who does what, and what breaks: the list of acts of a seed.
 
-use super::{Act, DiskCall, Doing, Links, Options, Trap, Verb};
+use super::{Act, Deal, DiskCall, Doing, Links, Options, Trap, Verb};
 use crate::chance::{Dice, Purpose};
 use crate::profile::Profile;
 
@@ -17,6 +17,7 @@ impl<'a> Acts<'a> {
         let mut acts = Self { options, dice, list: Vec::new() };
         acts.shoppers();
         acts.faults();
+        acts.buyers();
         let mut list = acts.list;
         for (key, act) in list.iter_mut().enumerate() {
             act.key = key as u64;
@@ -66,6 +67,43 @@ impl<'a> Acts<'a> {
                 blind: self.dice.chance(250),
             };
             self.put(at_us, what);
+        }
+    }
+
+    /// At first each founder mints; then buyers come, half of them while the doors are opening.
+    fn buyers(&mut self) {
+        let Options { market, duration_us, replicas, .. } = self.options;
+        let mut dice = Dice::keyed(self.options.seed, Purpose::Market, 1, 0);
+        for stock in 0..market.stocks {
+            if market.has_terms() {
+                let at = dice.index(*replicas);
+                let what = Doing::Trade { deal: Deal::Terms, purchase: stock, at, units: 1 };
+                self.put(1_000, what);
+            }
+            for at in 0..*replicas {
+                let (deal, units) = (Deal::Restock, market.units);
+                self.put(2_000, Doing::Trade { deal, purchase: stock, at, units });
+            }
+        }
+        if market.stocks == 0 {
+            return;
+        }
+        let total: u64 = Deal::DRAWN.iter().map(|(_, weight)| weight).sum();
+        let rush_us = dice.between((200_000, *duration_us));
+        for _ in 0..duration_us * market.deals_per_second / 1_000_000 {
+            let most_us = if dice.chance(500) { rush_us } else { *duration_us };
+            let at_us = 3_000 + dice.below(most_us);
+            let mut left = dice.below(total);
+            let drawn = Deal::DRAWN.iter().find(|(_, weight)| {
+                let is_it = left < *weight;
+                left = left.wrapping_sub(*weight);
+                is_it
+            });
+            let deal = drawn.map_or(Deal::Buy, |(deal, _)| *deal);
+            let purchase = dice.index(market.purchases);
+            let at = dice.index(self.options.places());
+            let units = dice.between((1, 3)) as u32;
+            self.put(at_us, Doing::Trade { deal, purchase, at, units });
         }
     }
 

@@ -6,7 +6,9 @@
 //! because fates are drawn per link, per sync and per act, never from a common stream.
 
 mod acts;
+mod faults;
 mod links;
+mod market;
 mod options;
 mod told;
 pub mod written;
@@ -14,7 +16,9 @@ pub mod written;
 use crate::front::Front;
 use crate::profile::Profile;
 use acts::Acts;
+pub use faults::{DiskCall, Trap};
 pub use links::Links;
+pub use market::{Deal, Market};
 pub use options::{Faults, WHOLE};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -125,6 +129,8 @@ pub struct Options {
     pub knobs: Knobs,
     /// What stands before them.
     pub front: Front,
+    /// What is sold.
+    pub market: Market,
 }
 
 /// Where a session lives.
@@ -218,6 +224,20 @@ pub enum Doing {
         /// Without saying what it was shown.
         #[serde(default, skip_serializing_if = "is_false")]
         blind: bool,
+    },
+    /// A buyer does something.
+    Trade {
+        /// What.
+        deal: Deal,
+        /// About which purchase (modulo); of which stock, where it is about none.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        purchase: usize,
+        /// At which replica (modulo).
+        #[serde(default, skip_serializing_if = "is_zero")]
+        at: usize,
+        /// How many units, where it is about no purchase.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        units: u32,
     },
     /// The power goes.
     Crash {
@@ -380,6 +400,7 @@ impl Doing {
             | Self::PutBack { replica, .. }
             | Self::Drain { replica, .. } => Some(replica),
             Self::Shop { .. }
+            | Self::Trade { .. }
             | Self::Cut { .. }
             | Self::Flap { .. }
             | Self::GatewayCrash { .. }
@@ -406,42 +427,6 @@ const fn is_zero(it: &usize) -> bool {
 
 const fn is_false(it: &bool) -> bool {
     !*it
-}
-
-/// What befalls a joiner that takes a snapshot in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trap {
-    /// Its power goes.
-    JoinerCrashes,
-    /// The giver's does.
-    GiverCrashes,
-    /// An operator wants the giver to leave.
-    GiverLeaves,
-}
-
-impl Trap {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::JoinerCrashes, Self::GiverCrashes, Self::GiverLeaves];
-}
-
-/// A call of a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DiskCall {
-    /// An append to the log writes nothing.
-    LogWrite,
-    /// The log's sync fails: what it covered is in doubt.
-    LogSync,
-    /// A checkpoint is not written.
-    StateWrite,
-    /// The state's sync fails.
-    StateSync,
-}
-
-impl DiskCall {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::LogWrite, Self::LogSync, Self::StateWrite, Self::StateSync];
 }
 
 /// One act.

@@ -1,6 +1,6 @@
 //! How options are drawn from a seed, and the plain world that they are held against.
 
-use super::{Knobs, Options};
+use super::{Knobs, Market, Options};
 use crate::chance::{Dice, Purpose};
 use crate::front::Front;
 use crate::profile::Profile;
@@ -83,6 +83,7 @@ impl Default for Options {
             homes: Vec::new(),
             knobs: Knobs::default(),
             front: Front::default(),
+            market: Market::default(),
         }
     }
 }
@@ -190,6 +191,7 @@ impl Options {
         }
         // In every kind of run: what peers say of themselves is what each fault gets at.
         options.peers = Dice::new(seed, Purpose::Durable).pick(&[0, 100, 300]);
+        options.market = Market::draw(&options);
         options
     }
 

@@ -1,6 +1,6 @@
 //! Acts in words, for whoever reads a failure.
 
-use super::{Act, DiskCall, Doing, Links, Trap, Verb};
+use super::{Act, Deal, DiskCall, Doing, Links, Trap, Verb};
 use std::fmt::{Display, Formatter, Result};
 
 impl Display for Act {
@@ -46,6 +46,17 @@ impl Display for Doing {
                 );
                 f.write_str(if blind && looks { ", without having looked" } else { "" })
             }
+            Self::Trade { deal, purchase, at, units } => match deal {
+                Deal::Hold => write!(f, "purchase {purchase} is held at r{at}"),
+                Deal::Buy => write!(f, "purchase {purchase} is bought at r{at}"),
+                Deal::Cancel => write!(f, "purchase {purchase} is let go at r{at}"),
+                Deal::Extend => write!(f, "purchase {purchase} is held for longer at r{at}"),
+                Deal::Return => write!(f, "purchase {purchase} is sent back at r{at}"),
+                Deal::Restock => write!(f, "r{at} mints {units} of stock {purchase}"),
+                Deal::WriteOff => write!(f, "{units} of stock {purchase} are gone at r{at}"),
+                Deal::Look => write!(f, "somebody looks at stock {purchase} at r{at}"),
+                Deal::Terms => write!(f, "the terms of stock {purchase} are set at r{at}"),
+            },
             Self::Crash { replica, keep_log, keep_state, pause_us } => {
                 write!(f, "r{replica} loses power, keeps {keep_log}/255 of its unsynced log and ")?;
                 write!(f, "{keep_state}/255 of its unsynced state, and ")?;

@@ -144,6 +144,12 @@ impl World<'_> {
             Effect::Send(member, message) => {
                 let Some(to) = self.place_of(member) else { return Ok(()) };
                 self.messages += 1;
+                if self.is_selling() {
+                    // What is asked then is whether there are units, not how patient one is.
+                    let at_us = self.now_us + self.scenario.options.delay_us.0;
+                    self.queue.put(at_us, What::Deliver { from: place, to, message });
+                    return Ok(());
+                }
                 let (link, scenario) = ((place, to), self.scenario);
                 let copies =
                     self.network.send(link, message, self.now_us, scenario, &mut self.coverage);

@@ -8,13 +8,15 @@ use super::{What, World};
 use crate::canary::Canary;
 use crate::chance::{Dice, Purpose};
 use crate::checkers::Verdict;
-use crate::history::{Asked, Attempt, Intent, Via};
+use crate::history::{Asked, Attempt, Intent, Trade, Via};
 use bytes::Bytes;
 use orset::cart::Seen;
+use orset::stock::Refused;
 use orset::{ObjectKey, Request, VersionVector};
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::v1::answer::Body;
 use pannier_proto::{Token, convert, fingerprint, v1};
+use pannier_replica::protocol::stock::Call;
 use pannier_replica::protocol::{
     Command, Durability, Event, Lane, Read, Refusal, Reply, Value, Write,
 };
@@ -103,6 +105,9 @@ fn refusal(refusal: &Refusal) -> Failure {
         Refusal::NotServing(_) => failure(Reason::Draining),
         Refusal::TooFewPeers { .. } => failure(Reason::TooFewPeers),
         Refusal::Overloaded => failure(Reason::Overloaded),
+        Refusal::Stock(Refused::Returned) => failure(Reason::Returned),
+        Refusal::Stock(Refused::OverLimit { .. }) => failure(Reason::OverLimit),
+        Refusal::Stock(_) => failure(Reason::NothingHeld),
         Refusal::CatchingUp | Refusal::Unheard { .. } => failure(Reason::CatchingUp),
         // The list is open; what is new to this build is an error of ours.
         _ => failure(Reason::Internal),
@@ -209,6 +214,9 @@ impl World<'_> {
                 Dice::keyed(seed, Purpose::Client, this.call, 7 << 32 | u64::from(this.number))
             }
             Via::Stream(id, request) => Dice::keyed(seed, Purpose::Stream, id as u64, request),
+            Via::Trade(number, tries) => {
+                Dice::keyed(seed, Purpose::Client, number as u64, 11 << 32 | tries)
+            }
         }
     }
 
@@ -220,6 +228,12 @@ impl World<'_> {
         match &attempt.asked {
             Asked::Read(object) => {
                 Command::Read(Read { lane, ..Read::new(object.clone(), after, deadline_us) })
+            }
+            Asked::Trade(at) => {
+                let Trade { op, stock, ask } = self.history.trades[*at].clone();
+                let by_us = mono_us + attempt.peers_us;
+                let (object, peers) = (stock, 0);
+                Command::Stock(Call { op, object, ask, after, deadline_us, lane, peers, by_us })
             }
             Asked::Write(at) => {
                 let Intent { op, object, request, .. } = self.history.intents[*at].clone();
@@ -287,6 +301,7 @@ impl World<'_> {
         match via {
             Via::Nobody => {}
             Via::Call(number) => self.answer_call(number, answer),
+            Via::Trade(number, tries) => self.answer_trade(number, tries, answer),
             Via::Try(this) => {
                 if let Some(at_us) = self.cross(this.lane, this.epoch, false) {
                     self.queue.put(at_us, What::Tried(this, Box::new(answer)));

@@ -21,7 +21,7 @@ mod queue;
 mod settle;
 mod streams;
 
-use crate::actors::{Errand, Service, Shop};
+use crate::actors::{Errand, Service, Shop, TradeStep, Trader};
 use crate::canary::Canary;
 use crate::chance::{Dice, Purpose};
 use crate::checkers::{Breach, Checks, Verdict};
@@ -76,6 +76,8 @@ pub(crate) enum What {
     Take { service: usize, place: usize, epoch: u64 },
     /// A service's library wants to be told the time.
     Wake { service: usize, at_us: u64 },
+    /// Of a trade, as it was tried so often.
+    Trade(usize, u64, Box<TradeStep>),
     /// A session of a service does what it has come to.
     Beat { session: usize },
     /// A replica that was told to stop is done.
@@ -113,6 +115,8 @@ pub(crate) enum Closing {
     Reading,
     /// Services are gone; what they have begun ends.
     Over,
+    /// What is left of each stock is sold.
+    Selling,
     /// Op ids are forgotten after seconds: what is not needed must end.
     Forgetting,
 }
@@ -130,6 +134,7 @@ pub struct World<'a> {
     pub(crate) streams: Vec<Stream>,
     pub(crate) services: Vec<Service>,
     pub(crate) shop: Shop,
+    pub(crate) trader: Trader,
     /// What operators want of the membership.
     pub(crate) errands: Vec<Errand>,
     /// What befalls the next joiner that takes a snapshot in.
@@ -178,6 +183,7 @@ impl<'a> World<'a> {
             streams: Vec::new(),
             services: Vec::new(),
             shop,
+            trader: Trader::new(options),
             errands: Vec::new(),
             ambushes: Vec::new(),
             number: 0,
@@ -272,6 +278,7 @@ impl<'a> World<'a> {
             What::Stream(id, event) => self.stream_event(id, event),
             What::Take { service, place, epoch } => self.take(service, place, epoch),
             What::Wake { service, at_us } => self.wake(service, at_us),
+            What::Trade(number, tries, step) => self.trade_step(number, tries, *step),
             What::Beat { session } => self.beat(session),
             What::Drained { place, start, pause_us } if self.is_start(place, start) => {
                 self.crash(place, InDoubt::EVERYTHING, Some(pause_us))

@@ -11,14 +11,16 @@
 use super::{Closing, What, World};
 use crate::checkers::Verdict;
 use crate::history::{Asked, Via};
-use orset::{Origin, VersionVector};
-use pannier_replica::protocol::{Command, Event, NO_LANE, Read};
+use orset::{ObjectKey, Origin, VersionVector};
+use pannier_replica::protocol::{Command, Event, NO_LANE, Read, Value};
 use std::sync::Arc;
 
 /// How often it is asked.
 const LOOK_US: u64 = 50_000;
 /// Within so long each session's last read must be answered, and what was begun must end.
 const LAST_READS_US: u64 = 20_000_000;
+/// Within so long what is left of all stocks must be sold.
+const SALE_US: u64 = 1_200_000_000;
 /// Late requests still arrive for so long.
 const TAIL_US: u64 = 600_000;
 
@@ -49,7 +51,12 @@ impl World<'_> {
             return self.breach("liveness", Vec::new(), call);
         }
         match (self.unsettled(), self.closing) {
-            (None, Closing::Over) if self.forgets_all() => {
+            (None, Closing::Over) if self.sells() => {
+                self.closing = Closing::Selling;
+                self.settle_by_us = self.settle_by_us.max(self.now_us + SALE_US);
+                self.sell_out()?;
+            }
+            (None, Closing::Over | Closing::Selling) if self.forgets_all() => {
                 self.closing = Closing::Forgetting;
                 let window_us = 1_000 * self.scenario.options.knobs.window_ms;
                 let options = &self.scenario.options;
@@ -65,7 +72,7 @@ impl World<'_> {
                 return self.breach("bounds", Vec::new(), what);
             }
             (None, Closing::Forgetting) => {}
-            (None, Closing::Over) => {
+            (None, Closing::Over | Closing::Selling) => {
                 self.settled = true;
                 return Ok(());
             }
@@ -129,6 +136,9 @@ impl World<'_> {
         if !self.shop.is_idle() {
             return Some("a session is still at something".into());
         }
+        if !self.trader.is_idle() || self.is_selling() {
+            return Some("buyers are still at something".into());
+        }
         if self.gateways.iter().any(|gateway| !gateway.up || !gateway.calls.is_empty()) {
             return Some("a gateway is still at something".into());
         }
@@ -143,7 +153,7 @@ impl World<'_> {
                 return Some(format!("r{place} has work under way"));
             }
             // Until the services are gone, a session that waits for what is lost may wait here.
-            if protocol.waiting() > 0 && self.closing == Closing::Over {
+            if protocol.waiting() > 0 && matches!(self.closing, Closing::Over | Closing::Selling) {
                 return Some(format!("at r{place} {} commands wait", protocol.waiting()));
             }
             // What only a dead member had stays missing (until its origin is closed), and what
@@ -152,7 +162,23 @@ impl World<'_> {
                 return Some(format!("r{place} still buffers {}", protocol.buffered()));
             }
         }
-        self.stuck_pair().or_else(|| self.unclosed())
+        self.stuck_pair().or_else(|| self.unclosed()).or_else(|| self.still_held())
+    }
+
+    /// Units that somebody still holds, though nobody will pay for them any more. Where a clock has
+    /// jumped back a hold may stand for a day.
+    fn still_held(&self) -> Option<String> {
+        if self.closing != Closing::Over || self.scenario.clocks_jump() {
+            return None;
+        }
+        let up = self.nodes.iter().find_map(super::Node::here)?;
+        let vector = self.checks.whole(up.protocol.synced());
+        let holds = |stock: &&ObjectKey| self.checks.held(stock, &vector) > 0;
+        let stock = self.trader.stocks.iter().find(holds)?;
+        if self.nodes.iter().any(|node| node.dead) {
+            return None;
+        }
+        Some(format!("units of {} are held", self.names.object(stock)))
     }
 
     /// An origin of an earlier start that is still in somebody's vector, though all members are up.
@@ -218,7 +244,8 @@ impl World<'_> {
         }
         let (history, names, canary) = (&self.history, &self.names, self.canary);
         self.checks.finale(&self.nodes, history, names, &mut self.coverage, canary)?;
-        let objects: Vec<_> = self.shop.objects.iter().flatten().cloned().collect();
+        let objects = self.shop.objects.iter().flatten().chain(&self.trader.stocks);
+        let objects: Vec<_> = objects.cloned().collect();
         for place in 0..self.nodes.len() {
             for object in &objects {
                 let Some(up) = self.nodes[place].here() else { continue };
@@ -237,7 +264,26 @@ impl World<'_> {
                 self.feed(place, Event::Command(ticket, Command::Read(read)))?;
             }
         }
+        self.market_is_balanced()?;
         self.messages_are_few()
+    }
+
+    /// What the stocks show, beside what buyers were told.
+    fn market_is_balanced(&self) -> Verdict {
+        if self.nodes.iter().any(|node| node.dead) {
+            return Ok(());
+        }
+        let sale = &self.trader.sale;
+        for (at, stock) in self.trader.stocks.iter().enumerate() {
+            let shown = self.ending.iter().find(|(object, _)| object == stock);
+            let Some((_, Value::Stock(sheet))) = shown else { continue };
+            // By a clock that has jumped a request may be of the future.
+            let jumps = self.scenario.clocks_jump();
+            let is_asked = !self.scenario.options.forgets() && !jumps;
+            let sold = (sale.sold[at], is_asked.then(|| sale.stands[at]));
+            self.checks.market_is_balanced(stock, sheet, (sold, jumps), &self.names)?;
+        }
+        Ok(())
     }
 
     /// Whether what was said so far is within what was needed.
@@ -259,6 +305,7 @@ impl World<'_> {
         let asks = if self.scenario.options.peers > 0 { 4 * peers } else { 0 };
         let gossip = replicas * (self.now_us / knobs.gossip_us + 1) * (4 + 2 * peers + asks);
         let pulls = replicas * peers * (self.now_us / knobs.pull_timeout_us + 1) * 4;
-        gossip + pulls + self.checks.rounds() * peers * 12 + 1_000
+        let trades = self.trader.calls() * peers * 20;
+        gossip + pulls + trades + self.checks.rounds() * peers * 12 + 1_000
     }
 }

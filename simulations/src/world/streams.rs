@@ -323,15 +323,16 @@ impl World<'_> {
             return;
         }
         let vector = answer.said.as_ref().ok().map(|reply| reply.vector().clone());
-        let body = ticket.map(|ticket| match &self.history.attempts[ticket as usize] {
+        let body = ticket.and_then(|ticket| match &self.history.attempts[ticket as usize] {
             attempt @ crate::history::Attempt { asked: Asked::Write(at), .. } => {
                 let intent = &self.history.intents[*at];
                 let asked = Some((&intent.request, attempt.seen.is_some()));
-                body_of(&answer, &intent.object, asked)
+                Some(body_of(&answer, &intent.object, asked))
             }
             crate::history::Attempt { asked: Asked::Read(object), .. } => {
-                body_of(&answer, object, None)
+                Some(body_of(&answer, object, None))
             }
+            crate::history::Attempt { asked: Asked::Trade(_), .. } => None,
         });
         let body = match (&answer.said, body) {
             (Err(failure), _) => Some(v1::answer::Body::Failure(failure.to_wire())),

@@ -17,10 +17,13 @@ pub enum Ask {
         /// Who mints.
         at: Member,
     },
-    /// Units that are gone without a sale.
+    /// Units that are gone without a sale, written off by this member and no other: tried elsewhere,
+    /// they would be gone twice.
     WriteOff {
         /// How many, 1 to `QUANTITY_MAX`.
         units: u64,
+        /// Who writes them off.
+        at: Member,
     },
     /// Units are set aside.
     Hold {
@@ -60,7 +63,7 @@ impl Ask {
     pub fn units(&self) -> u64 {
         match self {
             Self::Hold { want, .. } | Self::Commit { want } => want.quantity.into(),
-            Self::WriteOff { units } => *units,
+            Self::WriteOff { units, .. } => *units,
             _ => 0,
         }
     }
@@ -69,7 +72,7 @@ impl Ask {
     pub fn check(&self, hold_max_ms: u64) -> Result<(), &'static str> {
         let is_units = |units: u64| (1..=u64::from(QUANTITY_MAX)).contains(&units);
         match self {
-            Self::Restock { units, .. } | Self::WriteOff { units } if !is_units(*units) => {
+            Self::Restock { units, .. } | Self::WriteOff { units, .. } if !is_units(*units) => {
                 Err("units")
             }
             Self::Hold { want, .. } | Self::Commit { want } if !is_units(want.quantity.into()) => {

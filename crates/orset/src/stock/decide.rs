@@ -160,8 +160,8 @@ pub fn hold<R: StockRows>(
     if let Some((_, record)) = known.find(|it| it.is_held() && !heirs.is_frozen(it.owner)) {
         return Ok(Verdict::Ask(heirs.owner_of(record.owner)));
     }
-    if let Some((_, record)) = known.find(is_owned) {
-        // It was held here, and let go: one intent is not held twice.
+    if let Some((_, record)) = known.find(|it| !it.is_held()) {
+        // It was held, and let go: one intent is not held twice.
         return Ok(self::known(Answer::Expired, record));
     }
     let held = done(Vec::from([Step::Hold(want.clone(), until_ms)]), Answer::Held { until_ms });
@@ -198,11 +198,13 @@ pub fn commit<R: StockRows>(
         };
         return Ok(done(steps, Answer::Committed));
     }
-    if let Some((_, record)) = known.find(is_owned) {
-        return Ok(self::known(Answer::Expired, record));
-    }
     if let Some((_, record)) = known.find(|it| it.is_held() && !heirs.is_frozen(it.owner)) {
         return Ok(Verdict::Ask(heirs.owner_of(record.owner)));
+    }
+    if let Some((_, record)) = known.find(|it| !it.is_held()) {
+        // Its owner says so too, who may not have heard of a sale here: who was told EXPIRED there
+        // would void the payment of what was sold.
+        return Ok(self::known(Answer::Expired, record));
     }
     commit_here(rows, heirs, me, want)
 }

@@ -17,9 +17,10 @@ impl Ask {
                 put_u64(out, *units);
                 out.extend_from_slice(at.as_bytes());
             }
-            Self::WriteOff { units } => {
+            Self::WriteOff { units, at } => {
                 out.push(2);
                 put_u64(out, *units);
+                out.extend_from_slice(at.as_bytes());
             }
             Self::Hold { want, ttl_ms } => {
                 out.push(3);
@@ -47,7 +48,7 @@ impl Ask {
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let ask = match from.u8()? {
             1 => Self::Restock { units: from.u64()?, at: Member::from_bytes(from.id()?) },
-            2 => Self::WriteOff { units: from.u64()? },
+            2 => Self::WriteOff { units: from.u64()?, at: Member::from_bytes(from.id()?) },
             3 => Self::Hold { want: Want::decode(from)?, ttl_ms: from.u64()? },
             4 => Self::Commit { want: Want::decode(from)? },
             5 => Self::Release,

@@ -3,7 +3,7 @@
 use crate::fail::Fail;
 use crate::hex;
 use orset::cart::Seen;
-use orset::{BoundsError, OpId, check_name};
+use orset::{BoundsError, Member, OpId, check_name};
 use std::ffi::OsStr;
 use uuid::Uuid;
 
@@ -26,12 +26,39 @@ pub enum Ask {
     Count(i64),
     /// Something of a stock.
     Stock(orset::stock::Ask),
-    /// New units, at whichever member answers.
-    RestockHere(u64),
+    /// The same, at whichever member answers.
+    Here(Here),
     /// What is there.
     Show,
     /// What is there, now and after each change; so many times.
     Watch(Option<u64>),
+}
+
+/// What one member does, and no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Here {
+    /// New units.
+    Restock(u64),
+    /// Units that are gone.
+    WriteOff(u64),
+}
+
+impl Here {
+    /// Asked of that member.
+    pub const fn at(self, at: Member) -> orset::stock::Ask {
+        match self {
+            Self::Restock(units) => orset::stock::Ask::Restock { units, at },
+            Self::WriteOff(units) => orset::stock::Ask::WriteOff { units, at },
+        }
+    }
+}
+
+/// Which member an ask names, if it names one.
+pub const fn named(ask: &orset::stock::Ask) -> Option<Member> {
+    match ask {
+        orset::stock::Ask::Restock { at, .. } | orset::stock::Ask::WriteOff { at, .. } => Some(*at),
+        _ => None,
+    }
 }
 
 impl Ask {

@@ -1,7 +1,7 @@
 //! The verbs of `stock`, as they are typed, and what they are answered.
 
 use super::answer::{After, Session, printable, text};
-use super::ask::{Ask, Call, name, op_id};
+use super::ask::{Ask, Call, Here, name, op_id};
 use super::verbs::{Once, QUANTITY};
 use crate::fail::Fail;
 use crate::sums::Sums;
@@ -43,7 +43,7 @@ pub enum StockVerb {
         #[command(flatten)]
         once: Once,
     },
-    /// Write units off: gone without a sale
+    /// Write units off, at one member: gone without a sale
     #[command(allow_negative_numbers = true)]
     WriteOff {
         /// The stock's id
@@ -51,6 +51,10 @@ pub enum StockVerb {
         /// How many
         #[arg(value_parser = clap::value_parser!(u64).range(UNITS))]
         units: u64,
+        /// The member that writes them off, the same in every repetition of the call; else the one
+        /// that answers, and the answer says which
+        #[arg(long, value_name = "MEMBER")]
+        at: Option<Uuid>,
         #[command(flatten)]
         once: Once,
     },
@@ -153,12 +157,16 @@ impl StockVerb {
             Self::Restock { stock, units, at, once } => {
                 let ask = match at {
                     Some(at) => StockAsk::Restock { units: *units, at: Member::from(*at) },
-                    None => return looked(stock, Ask::RestockHere(*units), Some(once)),
+                    None => return looked(stock, Ask::Here(Here::Restock(*units)), Some(once)),
                 };
                 (stock, ask, once)
             }
-            Self::WriteOff { stock, units, once } => {
-                (stock, StockAsk::WriteOff { units: *units }, once)
+            Self::WriteOff { stock, units, at, once } => {
+                let ask = match at {
+                    Some(at) => StockAsk::WriteOff { units: *units, at: Member::from(*at) },
+                    None => return looked(stock, Ask::Here(Here::WriteOff(*units)), Some(once)),
+                };
+                (stock, ask, once)
             }
             Self::Hold { stock, wanted, ttl, once } => (
                 stock,

@@ -5,7 +5,9 @@
 //! directory that is not there yet. A directory that a replica has open is refused: ask the
 //! replica.
 
-use crate::call::{After, Ask, Call, Came, Did, Done, Kept, Place, SessionFile, Show, Value};
+use crate::call::{
+    After, Ask, Call, Came, Did, Done, Kept, Place, SessionFile, Show, Value, named,
+};
 use crate::config;
 use crate::fail::Fail;
 use crate::out::Form;
@@ -75,10 +77,7 @@ impl Local<'_> {
             Ask::Show => self.show(call, self.read(call)?),
             Ask::Watch(count) => self.watch(call, *count).map(|()| true),
             Ask::Stock(ask) => self.call_stock(call, ask.clone()),
-            Ask::RestockHere(units) => {
-                let at = self.replica.member();
-                self.call_stock(call, StockAsk::Restock { units: *units, at })
-            }
+            Ask::Here(here) => self.call_stock(call, here.at(self.replica.member())),
             _ => self.write(call).map(|()| true),
         }
     }
@@ -86,7 +85,7 @@ impl Local<'_> {
     fn call_stock(&self, call: &Call, ask: StockAsk) -> Result<bool, Fail> {
         let op = call.op.map_or_else(|| self.session.op_id(), Ok)?;
         let stock = with!(self, self.replica.stock(self.namespace, &call.id), call, op);
-        let at = if let StockAsk::Restock { at, .. } = ask { Some(at) } else { None };
+        let at = named(&ask);
         let reply = stock.ask(ask.clone()).wait().map_err(refused)?;
         self.form.print(&Came::new(call, op, at, &reply.outcome, self.after()?))?;
         crate::call::is_yes(&ask, &reply.outcome)

@@ -7,7 +7,7 @@
 
 use super::refused;
 use crate::call::{
-    After, Ask, Call, Came, Did, Done, Kept, Place, SessionFile, Show, Target, Value, is_yes,
+    After, Ask, Call, Came, Did, Done, Kept, Place, SessionFile, Show, Target, Value, is_yes, named,
 };
 use crate::fail::Fail;
 use crate::out::{Form, progress};
@@ -122,12 +122,12 @@ impl<'a> Wire<'a> {
                 Ok(told.map(|()| adds_up))
             }
             (Ask::Stock(ask), Some(op)) => self.call_stock(call, op, ask.clone()).await,
-            (Ask::RestockHere(units), Some(op)) => {
+            (Ask::Here(here), Some(op)) => {
                 // Whoever answers is the session's home.
                 self.read(call).await?;
                 let home = Token::decode(&self.session.token()).ok().and_then(|it| it.home);
                 let at = home.ok_or(Error::BadAnswer("nobody says who answered"))?;
-                self.call_stock(call, op, StockAsk::Restock { units: *units, at }).await
+                self.call_stock(call, op, here.at(at)).await
             }
             (_, Some(op)) => {
                 let written = self.write(call, op).await?;
@@ -147,7 +147,7 @@ impl<'a> Wire<'a> {
         op: OpId,
         ask: StockAsk,
     ) -> Result<Result<bool, Fail>, Error> {
-        let at = if let StockAsk::Restock { at, .. } = ask { Some(at) } else { None };
+        let at = named(&ask);
         self.session.set_peers(call.peers);
         let stock = self.session.stock(self.namespace, &call.id)?.with_op_id(op);
         let answer = stock.ask(ask.clone()).await?;

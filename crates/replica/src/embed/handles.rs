@@ -281,9 +281,11 @@ impl Stock {
         self.0.call(Ask::Restock { units, at })
     }
 
-    /// Writes units off: gone without a sale.
+    /// Writes units off at this replica: gone without a sale. Never try the same at another: it
+    /// would write them off twice.
     pub fn write_off(&self, units: u64) -> Pending<StockReply> {
-        self.0.call(Ask::WriteOff { units })
+        let at = self.0.replica.member();
+        self.0.call(Ask::WriteOff { units, at })
     }
 
     /// Sets units aside for so long.

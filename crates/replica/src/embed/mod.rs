@@ -31,7 +31,7 @@ pub use error::{Error, NextMove, OpenError, StateChange};
 pub use handles::{Cart, Counter, Set, Stock};
 pub use histogram::Snapshot;
 pub use listeners::Alarms;
-use listeners::{Ending, Held, Listeners};
+use listeners::{Held, Listeners};
 pub use pending::{CartView, FromReply, Pending, SetView};
 pub use session::Session;
 pub use verify::Verification;

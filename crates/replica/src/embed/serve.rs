@@ -1,6 +1,7 @@
 //! What a server needs of a replica beyond what a service does.
 
-use super::{Ending, Error, Replica, Status, Verification};
+use super::listeners::Ending;
+use super::{Error, Replica, Status, Verification};
 #[cfg(feature = "inline")]
 use crate::driver::Running;
 use crate::driver::{Core, Mailbox, Notice};

@@ -93,8 +93,8 @@ fn what_is_held_is_sold_or_freed_once_and_the_sheet_adds_up() {
     assert_eq!(it.asks(0, b, Ask::Release), Ok(Outcome::Expired));
     assert_eq!(it.asks(0, b, Ask::Commit { want: want(3) }), Ok(Outcome::Expired));
     assert_eq!(sums(&it.sheet(0)), (10, 8, 0, 2));
-    assert_eq!(it.asks(0, c, Ask::WriteOff { units: 1 }), Ok(Outcome::Done));
-    assert_eq!(it.asks(0, c, Ask::WriteOff { units: 1 }), Ok(Outcome::Done), "once");
+    assert_eq!(it.asks(0, c, Ask::WriteOff { units: 1, at: member(0) }), Ok(Outcome::Done));
+    assert_eq!(it.asks(0, c, Ask::WriteOff { units: 1, at: member(0) }), Ok(Outcome::Done), "once");
     assert_eq!(it.asks(0, a, Ask::Return), Ok(Outcome::Returned));
     let sheet = it.sheet(0);
     assert_eq!((sums(&sheet), sheet.written_off), ((10, 9, 0, 0), 1));
@@ -365,7 +365,7 @@ fn what_is_out_of_bounds_or_names_another_is_refused_and_changes_nothing() {
     for ask in [
         Ask::Restock { units: 0, at: member(0) },
         Ask::Restock { units: 1_000_000_001, at: member(0) },
-        Ask::WriteOff { units: 0 },
+        Ask::WriteOff { units: 0, at: member(0) },
         Ask::Hold { want: want(0), ttl_ms: 1 },
         Ask::Hold { want: want(1), ttl_ms: 0 },
         Ask::Hold { want: want(1), ttl_ms: most + 1 },

@@ -14,7 +14,7 @@ fn restock() -> RestockStock {
 }
 
 fn write_off() -> WriteOffStock {
-    WriteOffStock { op_id: op(), namespace: b("shop"), stock: b("phone"), units: 2 }
+    WriteOffStock { op_id: op(), namespace: b("shop"), stock: b("phone"), units: 2, at: id(1) }
 }
 
 fn hold() -> HoldStock {

@@ -97,7 +97,7 @@ impl<B: Base> Protocol<B> {
             self.commit(now)?;
         }
         let own = self.member;
-        if let Ask::Restock { at, .. } = &call.ask
+        if let Ask::Restock { at, .. } | Ask::WriteOff { at, .. } = &call.ask
             && *at != own
         {
             return Ok(Tried::Pass(*at));
@@ -124,7 +124,7 @@ impl<B: Base> Protocol<B> {
         }
         let verdict = match &call.ask {
             Ask::Restock { units, .. } => stock::mint(rows, own, op, *units)?,
-            Ask::WriteOff { units } => stock::write_off(rows, &HEIRS, own, op, *units)?,
+            Ask::WriteOff { units, .. } => stock::write_off(rows, &HEIRS, own, op, *units)?,
             Ask::Hold { want, ttl_ms } => stock::hold(rows, &HEIRS, own, op, want, until(*ttl_ms))?,
             Ask::Commit { want } => stock::commit(rows, &HEIRS, own, op, want)?,
             Ask::Release => stock::release(rows, &HEIRS, own, op)?,
@@ -239,7 +239,7 @@ fn limited<R: StockRows>(
     if rows.terms()?.terms.limit == 0 {
         return Ok(Limited::No);
     }
-    // What has a record has been decided.
+    // What has a record has been decided: it is held, sold, or will never be.
     if want.customer.is_some() && !rows.records(call.op)?.is_empty() {
         return Ok(Limited::No);
     }
@@ -257,7 +257,7 @@ fn limited<R: StockRows>(
 fn content_of(call: &Call) -> Option<u64> {
     let step = match &call.ask {
         Ask::Restock { units, .. } => Step::Mint(*units),
-        Ask::WriteOff { units } => Step::WriteOff(*units),
+        Ask::WriteOff { units, .. } => Step::WriteOff(*units),
         Ask::Hold { want, .. } | Ask::Commit { want } => Step::Sell(want.clone()),
         Ask::Agree(terms) => Step::Agree(Stamped { stamp: HybridTime::default(), terms: *terms }),
         Ask::Release | Ask::Extend { .. } | Ask::Return => return None,

@@ -16,7 +16,7 @@
 use super::ask::{Call, StockReply};
 use super::calls::Tried;
 use super::talk::{Said, Talk};
-use crate::protocol::command::{NO_LANE, Refusal, Reply, Ticket};
+use crate::protocol::command::{Command, NO_LANE, Refusal, Reply, Ticket};
 use crate::protocol::message::Message;
 use crate::protocol::rows::Base;
 use crate::protocol::time::Now;
@@ -111,11 +111,12 @@ impl<B: Base> Protocol<B> {
 
     fn send_passed(&mut self, id: u64, now: Now) {
         let again_us = now.mono_us.saturating_add(self.settings.pull_timeout_us);
+        let after = VersionVector::clone(&self.for_session(&self.synced));
         let Some(passed) = self.passing.out.get_mut(&id) else { return };
         passed.again_us = again_us;
         let within_us = passed.until_us.saturating_sub(now.mono_us);
         let Call { op, object, ask, peers, .. } = passed.call.clone();
-        let talk = Talk::Do { id, op, object, ask, peers, within_us };
+        let talk = Talk::Do { id, op, object, ask, peers, within_us, after };
         let to = passed.to;
         self.effect(Effect::Send(to, Message::Stock(talk)));
     }
@@ -139,7 +140,8 @@ impl<B: Base> Protocol<B> {
             self.refuse(ticket, Refusal::Overloaded);
             return Ok(());
         }
-        self.call(ticket, call, now)
+        // It may have to wait for what the sender has.
+        self.command(ticket, Command::Stock(call), now)
     }
 
     /// A call that was passed on has been decided.
@@ -157,6 +159,14 @@ impl<B: Base> Protocol<B> {
         let Some(Passed { ticket, call, to, .. }) = self.passing.out.remove(&id) else {
             return Ok(());
         };
+        if !matches!(said, Said::Answer(Outcome::Committed)) && self.is_sold_here(&call)? {
+            // Whoever decided had not heard of it, and its word would be a void payment for what
+            // is sold.
+            return match self.decide_call(ticket, &call, now)? {
+                Tried::Over => Ok(()),
+                Tried::Short | Tried::Pass(_) => self.unreached(ticket, &call, Some(to), now),
+            };
+        }
         let reply = |outcome| {
             let mut all = VersionVector::clone(&self.for_session(&self.synced));
             all.join(vector);
@@ -174,6 +184,16 @@ impl<B: Base> Protocol<B> {
         };
         self.effect(Effect::Reply(ticket, result));
         Ok(())
+    }
+
+    /// Whether what a call is about is sold, by this view, and a call of its kind is told so.
+    fn is_sold_here(&mut self, call: &Call) -> Result<bool, StoreError> {
+        let is_told = matches!(
+            call.ask,
+            Ask::Hold { .. } | Ask::Commit { .. } | Ask::Release | Ask::Extend { .. }
+        );
+        let records = self.stock(&call.object, call.op)?.records(call.op)?;
+        Ok(is_told && records.iter().any(|(_, record)| record.was_committed()))
     }
 
     /// Asks again, and gives up who was silent too long.
@@ -227,9 +247,9 @@ impl<B: Base> Protocol<B> {
         now: Now,
     ) -> Result<(), StoreError> {
         match talk {
-            Talk::Do { id, op, object, ask, peers, within_us } => {
+            Talk::Do { id, op, object, ask, peers, within_us, after } => {
                 let by_us = now.mono_us.saturating_add(within_us.min(self.settings.rights_us));
-                let (after, deadline_us, lane) = (Arc::default(), now.mono_us, NO_LANE);
+                let (after, deadline_us, lane) = (Arc::new(after), by_us, NO_LANE);
                 let call = Call { op, object, ask, after, deadline_us, lane, peers, by_us };
                 self.asked_to_do(from, id, call, now)
             }

@@ -22,6 +22,8 @@ pub enum Talk {
         peers: u32,
         /// Microseconds within which an answer is of use.
         within_us: u64,
+        /// What the sender has: whoever decides by less may not know the terms of the stock.
+        after: VersionVector,
     },
     /// It came to this.
     Did {
@@ -74,9 +76,11 @@ impl Talk {
     /// Bytes that it holds, roughly.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Do { object, ask, .. } => {
+            Self::Do { object, ask, after, .. } => {
                 let customer = ask.want().and_then(|want| want.customer.as_ref());
-                64 + object.as_bytes().len() + customer.map_or(0, |it| it.as_bytes().len())
+                64 + 24 * after.len()
+                    + object.as_bytes().len()
+                    + customer.map_or(0, |it| it.as_bytes().len())
             }
             Self::Borrow { object, .. } => 16 + object.as_bytes().len(),
             Self::Did { vector, .. } | Self::Nothing { vector, .. } => 320 + 24 * vector.len(),
@@ -87,7 +91,7 @@ impl Talk {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes());
         match self {
-            Self::Do { id, op, object, ask, peers, within_us } => {
+            Self::Do { id, op, object, ask, peers, within_us, after } => {
                 out.push(1);
                 put_u64(&mut out, *id);
                 out.extend_from_slice(op.as_bytes());
@@ -95,6 +99,7 @@ impl Talk {
                 ask.encode(&mut out);
                 put_u64(&mut out, (*peers).into());
                 put_u64(&mut out, *within_us);
+                after.encode(&mut out);
             }
             Self::Did { id, said, vector } => {
                 out.push(2);
@@ -135,6 +140,7 @@ impl Talk {
                 ask: Ask::decode(&mut from)?,
                 peers: from.u32()?,
                 within_us: from.u64()?,
+                after: VersionVector::decode(&mut from)?,
             },
             2 => Self::Did {
                 id: from.u64()?,
@@ -215,7 +221,7 @@ mod tests {
             || [orset::Dot::new(orset::Origin::from_bytes([3; 16]), 9)].into_iter().collect();
         let asks = [
             Ask::Restock { units: 5, at: member },
-            Ask::WriteOff { units: 1 },
+            Ask::WriteOff { units: 1, at: Member::from_bytes([9; 16]) },
             Ask::Hold { want: want.clone(), ttl_ms: 60_000 },
             Ask::Commit { want },
             Ask::Release,
@@ -232,8 +238,15 @@ mod tests {
             Said::TooOld(3, 4),
             Said::Not,
         ];
-        let asks =
-            asks.map(|ask| Talk::Do { id: 1, op, object: object(), ask, peers: 1, within_us: 9 });
+        let asks = asks.map(|ask| Talk::Do {
+            id: 1,
+            op,
+            object: object(),
+            ask,
+            peers: 1,
+            within_us: 9,
+            after: vector(),
+        });
         let said = said.map(|said| Talk::Did { id: 2, said, vector: vector() });
         let rest = [
             Talk::Borrow { object: object(), number: 3, want: 0 },

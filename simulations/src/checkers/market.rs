@@ -1,0 +1,232 @@
+//! I3, I4 and I5 from the buyers' side: what they are told, beside what was ever minted.
+//!
+//! Judged when a replica says it. A purchase counts from the first COMMITTED that anybody is told
+//! until its return is asked for, whether anybody is told of that or not; units count as minted from
+//! when somebody asks for it. So whatever is lost on its way, too much is too much:
+//!
+//! ```text
+//! I3  units of purchases that count <= units minted
+//! I5  purchases that count, of a customer <= the limit
+//! I4  who was told COMMITTED is told nothing else by anybody who knows of it, unless the return was
+//!     asked for
+//! ```
+//!
+//! At the end, with all members there, the stock says the same as its buyers: what it has sold are
+//! the purchases that stand, each once, and what was minted is what was asked for and done.
+
+use super::spec::View;
+use super::{Breach, Checks, Verdict, sheets};
+use crate::history::{History, Trade};
+use crate::names::Names;
+use orset::stock::{Ask, Customer, Outcome, Refused, Sheet, Step};
+use orset::{Dot, Effect, ObjectKey, Op, OpId, VersionVector};
+use pannier_replica::protocol::{Refusal, Reply};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is known of one stock.
+#[derive(Debug, Default)]
+struct Told {
+    /// Units that somebody asked for to be minted, by op id; and those that were, as far as told.
+    asked: BTreeMap<OpId, u64>,
+    minted: BTreeMap<OpId, u64>,
+    /// The same, of what is gone without a sale.
+    gone_asked: BTreeMap<OpId, u64>,
+    gone: BTreeMap<OpId, u64>,
+    sold: BTreeMap<OpId, (u64, Option<Customer>)>,
+    limit: u64,
+    peers: u8,
+    /// Whoever has seen this knows these terms.
+    agreed: Option<VersionVector>,
+}
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub struct Market {
+    stocks: BTreeMap<ObjectKey, Told>,
+    asked_back: BTreeSet<OpId>,
+}
+
+impl Told {
+    fn kept<'a>(
+        &'a self,
+        back: &'a BTreeSet<OpId>,
+    ) -> impl Iterator<Item = &'a (u64, Option<Customer>)> {
+        self.sold.iter().filter(|(op, _)| !back.contains(*op)).map(|(_, sold)| sold)
+    }
+
+    fn units(&self, back: &BTreeSet<OpId>) -> u64 {
+        self.kept(back).map(|(units, _)| units).sum::<u64>() + self.gone.values().sum::<u64>()
+    }
+
+    fn of(&self, customer: &Customer, back: &BTreeSet<OpId>) -> u64 {
+        self.kept(back).filter(|(_, other)| other.as_ref() == Some(customer)).count() as u64
+    }
+}
+
+fn sells(op: &Op) -> bool {
+    let Effect::Stock(steps) = &op.effect else { return false };
+    steps.iter().any(|step| matches!(step, Step::Sell(_) | Step::Commit(_)))
+}
+
+impl Checks {
+    /// Whether some purchase was told COMMITTED, and nobody asked for its return.
+    pub fn was_sold(&self, op: OpId) -> bool {
+        let told = self.market.stocks.values().any(|told| told.sold.contains_key(&op));
+        told && !self.is_asked_back(op)
+    }
+
+    /// Units of a stock that are held, to one who has these commits.
+    pub fn held(&self, stock: &ObjectKey, vector: &VersionVector) -> u64 {
+        sheets::sheet(&self.ledger, stock, &View { vector, foreign: &[], own: None }).held
+    }
+
+    /// Somebody is about to ask.
+    pub fn asks_for(&mut self, trade: &Trade) {
+        let told = self.market.stocks.entry(trade.stock.clone()).or_default();
+        match &trade.ask {
+            Ask::Restock { units, .. } => drop(told.asked.insert(trade.op, *units)),
+            Ask::WriteOff { units, .. } => drop(told.gone_asked.insert(trade.op, *units)),
+            Ask::Return => drop(self.market.asked_back.insert(trade.op)),
+            _ => {}
+        }
+    }
+
+    /// Whether somebody asked for that purchase to be over.
+    pub fn is_asked_back(&self, op: OpId) -> bool {
+        self.market.asked_back.contains(&op)
+    }
+
+    /// On how many others an answer of that stock must be to one who had seen `after`, by the terms
+    /// as they were told.
+    pub(super) fn peers_of_stock(&self, stock: &ObjectKey, after: &VersionVector) -> u32 {
+        let Some(told) = self.market.stocks.get(stock) else { return 0 };
+        let knows = |agreed: &VersionVector| self.whole(after).covers(&self.whole(agreed));
+        if told.agreed.as_ref().is_some_and(knows) { told.peers.into() } else { 0 }
+    }
+
+    /// A replica answers a trade.
+    pub(super) fn told(
+        &mut self,
+        place: usize,
+        number: usize,
+        said: &Result<Reply, Refusal>,
+        history: &History,
+        names: &Names,
+    ) -> Verdict {
+        let Trade { op, stock, ask } = &history.trades[number];
+        let market = &mut self.market;
+        let is_back = market.asked_back.contains(op);
+        let told = market.stocks.entry(stock.clone()).or_default();
+        let breach = |what: String| {
+            let (op, stock) = (names.op(*op), names.object(stock));
+            let what = format!("r{place}, asked {ask:?} of {stock} as {op}: {what}");
+            Err(Breach::new("stock", vec![op], what))
+        };
+        let stands = told.sold.contains_key(op) && !is_back;
+        let reply = match said {
+            Ok(Reply::Stock(reply) | Reply::StockUnreplicated { reply, .. }) => reply,
+            Ok(other) => return breach(format!("answers {other:?}")),
+            Err(Refusal::Stock(Refused::Returned)) if !is_back => {
+                return breach("says that it is over, and nobody asked for that".into());
+            }
+            Err(Refusal::Stock(Refused::OverLimit { .. })) if stands => {
+                return breach("was told COMMITTED, and now that it is over the limit".into());
+            }
+            Err(Refusal::Stock(Refused::Differs) | Refusal::OpIdReused(_)) => {
+                return breach("was never asked otherwise".into());
+            }
+            Err(_) => return Ok(()),
+        };
+        let vector = self.closed.whole(&reply.vector);
+        let is_sale = |dot: &Dot| {
+            let ops = self.ledger.get(*dot).into_iter().flat_map(|it| &it.delta.ops);
+            ops.filter(|it| it.id == *op).any(sells)
+        };
+        let sales = self.ledger.of_op(*op).iter().filter(|dot| is_sale(dot));
+        let knows_of_it = sales.into_iter().any(|dot| vector.contains(*dot));
+        match (&reply.outcome, ask) {
+            (Outcome::Committed, _) => {
+                // Whoever lets go, or holds on to, what is sold is told so.
+                let Some(want) = history.trades_of(*op, stock).find_map(Ask::want) else {
+                    return breach("is told COMMITTED, and nobody asked for that".into());
+                };
+                told.sold.insert(*op, (want.quantity.into(), want.customer.clone()));
+                let back = &market.asked_back;
+                let (sold, minted) = (told.units(back), told.asked.values().sum::<u64>());
+                if sold > minted {
+                    return breach(format!("{sold} units are sold of {minted}"));
+                }
+                if let (Some(customer), 1..) = (&want.customer, told.limit)
+                    && told.of(customer, back) > told.limit
+                {
+                    let has = told.of(customer, back);
+                    return breach(format!("{customer:?} has {has} of {}", told.limit));
+                }
+            }
+            // Whoever has not heard of the sale may say so (counterexample F3b).
+            (Outcome::Expired | Outcome::SoldOut { .. }, Ask::Commit { .. })
+                if stands && knows_of_it =>
+            {
+                return breach(format!("was told COMMITTED, and now {:?}", reply.outcome));
+            }
+            (Outcome::Returned, _) if !is_back => {
+                return breach("is told that it is over, and nobody asked for that".into());
+            }
+            (Outcome::Done, Ask::Restock { units, .. }) => {
+                told.minted.insert(*op, *units);
+            }
+            (Outcome::Done, Ask::WriteOff { units, .. }) => {
+                told.gone.insert(*op, *units);
+            }
+            (Outcome::Done, Ask::Agree(terms)) => {
+                (told.limit, told.peers) = (terms.limit, terms.peers);
+                told.agreed.get_or_insert_with(|| VersionVector::clone(&reply.vector));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// All is sold, and everybody is there: does the stock say what its buyers say? `sold`: units
+    /// that were sold at the end; `stands`: of purchases that stand, if they were asked.
+    pub fn market_is_balanced(
+        &self,
+        stock: &ObjectKey,
+        sheet: &Sheet,
+        ((sold, stands), jumps): ((u64, Option<u64>), bool),
+        names: &Names,
+    ) -> Verdict {
+        let Some(told) = self.market.stocks.get(stock) else { return Ok(()) };
+        let sum = |of: &BTreeMap<OpId, u64>| of.values().sum::<u64>();
+        let breach = |what: String| {
+            let stock = names.object(stock);
+            let what = format!("{stock}: {what}; it shows {sheet:?}");
+            Err(Breach::new("stock", vec![stock], what))
+        };
+        if sheet.imbalance() != 0 {
+            return breach("its units do not add up".into());
+        }
+        let minted = sum(&told.minted)..=sum(&told.asked);
+        if !minted.contains(&sheet.minted) {
+            return breach(format!("{minted:?} units were minted"));
+        }
+        let gone = sum(&told.gone)..=sum(&told.gone_asked);
+        if !gone.contains(&sheet.written_off) {
+            return breach(format!("{gone:?} units are gone without a sale"));
+        }
+        // A hold that lapses late, by a clock that jumped, frees units while others are sold.
+        if sheet.available > 0 && !jumps {
+            return breach("everybody refused, and there are units".into());
+        }
+        let kept: u64 = told.kept(&self.market.asked_back).map(|(units, _)| units).sum();
+        if sheet.sold < kept {
+            return breach(format!("{kept} units were told COMMITTED"));
+        }
+        match stands {
+            Some(stands) if sheet.sold != sold + stands => {
+                breach(format!("{sold} were sold at the end, and purchases of {stands} stand"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a stock shows, as a naive function of the steps one has: no row, no sum that is kept, every
+//! step looked at anew.
+//!
+//! ```text
+//! taken(m)      units of all records that m ever made          given(m)   of those given back by m
+//! available(m)  minted(m) - written off(m) + lent to m - lent by m - taken(m) + given(m)
+//! held          units of records that are held, and not given back
+//! sold          what was taken, less what was given back, less what is held
+//! ```
+
+use super::ledger::Ledger;
+use super::spec::View;
+use orset::stock::{Account, RecordId, Sheet, Stamped, Step};
+use orset::{Effect, Member, ObjectKey};
+use std::collections::BTreeMap;
+
+struct Rec {
+    units: i128,
+    held: bool,
+    back: bool,
+}
+
+#[derive(Default)]
+struct Sums {
+    minted: i128,
+    gone: i128,
+    moved: i128,
+}
+
+/// What `stock` shows to one who has exactly the commits of `view`.
+pub fn sheet(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> Sheet {
+    let mut records: BTreeMap<RecordId, Rec> = BTreeMap::new();
+    let mut sums: BTreeMap<Member, Sums> = BTreeMap::new();
+    let mut answered: BTreeMap<(Member, Member), u64> = BTreeMap::new();
+    let mut terms = Stamped::default();
+    for (dot, _, op) in ledger.of_object(stock).filter(|(dot, at, _)| view.has(*dot, *at)) {
+        let Some(by) = ledger.get(dot).and_then(|it| it.delta.member) else { continue };
+        let Effect::Stock(steps) = &op.effect else { continue };
+        for step in steps {
+            let own = sums.entry(by).or_default();
+            let mut back = |id: &RecordId| {
+                if let Some(it) = records.get_mut(id).filter(|it| !it.back) {
+                    (it.held, it.back) = (false, true);
+                    own.moved += it.units;
+                }
+            };
+            match step {
+                Step::Mint(units) => own.minted += i128::from(*units),
+                Step::WriteOff(units) => own.gone += i128::from(*units),
+                Step::Hold(want, _) | Step::Sell(want) => {
+                    let (units, held) = (want.quantity.into(), matches!(step, Step::Hold(..)));
+                    own.moved -= units;
+                    let id = RecordId { dot, op: op.id };
+                    records.insert(id, Rec { units, held, back: false });
+                }
+                Step::Commit(id) => {
+                    if let Some(it) = records.get_mut(id) {
+                        it.held = false;
+                    }
+                }
+                Step::Release(id) | Step::GiveBack(id) => back(id),
+                Step::Lend(to, it) => {
+                    let last = answered.entry((by, *to)).or_insert(0);
+                    if it.number > *last {
+                        *last = it.number;
+                        own.moved -= i128::from(it.granted);
+                        sums.entry(*to).or_default().moved += i128::from(it.granted);
+                    }
+                }
+                Step::Agree(fresh) => terms = terms.max(*fresh),
+                Step::Extend(..) | Step::Return | Step::Fold(_) => {}
+            }
+        }
+    }
+    let count = |units: i128| u64::try_from(units).unwrap_or(0);
+    let account = |(member, it): (&Member, &Sums)| {
+        let available = count(it.minted - it.gone + it.moved);
+        (*member, Account { available, minted: count(it.minted) })
+    };
+    let of = |is: fn(&Rec) -> bool| records.values().filter(move |it| is(it)).map(|it| it.units);
+    let mut sheet = Sheet {
+        terms: terms.terms,
+        accounts: sums.iter().map(account).collect(),
+        minted: count(sums.values().map(|it| it.minted).sum()),
+        available: 0,
+        held: count(of(|it| it.held).sum()),
+        sold: count(of(|it| !it.held && !it.back).sum()),
+        written_off: count(sums.values().map(|it| it.gone).sum()),
+    };
+    sheet.available = sheet.accounts.iter().map(|(_, it)| it.available).sum();
+    plain(sheet)
+}
+
+/// Without the members that have nothing: who is listed is nobody's promise.
+pub fn plain(mut sheet: Sheet) -> Sheet {
+    sheet.accounts.retain(|(_, it)| *it != Account::default());
+    sheet
+}
