@@ -152,6 +152,14 @@ impl Scene {
         for replica in 0..usize::from(replicas) {
             scene.start(replica);
         }
+        // Nobody has anything yet, and tells the next one.
+        for replica in 1..=usize::from(replicas) {
+            let to = replica % usize::from(replicas);
+            let [from, member] = [replica - 1, to].map(|at| scene.places.borrow()[at].member);
+            let (start, vector) = (Origin::of(member, 1), VersionVector::new());
+            let message = Message::Standing { start, vector };
+            scene.feed(to, Event::Message { from, message });
+        }
         scene
     }
 
