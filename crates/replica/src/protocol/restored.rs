@@ -88,7 +88,8 @@ pub(super) struct Restoring {
     patience_us: u64,
 }
 
-/// Intervals of gossip for which commands wait for the first word that a blank start gets.
+/// Intervals of gossip for which commands wait for the first word that a blank start gets; and no
+/// shorter than between two looks at the membership.
 const PATIENCE: u64 = 10;
 
 impl<B: Base> Protocol<B> {
@@ -135,7 +136,8 @@ impl<B: Base> Protocol<B> {
     pub(super) fn begin_patience(&mut self, now: Now) {
         let is_first = self.restoring.blank && self.restoring.patience_us == 0;
         if is_first && self.place() == Place::Member {
-            let most_us = PATIENCE.saturating_mul(self.settings.gossip_us);
+            let gossip_us = PATIENCE.saturating_mul(self.settings.gossip_us);
+            let most_us = gossip_us.max(self.settings.change_us);
             self.restoring.patience_us = now.mono_us.saturating_add(most_us);
         }
     }

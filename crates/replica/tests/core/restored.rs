@@ -226,7 +226,7 @@ fn a_start_with_an_empty_disk_takes_nothing_in_before_a_peer_has_answered() {
     assert!(matches!(rig.replies.pop(), Some(Ok(_))));
 }
 
-/// Who gives no deadline waits for ten intervals of gossip.
+/// Who gives no deadline waits for ten intervals of gossip, or a second.
 #[test]
 fn what_waits_for_the_first_word_is_refused_in_time() {
     let mut rig = Rig::untold(|_| ());

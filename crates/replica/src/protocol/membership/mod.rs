@@ -26,7 +26,7 @@
 //!
 //! Members come and go by the same changes, when an operator wants it (`wish.rs`). Whoever accepts
 //! one of those says, too, what it has: all of it together is what a joiner must have before it
-//! takes part, and where the origins of one who leaves end (`place.rs`). Who is asked when stands in
+//! takes part, and where the origins of one who leaves end (`place.rs`). When who is asked, says
 //! `asking.rs`.
 //!
 //! The obvious way, each member dropping an origin when it thinks nobody writes it any more, lets
