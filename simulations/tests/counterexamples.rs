@@ -61,6 +61,7 @@ fn case_1_a1_clients_are_witnesses_too() {
         let lost = scene.write(0, op(1, 1), &cart, add("A", 1), None, &Scene::nothing()).unwrap();
         goes_back(&scene, 0, image, keeps_its_name);
         scene.tell_status(1, 0);
+        scene.tell_that_there_is_nothing(1, 0);
         let next = scene.write(0, op(1, 2), &cart, add("B", 1), None, &Scene::nothing()).unwrap();
         assert_eq!(next.dot == lost.dot, keeps_its_name, "a dot is used twice");
         match scene.read(0, &cart, &lost.vector) {
@@ -106,6 +107,7 @@ fn case_1_a3_a_delta_that_is_under_way_comes_late() {
         let late = scene.hold();
         goes_back(&scene, 0, image, keeps_its_name);
         scene.tell_status(1, 0);
+        scene.tell_that_there_is_nothing(1, 0);
         scene.write(0, op(1, 2), &cart, add("B", 1), None, &Scene::nothing()).unwrap();
         let fresh = scene.hold();
         scene.let_through(&fresh, 1);

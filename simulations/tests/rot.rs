@@ -13,7 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a world that is stuck has failed")]
 
 use orset::cart::Content;
-use orset::{Kind, Member, ObjectKey, OpIdSession, Origin, Product, Request};
+use orset::{Kind, Member, ObjectKey, OpIdSession, Origin, Product, Request, VersionVector};
 use pannier_replica::protocol::verify::survey::survey;
 use pannier_replica::protocol::verify::{Survey, Verify};
 use pannier_replica::protocol::{
@@ -71,12 +71,16 @@ impl World {
             let start = Start { member, origin, previous: None, extents, restored: false };
             let write = |batch: &StateBatch| store.write_state(batch);
             let (base, settings) = (store.clone(), settings.clone());
-            let protocol = Protocol::with_canary(start, settings, base, write, canary).unwrap();
+            let mut protocol = Protocol::with_canary(start, settings, base, write, canary).unwrap();
+            let from = *members.iter().find(|other| **other != member).unwrap();
+            let message = Message::Standing { start: origin, vector: VersionVector::new() };
+            let now = Now { mono_us: 1, wall_ms: 1_700_000_000_000 };
+            protocol.handle(Event::Message { from, message }, now).unwrap();
             let (rounds, batch, survey, alarms) = Default::default();
             Replica { member, protocol, store, rounds, batch, survey, alarms }
         };
         Self {
-            replicas: members.into_iter().map(replica).collect(),
+            replicas: members.iter().copied().map(replica).collect(),
             said: Vec::new(),
             now: Now { mono_us: 1, wall_ms: 1_700_000_000_000 },
             dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1),

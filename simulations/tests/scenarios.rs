@@ -19,6 +19,7 @@ fn a_start_after_a_restored_disk_takes_a_new_origin_and_no_token_is_fooled() {
     let cart = object(Kind::Cart, "cart");
     let lost = scene.write(0, op(1, 1), &cart, add("A", 1), None, &Scene::nothing()).unwrap();
     scene.restore_empty_disk(0);
+    scene.exchange();
     let next = scene.write(0, op(1, 2), &cart, add("B", 1), None, &Scene::nothing()).unwrap();
     assert_ne!(lost.dot.unwrap().origin, next.dot.unwrap().origin, "a dot is never used twice");
     let read = scene.read(0, &cart, &lost.vector);

@@ -24,6 +24,9 @@ pub struct Errand {
     asked: usize,
     /// It is done, and nothing is left to be looked at.
     pub over: bool,
+    /// A membership with all of it was in force somewhere: what another errand has changed since
+    /// is no business of this one.
+    is_fulfilled: bool,
     done: bool,
 }
 
@@ -74,8 +77,15 @@ impl World<'_> {
         self.coverage.add(Mark::GiverLeft, is_giver.into());
         let errand = self.errands.len();
         let asked = leaves.or(joins).map_or(0, |place| place + 1);
-        self.errands.push(Errand { wish, joins, leaves, asked, over: false, done: false });
+        let (over, is_fulfilled, done) = (false, self.is_fulfilled(joins, leaves), false);
+        self.errands.push(Errand { wish, joins, leaves, asked, over, is_fulfilled, done });
         self.errand(errand)
+    }
+
+    /// Whether the latest membership that is in force has them, and has them not.
+    fn is_fulfilled(&self, joins: Option<usize>, leaves: Option<usize>) -> bool {
+        let is_out = |place: usize| self.nodes[place].out;
+        joins.is_none_or(|place| !is_out(place)) && leaves.is_none_or(is_out)
     }
 
     /// A membership is in force somewhere.
@@ -84,8 +94,13 @@ impl World<'_> {
             return;
         }
         self.number = record.number;
-        for node in &mut self.nodes {
+        for (place, node) in self.nodes.iter_mut().enumerate() {
             node.out = !record.members.contains(&node.member);
+            self.checks.belongs(place, !node.out, record.number);
+        }
+        for at in 0..self.errands.len() {
+            let Errand { joins, leaves, .. } = self.errands[at];
+            self.errands[at].is_fulfilled |= self.is_fulfilled(joins, leaves);
         }
         let closes = record.finals.values().any(|last| last.number == record.number);
         let is_taking = (0..self.nodes.len()).any(|place| self.joins_from(place).is_some());
@@ -134,16 +149,14 @@ impl World<'_> {
 
     /// Looks how it goes.
     pub(crate) fn errand(&mut self, errand: usize) -> Verdict {
-        let Errand { joins, leaves, done, .. } = self.errands[errand];
-        let is_out = |place: &usize| self.nodes[*place].out;
-        let now_done = !joins.is_some_and(|place| is_out(&place)) && leaves.iter().all(is_out);
-        if now_done && !done {
+        let Errand { joins, leaves, is_fulfilled, done, .. } = self.errands[errand];
+        if is_fulfilled && !done {
             self.errands[errand].done = true;
             self.trace.tell(self.now_us, || format!("done: errand {errand}"));
             self.coverage.add(Mark::MemberLeft, leaves.is_some().into());
             self.coverage.add(Mark::MemberReplaced, (leaves.is_some() && joins.is_some()).into());
         }
-        if !now_done && !done {
+        if !is_fulfilled {
             self.ask(errand)?;
         } else {
             if let Some(place) = joins {

@@ -5,6 +5,8 @@
 //! does not have is found by the same checks as one that loses it.
 //!
 //! M1  no two memberships have one number. M2  nobody has more of a closed origin than its final.
+//! (Who had left before may: after its acceptance it goes on taking in what others write, and if
+//! one of those loses its disk right then, nobody who stays has it.)
 
 use super::{Breach, Checks, Verdict};
 use crate::names::Names;
@@ -19,6 +21,8 @@ use std::collections::BTreeMap;
 pub struct Closed {
     finals: BTreeMap<Origin, (u64, u64)>,
     changes: BTreeMap<u64, u64>,
+    /// Places of those who do not belong, and the first membership without them.
+    left: BTreeMap<usize, u64>,
 }
 
 impl Closed {
@@ -52,6 +56,15 @@ impl Checks {
         self.closed.whole(vector)
     }
 
+    /// Whether who is at a place belongs, by a membership that none before has reached.
+    pub(crate) fn belongs(&mut self, place: usize, belongs: bool, number: u64) {
+        if belongs {
+            self.closed.left.remove(&place);
+        } else {
+            self.closed.left.entry(place).or_insert(number);
+        }
+    }
+
     /// A membership is in force at a replica.
     pub(super) fn in_force(&mut self, place: usize, record: &Record, names: &Names) -> Verdict {
         let about = || vec![format!("r{place}")];
@@ -66,8 +79,10 @@ impl Checks {
                 let what = format!("{} was closed twice", names.origin_name(*origin));
                 return Err(Breach::new("membership", about(), what));
             }
-            let has = |shadow: &super::shadow::Shadow| shadow.applied.get(*origin) > last.seq;
-            if let Some(at) = self.shadows.iter().position(has) {
+            let had_left =
+                |at: usize| self.closed.left.get(&at).is_some_and(|by| *by < last.number);
+            let mut shadows = self.shadows.iter().enumerate().filter(|(at, _)| !had_left(*at));
+            if let Some((at, _)) = shadows.find(|it| it.1.applied.get(*origin) > last.seq) {
                 let (origin, last) = (names.origin_name(*origin), last.seq);
                 let what = format!("{origin} was closed at {last}, and r{at} has more of it");
                 return Err(Breach::new("membership", about(), what));

@@ -54,7 +54,7 @@ use closed::Closed;
 use ledger::Ledger;
 use market::Market;
 use orset::{Dot, Kind, Lattice, OpId, Origin, VersionVector};
-use pannier_replica::protocol::membership::Place;
+use pannier_replica::protocol::membership::{Place, Talk};
 use pannier_replica::protocol::{Command, Effect, Event, Message, Refusal, Reply};
 use sessions::Sessions;
 pub use sessions::Snapshot;
@@ -207,7 +207,16 @@ impl Checks {
                     _ => Ok(()),
                 }
             }
-            Effect::Send(_, message) => self.message_rests_on_log(place, message, names),
+            Effect::Send(_, message) => {
+                let protocol = nodes[place].up.as_ref().map(|up| &up.protocol);
+                if let Message::Membership(Talk::Accept { vector, .. }) = message
+                    && protocol.is_some_and(|it| it.place() == Place::Leaving)
+                {
+                    // Said once more, it may be decided by what was said before.
+                    self.parts(place, Some(vector));
+                }
+                self.message_rests_on_log(place, message, names)
+            }
             Effect::Membership(record) => {
                 coverage.hit(Mark::OriginClosed);
                 self.in_force(place, record, names)
@@ -234,7 +243,10 @@ impl Checks {
                 self.nobody_lacks(place, applied, &dots.collect::<Vec<_>>(), nodes, names)
             }
             Effect::CatchingUp(false) => self.has_caught_up(place, names),
-            Effect::Place(Place::Member, _) => self.serves_with_all(place, nodes, names),
+            Effect::Place(Place::Member, _) => {
+                self.parts(place, None);
+                self.serves_with_all(place, nodes, names)
+            }
             Effect::Reply(_, Err(_))
             | Effect::Checkpoint(_)
             | Effect::Skip(_)

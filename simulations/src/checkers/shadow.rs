@@ -42,6 +42,8 @@ pub struct Shadow {
     pub compared: Option<Arc<VersionVector>>,
     /// Its disk went back, or was lost.
     pub lost: Option<Lost>,
+    /// It is to leave, and said that it has this: what it takes in since then nobody waits for.
+    pub parts_with: Option<VersionVector>,
 }
 
 /// A disk that is no more. Whoever has not heard of a start since then goes by what it was told.
@@ -55,6 +57,12 @@ pub struct Lost {
 }
 
 impl Shadow {
+    /// Up to where its disk has an origin, as far as that counts for those who stay.
+    pub fn leaves_behind(&self, origin: Origin) -> u64 {
+        let said = self.parts_with.as_ref().map_or(u64::MAX, |said| said.get(origin));
+        self.durable.get(origin).min(said)
+    }
+
     /// A round was closed.
     pub fn close(&mut self, round: Round) {
         self.rounds.push_back(round);

@@ -38,7 +38,9 @@ impl Checks {
         if let Some(lost) = &mut lost {
             lost.starts.insert(protocol.origin());
         }
-        self.shadows[place] = Shadow { durable, applied, taken_in, lost, ..Shadow::default() };
+        let parts_with = self.shadows[place].parts_with.take();
+        self.shadows[place] =
+            Shadow { durable, applied, taken_in, lost, parts_with, ..Shadow::default() };
         // It may be the first in which that one is in force.
         self.in_force(place, protocol.membership(), names)?;
         let about = vec![format!("r{place}")];
@@ -115,15 +117,23 @@ impl Checks {
         Err(Breach::new("restored", vec![format!("r{place}")], what))
     }
 
+    /// One that is to leave says what it has, or it is not to leave any more.
+    pub(super) fn parts(&mut self, place: usize, with: Option<&VersionVector>) {
+        let with = with.map(|vector| self.whole(vector).into_owned());
+        let before = self.shadows[place].parts_with.take();
+        self.shadows[place].parts_with = with.map(|with| before.unwrap_or(with));
+    }
+
     /// A replica's disk is another from now on, which has only `kept`: what it had made and no
-    /// other disk has may be gone.
+    /// other disk has may be gone. (The disk of one that is to leave counts as far as it said.)
     pub fn goes_back(&mut self, place: usize, kept: &VersionVector) {
         let (durable, starts) = (self.shadows[place].durable.clone(), BTreeSet::new());
         self.shadows[place].lost = Some(Lost { durable, starts, heard_by: BTreeSet::new() });
+        self.shadows[place].parts_with = None;
         let own = self.origins.iter().filter(|(_, at)| **at == place);
         for origin in own.map(|(origin, _)| *origin) {
             let others = self.shadows.iter().enumerate().filter(|(at, _)| *at != place);
-            let theirs = others.map(|(_, shadow)| shadow.durable.get(origin)).max();
+            let theirs = others.map(|(_, shadow)| shadow.leaves_behind(origin)).max();
             let left = kept.get(origin).max(theirs.unwrap_or(0));
             let made = self.shadows[place].applied.get(origin);
             self.lost.extend((left + 1..=made).map(|seq| Dot::new(origin, seq)));

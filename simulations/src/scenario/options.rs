@@ -330,6 +330,11 @@ impl Options {
             // So that catching up does.
             self.knobs.message_bytes = dice.between((64, 512)) as usize;
         }
+        if self.forgets() && self.knobs.log_most < WHOLE {
+            // Each member tells a cut twice a second then, and a log has room for so many seconds:
+            // a snapshot of a row a page takes longer, and each would be taken in in vain.
+            self.knobs.message_bytes = self.knobs.message_bytes.max(400);
+        }
         self.faults.crashes = dice.chance(500);
         self.faults.partitions = dice.chance(500);
         self.faults.pauses = dice.chance(300);

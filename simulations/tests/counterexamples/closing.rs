@@ -30,6 +30,7 @@ fn case_7_what_waits_for_what_nobody_has_is_given_up() {
     scene.let_through(&last, 2);
     assert_eq!(scene.buffered(2), 1);
     scene.restore_empty_disk(0);
+    scene.tell_that_there_is_nothing(1, 0);
     scene.write(0, op(2, 1), &cart, add("B", 1), None, &Scene::nothing()).unwrap();
     converges(&scene, 3);
     for replica in 0..3 {

@@ -6,6 +6,7 @@
 
 use crate::checks::{self, Replayed};
 use crate::config::{Config, member, origin};
+use orset::VersionVector;
 use pannier_replica::protocol::{Effect, Event, Message, Now, Protocol, Refusal, Reply, Start};
 use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
 use pannier_replica::store::{LogExtent, LogRecord, StateBatch, Store};
@@ -92,7 +93,15 @@ impl Replica {
         let write = |batch: &StateBatch| store.write_state(batch);
         let (settings, canary) = (config.settings(), config.canary);
         let base = store.clone();
-        let protocol = Protocol::with_canary(begin, settings, base, write, canary).unwrap();
+        let (from, life) = (member((place + 1) % config.replicas), begin.origin);
+        let mut protocol = Protocol::with_canary(begin, settings, base, write, canary).unwrap();
+        // One that has written nothing is told at once that there may be nothing to know: what it
+        // waits for else is told in `restored.rs`, and is no business of this world.
+        let (message, now) = (
+            Message::Standing { start: life, vector: VersionVector::new() },
+            Now { mono_us: 1 + ticks * config.tick_us(), wall_ms: 1_700_000_000_000 },
+        );
+        protocol.handle(Event::Message { from, message }, now).unwrap();
         let staged = VecDeque::new();
         let on_disk = Arc::new(OnDisk::read(&store));
         let mut replica = Self { place, start, protocol, store, staged, ticks, on_disk, digest: 0 };

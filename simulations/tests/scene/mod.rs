@@ -152,7 +152,21 @@ impl Scene {
         for replica in 0..usize::from(replicas) {
             scene.start(replica);
         }
+        // Nobody has anything yet, and tells the next one.
+        for replica in 1..=usize::from(replicas) {
+            scene.tell_that_there_is_nothing(replica - 1, replica % usize::from(replicas));
+        }
         scene
+    }
+
+    /// The word of a peer by which a start with an empty disk takes anything in.
+    pub fn tell_that_there_is_nothing(&self, from: usize, to: usize) {
+        let places = self.places.borrow();
+        let from = places[from].member;
+        let start = places[to].up.as_ref().unwrap().protocol.origin();
+        drop(places);
+        let message = Message::Standing { start, vector: VersionVector::new() };
+        self.feed(to, Event::Message { from, message });
     }
 
     pub fn nothing() -> Arc<VersionVector> {

@@ -319,6 +319,7 @@ impl<B: Base> Protocol<B> {
     /// One event. On `Err` the store cannot be read: drop the protocol.
     pub fn handle(&mut self, event: Event, now: Now) -> Result<(), StoreError> {
         self.refuse_by_clock(now);
+        self.begin_patience(now);
         match event {
             Event::Command(ticket, command) => self.command(ticket, command, now),
             Event::Commit => self.commit(now),

@@ -114,6 +114,11 @@ impl Peers {
         }
     }
 
+    /// Whether there is nobody else.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
     /// Every other member.
     pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
         self.peers.keys().copied()
@@ -165,10 +170,7 @@ impl<B: Base> Protocol<B> {
                 self.asked_to_catch_up(from, start);
                 Ok(())
             }
-            Message::Standing { start, vector } => {
-                self.stands(from, start, vector, now);
-                Ok(())
-            }
+            Message::Standing { start, vector } => self.stands(from, start, vector, now),
         }
     }
 

@@ -143,7 +143,7 @@ impl<B: Base> Protocol<B> {
             None => None,
         };
         protocol.check_log(&extents)?;
-        protocol.find_previous(&extents, last)?;
+        let wrote = protocol.find_previous(&extents, last)?;
         protocol.replay_log(&extents, &mut checkpoint)?;
         protocol.membership.recover(&protocol.applied);
         protocol.check_finals()?;
@@ -160,7 +160,7 @@ impl<B: Base> Protocol<B> {
             let record = protocol.membership().clone();
             protocol.effect(Effect::Membership(record));
         }
-        protocol.begin_restored(start.restored);
+        protocol.begin_restored(start.restored, wrote);
         protocol.settle_place();
         Ok(protocol)
     }
@@ -200,12 +200,12 @@ impl<B: Base> Protocol<B> {
     }
 
     /// Which start was before stands in first deltas, and in the checkpoint, which knows of those
-    /// that are pruned; `last` is what it says.
+    /// that are pruned; `last` is what it says. Whether any start before has written.
     fn find_previous(
         &mut self,
         extents: &[LogExtent],
         last: Option<Origin>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let mut own: BTreeMap<Origin, Option<Origin>> = BTreeMap::new();
         for extent in extents.iter().filter(|extent| extent.first == 1) {
             for bytes in self.rows.base.log(extent.origin, 1, 1, 1)? {
@@ -225,7 +225,7 @@ impl<B: Base> Protocol<B> {
             at = next.map(|(origin, _)| *origin).or(at);
         }
         self.previous = self.previous.or(at);
-        Ok(())
+        Ok(at.is_some())
     }
 
     fn replay_log(

@@ -33,17 +33,27 @@
 //!     not known here are not taken in (`Refusal::Unheard`): nobody could have told yet that the
 //!     disk went back, and they may have been done.
 //!
+//! B8  An empty disk nobody marks, and it may stand where one was lost. So a start whose disk holds
+//!     nothing that its member has written does, where there are others, as B1 to B4 say; or takes
+//!     the word of one who has nothing either. Its member may have promised to go, and that be
+//!     decided by what the start before had accepted: then nobody would count what it made. Until
+//!     it is told that its member was there before (B5) it answers others, or the first start of a
+//!     cluster would wait for ever. And its commands wait a little for that first word.
+//!
 //! Reads go on. State at a vector is a function of the vector, so what an old disk shows is right
 //! for whoever has seen no more; who has, is told `Behind` as everywhere.
 //!
 //! Known hole: between the start of an unmarked disk and the first word of a peer, what others have
-//! forgotten the end of may be merged again. That is what the mark is for.
+//! forgotten the end of may be merged again, or what nobody will count be made. That is what the
+//! mark is for. And two whose disks were lost during one change vouch for each other.
 
 use super::canary::Canary;
+use super::membership::Place;
 use super::message::Message;
 use super::rows::Base;
 use super::time::Now;
 use super::{Alarm, Effect, Protocol, Refusal};
+use crate::store::StoreError;
 use orset::{Dot, Member, OpId, Origin, VersionVector};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,32 +82,69 @@ pub(super) struct Restoring {
     next_us: u64,
     /// Origins of this member that peers know more of, as far as an alarm was raised.
     warned: BTreeSet<Origin>,
+    /// Its disk held nothing that its member wrote, and nobody has told that there was more (B8).
+    blank: bool,
+    /// Until then its commands wait for a peer's word; 0: it has not been told the time yet.
+    patience_us: u64,
 }
 
+/// Intervals of gossip for which commands wait for the first word that a blank start gets; and no
+/// shorter than between two looks at the membership.
+const PATIENCE: u64 = 10;
+
 impl<B: Base> Protocol<B> {
-    /// At a start, from a directory with the mark or without.
-    pub(super) fn begin_restored(&mut self, marked: bool) {
+    /// At a start, from a directory with the mark or without, in which starts before wrote or not.
+    pub(super) fn begin_restored(&mut self, marked: bool, wrote: bool) {
+        let others = self.membership().members.iter().any(|member| *member != self.member);
         if marked {
             self.begin_asking();
+        } else if !wrote && others {
+            self.restoring.stage = Stage::Asking(BTreeMap::new());
+            self.restoring.blank = true;
         }
-        if marked && self.canary == Canary::RestoredTakesIn {
+        if self.canary == Canary::RestoredTakesIn && self.takes_nothing_in().is_some() {
             self.caught_up();
         }
     }
 
     fn begin_asking(&mut self) {
         self.restoring.stage = Stage::Asking(BTreeMap::new());
+        self.restoring.blank = false;
         self.effect(Effect::CatchingUp(true));
     }
 
-    /// Whether this start takes in nothing before it has caught up with a peer.
-    pub const fn is_catching_up(&self) -> bool {
-        matches!(self.restoring.stage, Stage::Asking(_) | Stage::Cutting(_))
+    /// Whether this start is known to lack what its member had, and takes in nothing before it has
+    /// caught up with a peer.
+    pub fn is_catching_up(&self) -> bool {
+        self.takes_nothing_in().is_some() && !self.restoring.blank
+    }
+
+    /// Whether peers are asked, and none has answered whom it has caught up with.
+    pub(super) const fn is_asking(&self) -> bool {
+        matches!(self.restoring.stage, Stage::Asking(_))
     }
 
     /// Why no command that writes is taken in, if none is.
     pub(super) const fn takes_nothing_in(&self) -> Option<Refusal> {
-        if self.is_catching_up() { Some(Refusal::CatchingUp) } else { None }
+        match self.restoring.stage {
+            Stage::Asking(_) | Stage::Cutting(_) => Some(Refusal::CatchingUp),
+            Stage::Sound | Stage::Done => None,
+        }
+    }
+
+    /// This start is told the time; one that joins has patience from when it serves.
+    pub(super) fn begin_patience(&mut self, now: Now) {
+        let is_first = self.restoring.blank && self.restoring.patience_us == 0;
+        if is_first && self.place() == Place::Member {
+            let gossip_us = PATIENCE.saturating_mul(self.settings.gossip_us);
+            let most_us = gossip_us.max(self.settings.change_us);
+            self.restoring.patience_us = now.mono_us.saturating_add(most_us);
+        }
+    }
+
+    /// Whether a command that is not taken in may be so in a moment (B8).
+    pub(super) fn awaits_first_word(&self, deadline_us: u64, now: Now) -> bool {
+        self.restoring.blank && now.mono_us < deadline_us.max(self.restoring.patience_us)
     }
 
     /// Why an op id that is not known here is not taken in yet (B7).
@@ -120,6 +167,10 @@ impl<B: Base> Protocol<B> {
     pub(super) fn tick_restored(&mut self, now: Now) {
         // A round that was closed while this member was about to leave went without it.
         self.open.cut |= self.tells_cut();
+        if self.restoring.blank && self.place() == Place::Member && self.peers.is_empty() {
+            // The others have left since.
+            self.caught_up();
+        }
         if matches!(self.restoring.stage, Stage::Asking(_)) && now.mono_us >= self.restoring.next_us
         {
             self.restoring.next_us = now.mono_us.saturating_add(self.settings.gossip_us);
@@ -132,7 +183,8 @@ impl<B: Base> Protocol<B> {
 
     /// A start of another member asks what there is.
     pub(super) fn asked_to_catch_up(&mut self, from: Member, start: Origin) {
-        let may_vouch = !self.is_catching_up() && !self.membership.is_over();
+        let takes_part = matches!(self.place(), Place::Member | Place::Leaving);
+        let may_vouch = takes_part && !self.is_catching_up() && !self.membership.is_over();
         if may_vouch && !self.membership.lets_go(from) {
             let vector = (*self.synced).clone();
             self.effect(Effect::Send(from, Message::Standing { start, vector }));
@@ -141,13 +193,21 @@ impl<B: Base> Protocol<B> {
 
     /// A peer answers. The first answer of each stays: one that moved on all the time would never
     /// be reached, and any of them will do.
-    pub(super) fn stands(&mut self, from: Member, start: Origin, vector: VersionVector, now: Now) {
-        let Stage::Asking(answers) = &mut self.restoring.stage else { return };
-        if start != self.origin {
-            return;
+    pub(super) fn stands(
+        &mut self,
+        from: Member,
+        start: Origin,
+        vector: VersionVector,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        if start == self.origin {
+            self.note_own(from, &vector);
+            if let Stage::Asking(answers) = &mut self.restoring.stage {
+                answers.entry(from).or_insert(vector);
+            }
+            self.settle_restored(now);
         }
-        answers.entry(from).or_insert(vector);
-        self.settle_restored(now);
+        self.settle_waiting(now)
     }
 
     /// What is synced may have grown.
@@ -156,6 +216,12 @@ impl<B: Base> Protocol<B> {
             self.synced.contains(dot) || self.membership().final_of(dot.origin).is_some()
         };
         match &self.restoring.stage {
+            Stage::Asking(answers)
+                if self.restoring.blank && answers.values().any(VersionVector::is_empty) =>
+            {
+                // There is nothing: so no cut has been told either.
+                self.caught_up();
+            }
             Stage::Asking(answers) if answers.values().any(|it| it.iter().all(has)) => {
                 self.restoring.stage = Stage::Cutting(self.applied.get(self.origin) + 1);
                 if self.cuts.raise_to_applied(&self.settings, now) {
@@ -170,8 +236,12 @@ impl<B: Base> Protocol<B> {
     }
 
     fn caught_up(&mut self) {
-        self.restoring.stage = Stage::Done;
-        self.effect(Effect::CatchingUp(false));
+        if std::mem::take(&mut self.restoring.blank) {
+            self.restoring.stage = Stage::Sound;
+        } else {
+            self.restoring.stage = Stage::Done;
+            self.effect(Effect::CatchingUp(false));
+        }
     }
 
     /// What a peer has of this member's own commits (B5, B6).
@@ -186,7 +256,8 @@ impl<B: Base> Protocol<B> {
             return;
         }
         // One that is marked, or was found out, knows that.
-        if self.restoring.stage != Stage::Sound && self.restoring.warned.is_empty() {
+        let suspects_nothing = self.restoring.stage == Stage::Sound || self.restoring.blank;
+        if !suspects_nothing && self.restoring.warned.is_empty() {
             return;
         }
         let is_here = |dot: &Dot| self.applied.contains(*dot) || self.membership().covers(*dot);
@@ -199,7 +270,7 @@ impl<B: Base> Protocol<B> {
                 self.effect(Effect::Alarm(Alarm::WentBack { peer, dot, have }));
             }
         }
-        if self.restoring.stage == Stage::Sound && !self.restoring.warned.is_empty() {
+        if suspects_nothing && !self.restoring.warned.is_empty() {
             self.begin_asking();
         }
     }

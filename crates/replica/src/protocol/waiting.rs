@@ -1,4 +1,5 @@
-//! Commands that wait: for their session's vector, or behind one of their lane that does.
+//! Commands that wait: for their session's vector, for the first word that a start with an empty
+//! disk gets (`restored.rs`, B8), or behind one of their lane that does.
 //!
 //! A replica may answer a session when its own vector covers the session's. Until then the command
 //! waits, what is missing is pulled at once, and at its deadline it is refused (`Behind`), or
@@ -132,7 +133,8 @@ impl<B: Base> Protocol<B> {
         if command.writes()
             && let Some(refusal) = self.takes_nothing_in()
         {
-            return Turn::Refuse(refusal);
+            let waits = self.awaits_first_word(command.deadline_us(), now);
+            return if waits { Turn::Wait } else { Turn::Refuse(refusal) };
         }
         let Some(missing) = after.iter().find(|dot| !self.has(*dot)) else { return Turn::Do };
         let lost = after.iter().find_map(|dot| {

@@ -55,7 +55,9 @@ impl Rig {
             Protocol::with_canary(start, settings, store.clone(), |_| Ok(()), canary).unwrap();
         let now = Now { mono_us: 1, wall_ms: 1_700_000_000_000 };
         let (rounds, replies, asked, said) = Default::default();
-        Self { protocol, store, now, rounds, replies, asked, said, tickets: 0 }
+        let mut rig = Self { protocol, store, now, rounds, replies, asked, said, tickets: 0 };
+        rig.does(crate::rig::there_is_nothing(B, MINE));
+        rig
     }
 
     fn does(&mut self, event: Event) {

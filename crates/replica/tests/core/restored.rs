@@ -201,3 +201,56 @@ fn what_waits_is_refused_too() {
     rig.hears(delta(1, 1, 1).encode());
     assert_eq!(rig.replies.pop(), Some(Err(Refusal::CatchingUp)));
 }
+
+/// Its member may have been there before, and have promised what this disk knows nothing of.
+#[test]
+fn a_start_with_an_empty_disk_takes_nothing_in_before_a_peer_has_answered() {
+    let mut rig = Rig::untold(|_| ());
+    assert_eq!(rig.write(id(1), Request::Add(lamp(1))), None, "a moment of patience");
+    assert_eq!(rig.lamps(), 0, "reads go on");
+    stands(&mut rig, &[]);
+    assert_eq!(rig.replies.pop(), None, "what is heard may be of long ago");
+    tick(&mut rig);
+    assert!(rig.sent.contains(&Message::CatchUp { start: MINE }), "{:?}", rig.sent);
+    answers(&mut rig, &[]);
+    assert!(matches!(rig.replies.pop(), Some(Ok(_))));
+    assert_eq!(adds(&mut rig, 2), Ok(()));
+    assert_eq!((rig.catching_up.len(), rig.alarms.len()), (0, 0), "nothing has gone back");
+    rig.restart();
+    assert_eq!(adds(&mut rig, 2), Ok(()), "a disk that holds what it wrote is trusted");
+
+    let mut rig = Rig::untold(|_| ());
+    answers(&mut rig, &[(THEIRS, 1)]);
+    assert_eq!(rig.write(id(2), Request::Add(lamp(1))), None, "it has not caught up");
+    rig.hears(delta(1, 1, 1).encode());
+    assert!(matches!(rig.replies.pop(), Some(Ok(_))));
+}
+
+/// Who gives no deadline waits for ten intervals of gossip, or a second.
+#[test]
+fn what_waits_for_the_first_word_is_refused_in_time() {
+    let mut rig = Rig::untold(|_| ());
+    for refused in [false, true] {
+        let asked = rig.write_until(id(1), Request::Add(lamp(1)), 0);
+        let refusal = Some(Err(Refusal::CatchingUp));
+        assert_eq!(asked, if refused { refusal.clone() } else { None });
+        tick(&mut rig);
+        assert_eq!(rig.replies.pop(), if refused { None } else { refusal });
+    }
+}
+
+/// Or the first start of a cluster would wait for ever.
+#[test]
+fn those_whose_disks_are_empty_vouch_for_each_other_until_they_are_found_out() {
+    let mut rig = Rig::untold(|_| ());
+    let vouches = |rig: &mut Rig| {
+        rig.sent.clear();
+        says(rig, Message::CatchUp { start: THEIRS });
+        rig.sent.iter().any(|message| matches!(message, Message::Standing { start: THEIRS, .. }))
+    };
+    assert!(vouches(&mut rig));
+    stands(&mut rig, &[(Origin::of(ME, 77), 3)]);
+    assert_eq!((rig.alarms.len(), rig.catching_up.clone()), (1, vec![true]));
+    assert!(!vouches(&mut rig));
+    assert_eq!(adds(&mut rig, 1), Err(Refusal::CatchingUp), "and nobody waits");
+}

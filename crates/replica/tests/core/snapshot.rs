@@ -72,22 +72,17 @@ impl Two {
     }
 
     fn with(canary: Canary) -> Self {
+        let now = Now { mono_us: 1, wall_ms: WALL_MS };
         let ones = [0, 1].map(|place| {
             let disk = MemoryDisk::new();
-            let (store, protocol) = started(&disk, place, 1, canary);
+            let (store, mut protocol) = started(&disk, place, 1, canary);
+            let first = crate::rig::there_is_nothing(NAMES[1 - place], protocol.origin());
+            protocol.handle(first, now).unwrap();
             let (alarms, said, replies, due) = Default::default();
             One { protocol, store, disk, starts: 1, alarms, said, replies, due, taking: 0 }
         });
-        let now = Now { mono_us: 1, wall_ms: WALL_MS };
-        Self {
-            ones,
-            now,
-            ids: OpIdSession::new(WALL_MS / 1_000, 7),
-            cut: false,
-            holds: false,
-            deaf: false,
-            canary,
-        }
+        let ids = OpIdSession::new(WALL_MS / 1_000, 7);
+        Self { ones, now, ids, cut: false, holds: false, deaf: false, canary }
     }
 
     fn crash(&mut self, place: usize) {

@@ -156,7 +156,8 @@ fn a_peer_of_another_cluster_gets_and_gives_nothing() {
     let mut cluster = Cluster::new(3, quick());
     cluster.names[2] = "other";
     (0..3).for_each(|at| cluster.open(at));
-    (0..3).for_each(|at| write(cluster.replica(at), 10, 100, 10));
+    // The third takes nothing in, since nobody has answered it.
+    (0..2).for_each(|at| write(cluster.replica(at), 10, 100, 10));
     for (from, to) in [(0, 2), (1, 2), (2, 0), (2, 1)] {
         cluster.eventually("it is refused", || {
             let failure = cluster.peer(from, to).last_failure;
@@ -168,7 +169,7 @@ fn a_peer_of_another_cluster_gets_and_gives_nothing() {
     cluster.eventually("the two of one cluster have each other's", || {
         (0..2).all(|at| cluster.replica(at).status().unwrap().vector.len() == 2)
     });
-    assert_eq!(cluster.replica(2).status().unwrap().vector.len(), 1);
+    assert_eq!(cluster.replica(2).status().unwrap().vector.len(), 0);
 }
 
 #[test]
@@ -189,7 +190,8 @@ fn closing_the_replicas_ends_every_task() {
         open.push((replica, links, listener));
     }
     eventually(&runtime, "one direction is linked", || open[1].1.peers()[0].connected);
-    write(&open[1].0, 3, 30, 10);
+    // The second cannot answer, so this waits.
+    drop(open[1].0.cart("shop", "ada").unwrap().add("lamp", 1));
     for (replica, links, listener) in open {
         replica.close().unwrap();
         listener.stop(&runtime);

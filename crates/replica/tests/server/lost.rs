@@ -2,7 +2,7 @@
 
 use crate::served::{Stream, carts, channel, command, get, in_memory, reason, serve, with_token};
 use bytes::Bytes;
-use orset::{Dot, Member, Origin};
+use orset::{Dot, Member, Origin, VersionVector};
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::metadata::TOKEN;
 use pannier_proto::v1::answer::Body as Said;
@@ -48,6 +48,8 @@ async fn one() -> Server {
     while replica.status().unwrap().membership.number == 0 {
         tokio::task::yield_now().await;
     }
+    let (start, vector) = (replica.status().unwrap().origin, VersionVector::new());
+    to.deliver(PEER, Message::Standing { start, vector });
     serve(replica, |_| ())
 }
 

@@ -121,7 +121,8 @@ mod tests {
         let add = [(Member::from_bytes([2; 16]), Box::from("two:7410"))].into();
         let promise = Proposal { add, ..closing() };
         let agreed = [orset::Dot::new(Origin::of(ONE, 2), 3)].into_iter();
-        let decided = Some(promise.applied_to(&record, &agreed.collect::<VersionVector>()));
+        let agreed: VersionVector = agreed.collect();
+        let decided = Some(promise.applied_to(&record, &agreed, &BTreeSet::new()));
         let page = Page { record, decided, promise: Some(promise) };
         let mut bytes = page.encode();
         assert_eq!(Page::decode(&bytes).ok(), Some(page));

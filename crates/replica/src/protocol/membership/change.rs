@@ -16,7 +16,7 @@ use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
 use crate::store::StoreError;
 use orset::{Dot, Lattice, Member, Origin, VersionVector};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Looks at a change, so many of its intervals, after which it is given up; and for which one who
@@ -141,7 +141,7 @@ impl<B: Base> Protocol<B> {
         (!closes).then_some(Why::Differs)
     }
 
-    fn promise(&mut self, proposal: Proposal) {
+    pub(super) fn promise(&mut self, proposal: Proposal) {
         for (origin, last) in &proposal.close {
             self.inbox.drop_above(*origin, *last);
         }
@@ -211,7 +211,7 @@ impl<B: Base> Protocol<B> {
         self.stats.changes_abandoned += 1;
     }
 
-    fn other_members(&self) -> Vec<Member> {
+    pub(super) fn other_members(&self) -> Vec<Member> {
         let members = self.membership().members.iter().copied();
         members.filter(|member| *member != self.member).collect()
     }
@@ -232,9 +232,13 @@ impl<B: Base> Protocol<B> {
             unasked(heard.member) || heard.origin.is_some_and(has)
         });
         if !(own && all) || (!leaving.is_empty() && !self.lacking().is_empty()) {
+            if own {
+                self.ask_who_leaves();
+            }
             return;
         }
-        let record = proposing.proposal.applied_to(self.membership(), &proposing.agreed);
+        let Proposing { proposal, agreed, accepted, .. } = proposing;
+        let record = proposal.applied_to(self.membership(), agreed, accepted);
         let leaving = leaving.clone();
         let until_us = now.mono_us.saturating_add(PATIENCE * self.settings.change_us);
         self.membership.proposing = None;
@@ -396,11 +400,7 @@ impl<B: Base> Protocol<B> {
                 self.abandon(self.why_not_yet(), now);
                 return Ok(());
             }
-            let (proposal, accepted) = (proposing.proposal.clone(), proposing.accepted.clone());
-            let has = |peer: &Member| accepted.iter().any(|(member, _)| member == peer);
-            for peer in self.other_members().into_iter().filter(|peer| !has(peer)) {
-                self.ask(peer, &proposal);
-            }
+            self.ask_again();
             return Ok(());
         }
         if self.membership.decided.is_some() {
@@ -453,39 +453,5 @@ impl<B: Base> Protocol<B> {
         for member in silent {
             self.talk(member, Talk::Record(record.clone()));
         }
-    }
-
-    fn ask(&mut self, peer: Member, proposal: &Proposal) {
-        if self.canary != Canary::LeaverUnasked || !proposal.remove.contains(&peer) {
-            self.talk(peer, Talk::Propose(proposal.clone()));
-        }
-    }
-
-    /// The present starts of these, as they were heard.
-    fn starts_of(&self, members: &BTreeSet<Member>) -> BTreeMap<Member, Option<Origin>> {
-        let heard = self.peers.heard().filter(|heard| members.contains(&heard.member));
-        heard.map(|heard| (heard.member, heard.origin)).collect()
-    }
-
-    /// Proposes, and promises it first of all.
-    pub(super) fn put_to_all(
-        &mut self,
-        close: BTreeMap<Origin, u64>,
-        (add, remove): (BTreeMap<Member, Box<str>>, BTreeSet<Member>),
-        patience_us: u64,
-        change: u64,
-        now: Now,
-    ) {
-        let (number, by, start) = (self.number() + 1, self.member, self.origin);
-        let proposal = Proposal { number, change, by, start, close, add, remove };
-        for peer in self.other_members() {
-            self.ask(peer, &proposal);
-        }
-        let until_us = now.mono_us.saturating_add(patience_us);
-        let (accepted, agreed) = (BTreeSet::new(), VersionVector::new());
-        let leaving = self.starts_of(&proposal.remove);
-        self.promise(proposal.clone());
-        self.membership.proposing =
-            Some(Proposing { proposal, accepted, leaving, agreed, until_us });
     }
 }

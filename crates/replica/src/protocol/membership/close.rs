@@ -1,7 +1,9 @@
 //! What is to be closed: origins of earlier starts, at an end that all members agree on.
 //!
 //! The member with the lowest id looks, so that two seldom propose at once; and only what all have
-//! alike is named, so that the promise to take no more of it keeps nothing from anybody.
+//! alike is named, so that the promise to take no more of it keeps nothing from anybody. What all
+//! have alike may be nothing at all: of an origin that was lost with its disk, and that a joiner
+//! waits for.
 
 use super::change::PATIENCE;
 use super::record::CLOSE_MAX;
@@ -29,14 +31,23 @@ impl<B: Base> Protocol<B> {
         self.put_to_all(close, (BTreeMap::new(), BTreeSet::new()), patience_us, chance, now);
     }
 
+    /// Origins of which something is here, or waits here; and of which somebody who was taken in
+    /// must have something, and may wait for it in vain: who reported it has lost it with its disk,
+    /// and nobody else had it.
+    pub(super) fn origins_known(&self) -> impl Iterator<Item = Origin> + '_ {
+        let seats = self.membership().seats.values();
+        let awaited = seats.flat_map(|seat| seat.until.iter()).map(|dot| dot.origin);
+        let here = self.applied.iter().map(|dot| dot.origin);
+        here.chain(self.inbox.origins()).chain(awaited)
+    }
+
     /// Origins of earlier starts that all members have alike, when all have been heard of lately.
     fn closable(&self, now: Now) -> BTreeMap<Origin, u64> {
         if !self.absent_since(now.mono_us).is_empty() {
             return BTreeMap::new();
         }
         let mut close = BTreeMap::new();
-        let here = self.applied.iter().map(|dot| dot.origin);
-        for origin in here.chain(self.inbox.origins()) {
+        for origin in self.origins_known() {
             if origin == Origin::MEMBERSHIP || close.len() >= CLOSE_MAX {
                 continue;
             }

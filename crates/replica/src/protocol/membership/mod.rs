@@ -9,7 +9,7 @@
 //! nobody before, and what is compared under two numbers is not taken for equal.
 //!
 //! ```text
-//! proposer   Propose(number + 1, close o at f, ...)  to all
+//! proposer   Propose(number + 1, close o at f, ...)  to all, to those who are to go last
 //! member     has it, up to f and no further? promise, on disk: no more of o    Accept
 //! proposer   all have promised, in their present starts: the record, on disk   Record, to all
 //! member     the record, on disk; once all up to f is here, it is in force
@@ -26,11 +26,13 @@
 //!
 //! Members come and go by the same changes, when an operator wants it (`wish.rs`). Whoever accepts
 //! one of those says, too, what it has: all of it together is what a joiner must have before it
-//! takes part, and where the origins of one who leaves end (`place.rs`).
+//! takes part, and where the origins of one who leaves end (`place.rs`). When who is asked, says
+//! `asking.rs`.
 //!
 //! The obvious way, each member dropping an origin when it thinks nobody writes it any more, lets
 //! late deltas come back to some (counterexamples 7, 11 and 13).
 
+mod asking;
 pub(super) mod book;
 mod change;
 mod close;
@@ -125,6 +127,8 @@ struct Proposing {
     accepted: BTreeSet<(Member, Origin)>,
     /// Who is to go by it, in which start it was asked.
     leaving: BTreeMap<Member, Option<Origin>>,
+    /// They are asked, too.
+    asks_all: bool,
     /// Of a change of members: what those who have accepted had together.
     agreed: VersionVector,
     until_us: u64,

@@ -28,6 +28,8 @@
 //!     back of it, and takes no more. Who has promised, on disk, and starts anew, has not lost it,
 //!     and by L1 has made nothing since: so its promise stands. But the proposer cannot tell it
 //!     from one with another disk, and gives the change up when the one who goes starts anew.
+//! L5  who is to go is asked when all who stay have promised to let it (`asking.rs`). So whoever
+//!     vouches for a start with another disk has not promised yet, and that start is the one asked.
 //!
 //! The obvious way, to put a name on a list and let it serve what it has, answers a customer with
 //! an empty cart; to take a name off one loses what only it had.
@@ -172,9 +174,11 @@ impl<B: Base> Protocol<B> {
         (!is_here).then_some(Refusal::NotServing(place))
     }
 
-    /// Whether this start may make deltas.
+    /// Whether this start may make deltas: one that may have promised to go, and does not know it,
+    /// makes none either (`restored.rs`).
     pub(in crate::protocol) fn may_commit(&self) -> bool {
-        self.place() == Place::Member || self.canary == Canary::LeaverWrites
+        let is_member = self.place() == Place::Member && !self.is_asking();
+        is_member || self.canary == Canary::LeaverWrites
     }
 
     /// Whether a member counts among the peers that a write stands on.
@@ -188,8 +192,8 @@ impl<B: Base> Protocol<B> {
         let mut heard = self.peers.heard().filter(|heard| heard.member == member);
         let heard = heard.next().and_then(|heard| heard.origin);
         let present = if member == self.member { Some(self.origin) } else { heard };
-        let known = self.applied.iter().map(|dot| dot.origin).chain(self.inbox.origins());
-        let mut earlier = known.filter(|it| it.is_of(member) && Some(*it) != present);
+        let mut earlier =
+            self.origins_known().filter(|it| it.is_of(member) && Some(*it) != present);
         self.canary != Canary::LeavesUnclosed
             && earlier.any(|origin| self.membership().final_of(origin).is_none())
     }

@@ -7,6 +7,9 @@
 //!
 //! R1  numbers rise by one, and no two records have one number (`change.rs` sees to it).
 //! R2  a final never changes.
+//! R3  of whoever has left there is a final, by which its id is known to be used up. Taken in once
+//!     more under that id it would not come, since it knows that it has left, and every change
+//!     would wait for it.
 //!
 //! A record also says where each member is reached, so that everybody learns of a joiner from the
 //! change that takes it in; and of a joiner, what it must have before it takes part (`place.rs`).
@@ -239,11 +242,20 @@ impl Proposal {
 
     /// What becomes of `record` when it is decided. `agreed` is what those who accepted it had
     /// together: nobody has more of whoever leaves, who wrote nothing after it had accepted.
-    pub fn applied_to(&self, record: &Record, agreed: &VersionVector) -> Record {
+    /// `accepted` are they, each in its start: that of one who leaves is closed also where it wrote
+    /// nothing, or nothing would tell that this member was there (R3).
+    pub fn applied_to(
+        &self,
+        record: &Record,
+        agreed: &VersionVector,
+        accepted: &BTreeSet<(Member, Origin)>,
+    ) -> Record {
         let mut next = record.clone();
         (next.number, next.change) = (self.number, self.change);
         let left = |dot: &Dot| self.remove.iter().any(|member| dot.origin.is_of(*member));
         let left = agreed.iter().filter(left).map(|dot| (dot.origin, dot.seq));
+        let last = accepted.iter().filter(|(member, _)| self.remove.contains(member));
+        let left = left.chain(last.map(|(_, start)| (*start, agreed.get(*start))));
         for (origin, seq) in self.close.iter().map(|(origin, seq)| (*origin, *seq)).chain(left) {
             next.finals.entry(origin).or_insert(Final { seq, number: self.number });
         }
@@ -372,7 +384,8 @@ mod tests {
     fn what_is_closed_leaves_a_vector_and_comes_back_whole() {
         let (old, new) = (Origin::of(member(1), 1), Origin::of(member(1), 2));
         let first = Record::first(&[member(1)], &BTreeMap::new());
-        let record = proposal(&[(old, 4)]).applied_to(&first, &VersionVector::new());
+        let record =
+            proposal(&[(old, 4)]).applied_to(&first, &VersionVector::new(), &BTreeSet::new());
         let whole = at(&[(old, 4), (new, 2)]);
         let mut vector = whole.clone();
         record.strip(&mut vector);
@@ -389,9 +402,12 @@ mod tests {
         let first = Record::first(&[one, gone], &addresses);
         let add = [(two, Box::from("two:1"))].into();
         let change = Proposal { add, remove: [gone].into(), ..proposal(&[]) };
-        let record = change.applied_to(&first, &at(&[(theirs, 3), (its, 5)]));
+        let accepted = [(one, theirs), (gone, Origin::of(gone, 2))].into();
+        let record = change.applied_to(&first, &at(&[(theirs, 3), (its, 5)]), &accepted);
         assert_eq!(record.members, [one, two].into());
         assert_eq!(record.final_of(its), Some(5));
+        assert_eq!(record.final_of(Origin::of(gone, 2)), Some(0), "it wrote nothing");
+        assert_eq!(record.final_of(theirs), None);
         assert_eq!(record.address_of(two), Some("two:1"));
         assert_eq!((record.address_of(one), record.address_of(gone)), (Some("one:1"), None));
         assert!(
@@ -403,7 +419,7 @@ mod tests {
         assert_eq!(Record::decode(&mut Reader::new(&bytes)), Ok(record.clone()));
         // What is closed later need not be waited for.
         let later = Proposal { number: 2, ..proposal(&[(theirs, 3)]) };
-        let record = later.applied_to(&record, &VersionVector::new());
+        let record = later.applied_to(&record, &VersionVector::new(), &BTreeSet::new());
         assert!(record.admits(two, &VersionVector::new()));
         bytes.clear();
         change.encode(&mut bytes);

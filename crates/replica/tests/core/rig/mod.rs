@@ -45,6 +45,15 @@ impl Rig {
     }
 
     pub fn with(change: impl FnOnce(&mut ProtocolSettings)) -> Self {
+        let mut rig = Self::untold(change);
+        if rig.settings.members != [ME] {
+            rig.does(there_is_nothing(PEER, rig.origin()));
+        }
+        rig
+    }
+
+    /// Nobody has answered it yet, and its disk is empty.
+    pub fn untold(change: impl FnOnce(&mut ProtocolSettings)) -> Self {
         let disk = MemoryDisk::new();
         let mut settings = ProtocolSettings::new(vec![ME, PEER]);
         change(&mut settings);
@@ -150,7 +159,16 @@ impl Rig {
     }
 
     pub fn write(&mut self, op: OpId, request: Request) -> Option<Result<Reply, Refusal>> {
-        let (after, deadline_us) = (Arc::default(), u64::MAX);
+        self.write_until(op, request, u64::MAX)
+    }
+
+    pub fn write_until(
+        &mut self,
+        op: OpId,
+        request: Request,
+        deadline_us: u64,
+    ) -> Option<Result<Reply, Refusal>> {
+        let after = Arc::default();
         let (object, seen, lane, durability) = (cart(), None, NO_LANE, Durability::Local);
         let write = Write { op, object, request, seen, after, deadline_us, lane, durability };
         self.asks(Command::Write(write))
@@ -181,6 +199,12 @@ fn started(
     let write = |batch: &StateBatch| store.write_state(batch);
     let protocol = Protocol::new(begin, settings.clone(), store.clone(), write).unwrap();
     (store, protocol)
+}
+
+/// The word of a peer by which a start with an empty disk takes anything in.
+pub fn there_is_nothing(from: Member, start: Origin) -> Event {
+    let vector = VersionVector::new();
+    Event::Message { from, message: Message::Standing { start, vector } }
 }
 
 pub fn cart() -> ObjectKey {
