@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MEDIAN: usize = 10;
 
 /// Planted bug, seeds within which it must be found.
-const BUDGET: [(Canary, u64); 40] = [
+const BUDGET: [(Canary, u64); 46] = [
     (Canary::Protocol(Planted::RemoveEndsUnseen), 10),
     (Canary::Protocol(Planted::AckBeforeSync), 2),
     (Canary::Protocol(Planted::GossipBeforeSync), 2),
@@ -48,6 +48,12 @@ const BUDGET: [(Canary, u64); 40] = [
     (Canary::Protocol(Planted::JoinedTooSoon), 10),
     (Canary::Protocol(Planted::LeaverWrites), 20),
     (Canary::Protocol(Planted::LeaverUnasked), 20),
+    (Canary::Protocol(Planted::DoublesStay), 40),
+    (Canary::Protocol(Planted::GrantedAgain), 80),
+    (Canary::Protocol(Planted::GrantedFromNothing), 10),
+    (Canary::Protocol(Planted::SoldOutUnasked), 60),
+    (Canary::Protocol(Planted::HoldsStay), 20),
+    (Canary::Protocol(Planted::KeeperUnasked), 20),
     (Canary::StrangeTokenTaken, 10),
     (Canary::RetryForgetsSession, 20),
     (Canary::BudgetIgnored, 10),

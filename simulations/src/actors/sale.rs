@@ -1,5 +1,5 @@
-//! The end of the market: what is over is ended, what is left is sold until everybody refuses, and then each purchase is
-//! asked for once more.
+//! The end of the market: what is over is ended, what is left is sold until everybody refuses, and
+//! then each purchase is asked for once more.
 //!
 //! The first says that nothing is left unsold, wherever the rights had gone; the second, which
 //! purchases stand: as many units as the stock says it has sold, no more and no fewer.
@@ -129,8 +129,9 @@ impl World<'_> {
     /// A call of the sale is answered.
     pub(super) fn sale_goes_on(&mut self, number: usize, outcome: Option<Outcome>) -> Verdict {
         let is_sold = outcome == Some(Outcome::Committed);
-        // By a clock that has jumped a request may be of the future.
-        let jumps = self.scenario.clocks_jump();
+        // By a clock that has jumped a request may be of the future; of who has left, of two sales
+        // the one that stands may be given back, and the other stay.
+        let jumps = self.scenario.clocks_jump() || self.scenario.options.joiners > 0;
         let sale = &mut self.trader.sale;
         match &mut sale.stage {
             Stage::Selling { stock, asked, refused } => {

@@ -1,14 +1,15 @@
 //! I3, I4 and I5 from the buyers' side: what they are told, beside what was ever minted.
 //!
 //! Judged when a replica says it. A purchase counts from the first COMMITTED that anybody is told
-//! until its return is asked for, whether anybody is told of that or not; units count as minted from
-//! when somebody asks for it. So whatever is lost on its way, too much is too much:
+//! until its return is asked for, whether anybody is told of that or not; units count as minted
+//! from when somebody asks for it. So whatever is lost on its way, too much is too much:
 //!
 //! ```text
 //! I3  units of purchases that count <= units minted
 //! I5  purchases that count, of a customer <= the limit
-//! I4  who was told COMMITTED is told nothing else by anybody who knows of it, unless the return was
-//!     asked for
+//! I4  who was told COMMITTED is told nothing else by anybody who knows of it, unless the return
+//!     was asked for
+//! K3  SOLD OUT is said by a view of all that any member had when the purchase came
 //! ```
 //!
 //! At the end, with all members there, the stock says the same as its buyers: what it has sold are
@@ -18,8 +19,11 @@ use super::spec::View;
 use super::{Breach, Checks, Verdict, sheets};
 use crate::history::{History, Trade};
 use crate::names::Names;
+use crate::world::Node;
 use orset::stock::{Ask, Customer, Outcome, Refused, Sheet, Step};
 use orset::{Dot, Effect, ObjectKey, Op, OpId, VersionVector};
+use orset::{Lattice, Member};
+use pannier_replica::protocol::stock::Talk;
 use pannier_replica::protocol::{Refusal, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +48,19 @@ struct Told {
 pub struct Market {
     stocks: BTreeMap<ObjectKey, Told>,
     asked_back: BTreeSet<OpId>,
+    /// Members come and go: it is not said here who they are, and who leaves lends unasked.
+    changes: bool,
+    /// What its replica had on disk when a call came, by its ticket; and what all members had.
+    came: BTreeMap<u64, (VersionVector, Option<VersionVector>)>,
+    /// Requests for units that were made: by whom, of whom, which.
+    requests: BTreeSet<(Member, Member, ObjectKey, u64)>,
+}
+
+impl Market {
+    /// Nothing was sold yet. `changes`: members come and go.
+    pub fn new(changes: bool) -> Self {
+        Self { changes, ..Self::default() }
+    }
 }
 
 impl Told {
@@ -80,6 +97,30 @@ impl Checks {
         sheets::sheet(&self.ledger, stock, &View { vector, foreign: &[], own: None }).held
     }
 
+    /// A call has come. Who says SOLD OUT to it must know what every member has now (K3 of the
+    /// protocol).
+    pub(super) fn trade_arrives(&mut self, place: usize, ticket: u64, nodes: &[Node]) {
+        let is_whole = !self.market.changes && nodes.iter().all(|node| !node.dead);
+        let all = is_whole.then(|| {
+            let mut all = VersionVector::new();
+            self.shadows.iter().for_each(|shadow| all.join(&shadow.durable));
+            all
+        });
+        self.market.came.insert(ticket, (self.shadows[place].durable.clone(), all));
+    }
+
+    /// A member asks another for units.
+    pub(super) fn asks_for_units(&mut self, from: Member, to: Member, talk: &Talk) {
+        if let Talk::Borrow { object, number, .. } = talk {
+            self.market.requests.insert((from, to, object.clone(), *number));
+        }
+    }
+
+    /// Whether units are lent because somebody asked for them, by that request.
+    pub(super) fn was_asked_for(&self, lender: Member, to: Member, of: &ObjectKey, n: u64) -> bool {
+        self.market.changes || self.market.requests.contains(&(to, lender, of.clone(), n))
+    }
+
     /// Somebody is about to ask.
     pub fn asks_for(&mut self, trade: &Trade) {
         let told = self.market.stocks.entry(trade.stock.clone()).or_default();
@@ -108,12 +149,13 @@ impl Checks {
     pub(super) fn told(
         &mut self,
         place: usize,
-        number: usize,
+        (ticket, number): (u64, usize),
         said: &Result<Reply, Refusal>,
         history: &History,
         names: &Names,
     ) -> Verdict {
         let Trade { op, stock, ask } = &history.trades[number];
+        let came = self.market.came.remove(&ticket);
         let market = &mut self.market;
         let is_back = market.asked_back.contains(op);
         let told = market.stocks.entry(stock.clone()).or_default();
@@ -122,6 +164,14 @@ impl Checks {
             let what = format!("r{place}, asked {ask:?} of {stock} as {op}: {what}");
             Err(Breach::new("stock", vec![op], what))
         };
+        let is_sale = |dot: &Dot| {
+            let ops = self.ledger.get(*dot).into_iter().flat_map(|it| &it.delta.ops);
+            ops.filter(|it| it.id == *op).any(sells)
+        };
+        let sales = || self.ledger.of_op(*op).iter().filter(|dot| is_sale(dot));
+        // What came into its round while it was decided, a replica may not have looked at.
+        let (here, all) = came.unwrap_or_default();
+        let knows_of_it = sales().any(|dot| here.contains(*dot));
         let stands = told.sold.contains_key(op) && !is_back;
         let reply = match said {
             Ok(Reply::Stock(reply) | Reply::StockUnreplicated { reply, .. }) => reply,
@@ -129,7 +179,7 @@ impl Checks {
             Err(Refusal::Stock(Refused::Returned)) if !is_back => {
                 return breach("says that it is over, and nobody asked for that".into());
             }
-            Err(Refusal::Stock(Refused::OverLimit { .. })) if stands => {
+            Err(Refusal::Stock(Refused::OverLimit { .. })) if stands && knows_of_it => {
                 return breach("was told COMMITTED, and now that it is over the limit".into());
             }
             Err(Refusal::Stock(Refused::Differs) | Refusal::OpIdReused(_)) => {
@@ -137,14 +187,13 @@ impl Checks {
             }
             Err(_) => return Ok(()),
         };
-        let vector = self.closed.whole(&reply.vector);
-        let is_sale = |dot: &Dot| {
-            let ops = self.ledger.get(*dot).into_iter().flat_map(|it| &it.delta.ops);
-            ops.filter(|it| it.id == *op).any(sells)
+        let is_asked = |came: &VersionVector| {
+            self.closed.whole(&reply.vector).covers(&self.closed.whole(came))
         };
-        let sales = self.ledger.of_op(*op).iter().filter(|dot| is_sale(dot));
-        let knows_of_it = sales.into_iter().any(|dot| vector.contains(*dot));
         match (&reply.outcome, ask) {
+            (Outcome::SoldOut { .. }, _) if all.as_ref().is_some_and(|all| !is_asked(all)) => {
+                return breach("says SOLD OUT by an older view than members had".into());
+            }
             (Outcome::Committed, _) => {
                 // Whoever lets go, or holds on to, what is sold is told so.
                 let Some(want) = history.trades_of(*op, stock).find_map(Ask::want) else {
@@ -193,7 +242,7 @@ impl Checks {
         &self,
         stock: &ObjectKey,
         sheet: &Sheet,
-        ((sold, stands), jumps): ((u64, Option<u64>), bool),
+        ((sold, stands), may_be_left): ((u64, Option<u64>), bool),
         names: &Names,
     ) -> Verdict {
         let Some(told) = self.market.stocks.get(stock) else { return Ok(()) };
@@ -215,7 +264,7 @@ impl Checks {
             return breach(format!("{gone:?} units are gone without a sale"));
         }
         // A hold that lapses late, by a clock that jumped, frees units while others are sold.
-        if sheet.available > 0 && !jumps {
+        if sheet.available > 0 && !may_be_left {
             return breach("everybody refused, and there are units".into());
         }
         let kept: u64 = told.kept(&self.market.asked_back).map(|(units, _)| units).sum();

@@ -127,7 +127,7 @@ impl Checks {
             peers_had: BTreeMap::new(),
             origins: BTreeMap::new(),
             merges: BTreeSet::new(),
-            market: Market::default(),
+            market: Market::new(options.joiners > 0),
         }
     }
 
@@ -159,12 +159,15 @@ impl Checks {
         &mut self,
         place: usize,
         event: &Event,
-        _nodes: &[Node],
+        nodes: &[Node],
         _history: &History,
         coverage: &mut Coverage,
     ) {
         if let Event::Message { message: Message::Status { origin, .. }, .. } = event {
             self.heard(place, *origin);
+        }
+        if let Event::Command(ticket, Command::Stock(_)) = event {
+            self.trade_arrives(place, *ticket, nodes);
         }
         if let Event::Command(_, Command::Write(write)) = event {
             let (shadow, dots) = (&self.shadows[place], self.ledger.of_op(write.op));
@@ -188,7 +191,7 @@ impl Checks {
         if let Effect::Reply(ticket, said) = effect
             && let Asked::Trade(number) = history.attempts[*ticket as usize].asked
         {
-            self.told(place, number, said, history, names)?;
+            self.told(place, (*ticket, number), said, history, names)?;
         }
         match effect {
             Effect::Persist { round, records } => {
@@ -207,13 +210,16 @@ impl Checks {
                     _ => Ok(()),
                 }
             }
-            Effect::Send(_, message) => {
+            Effect::Send(to, message) => {
                 let protocol = nodes[place].up.as_ref().map(|up| &up.protocol);
                 if let Message::Membership(Talk::Accept { vector, .. }) = message
                     && protocol.is_some_and(|it| it.place() == Place::Leaving)
                 {
                     // Said once more, it may be decided by what was said before.
                     self.parts(place, Some(vector));
+                }
+                if let Message::Stock(talk) = message {
+                    self.asks_for_units(nodes[place].member, *to, talk);
                 }
                 self.message_rests_on_log(place, message, names)
             }

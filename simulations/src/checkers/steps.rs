@@ -1,8 +1,8 @@
 //! Steps of a stock as a member commits them: of what somebody asked for, there, and as it was
 //! asked.
 //!
-//! What a member does of itself (it lends, settles doubles, lets lapsed holds go, folds) moves units
-//! about and makes none; what makes, sells or ends must have been asked for under that very op id.
+//! What a member does of itself (it lends, settles doubles, lets lapsed holds go, folds) moves
+//! units about and makes none; what makes, sells or ends must have been asked for under that very op id.
 
 use super::{Breach, Checks, Verdict};
 use crate::history::{History, Trade};
@@ -37,6 +37,12 @@ impl Checks {
                 (Step::Agree(stamped), Ask::Agree(terms)) => stamped.terms == *terms,
                 _ => false,
             };
+            if let (Step::Lend(to, answered), Some(lender)) = (step, member)
+                && !self.was_asked_for(lender, *to, &op.object, answered.number)
+            {
+                let what = format!("r{place} does {step:?}, and nobody made that request");
+                return Err(Breach::new("stock", vec![format!("r{place}")], what));
+            }
             let own = matches!(
                 step,
                 Step::Commit(_)

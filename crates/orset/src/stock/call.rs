@@ -17,8 +17,8 @@ pub enum Ask {
         /// Who mints.
         at: Member,
     },
-    /// Units that are gone without a sale, written off by this member and no other: tried elsewhere,
-    /// they would be gone twice.
+    /// Units that are gone without a sale, written off by this member and no other: tried
+    /// elsewhere, they would be gone twice.
     WriteOff {
         /// How many, 1 to `QUANTITY_MAX`.
         units: u64,

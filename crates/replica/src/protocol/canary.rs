@@ -77,8 +77,6 @@ pub enum Canary {
     /// runs meet it once in thousands; the simulator keeps a scenario.)
     LeavesUnclosed,
     /// What others' commits stir up in a stock is not settled: of two sales of one op id both stay.
-    /// (This and the next are not in `ALL`: drawn runs have no stocks yet. The tests of the core
-    /// find them: `tests/core/stock_world.rs`, `tests/core/stock.rs`.)
     DoublesStay,
     /// A request for rights that comes again is granted again.
     GrantedAgain,
@@ -94,7 +92,7 @@ pub enum Canary {
 
 impl Canary {
     /// Every planted bug that a drawn run can meet.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 36] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -125,6 +123,12 @@ impl Canary {
         Self::JoinedTooSoon,
         Self::LeaverWrites,
         Self::LeaverUnasked,
+        Self::DoublesStay,
+        Self::GrantedAgain,
+        Self::GrantedFromNothing,
+        Self::SoldOutUnasked,
+        Self::HoldsStay,
+        Self::KeeperUnasked,
     ];
 
     /// Whether it forgets what nobody has promised to refuse.

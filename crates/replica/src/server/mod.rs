@@ -253,8 +253,8 @@ impl Server {
         self.shared.replica.failed()
     }
 
-    /// Ends at once, as a process that is killed does: when this returns, the addresses are free and
-    /// no connection answers any more. What was not answered may or may not be done. The replica
+    /// Ends at once, as a process that is killed does: when this returns, the addresses are free
+    /// and no connection answers any more. What was not answered may or may not be done. The replica
     /// stays open.
     pub async fn cut(mut self) {
         self.public_gate.send_replace(Gate::Cut);

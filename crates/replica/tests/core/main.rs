@@ -14,6 +14,7 @@ mod restored;
 mod rig;
 mod snapshot;
 mod stock;
+mod stock_found;
 mod stock_members;
 mod stock_world;
 mod verify;

@@ -406,7 +406,7 @@ fn granted_five_times(canary: Canary) -> Vec<u64> {
     let mut it = Cluster::with(2, canary);
     it.restock(0, 64);
     it.agree(&[0, 1]);
-    let borrow = Talk::Borrow { object: phone(), number: 1, want: 1 };
+    let borrow = Talk::Borrow { object: phone(), number: 1, want: 1, query: 1 };
     for _ in 0..5 {
         it.does(0, Event::Message { from: member(1), message: Message::Stock(borrow.clone()) });
     }

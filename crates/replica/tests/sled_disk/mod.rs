@@ -49,8 +49,8 @@ struct Inner {
 pub struct Disk {
     root: PathBuf,
     inner: Mutex<Inner>,
-    /// Held while it is told, so that of two syncs at once neither goes unseen: a power cut that was
-    /// asked for at the second of them never came.
+    /// Held while it is told, so that of two syncs at once neither goes unseen: a power cut that
+    /// was asked for at the second of them never came.
     watch: Mutex<Watch>,
 }
 

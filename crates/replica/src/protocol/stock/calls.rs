@@ -9,6 +9,7 @@ use super::HEIRS;
 use super::ask::{Call, StockReply};
 use crate::protocol::apply::memories;
 use crate::protocol::command::{Refusal, Reply, Ticket};
+use crate::protocol::membership::Place;
 use crate::protocol::memory::{Memory, MemoryState};
 use crate::protocol::rows::Base;
 use crate::protocol::time::Now;
@@ -73,17 +74,26 @@ impl<B: Base> Protocol<B> {
             MemoryState::Stock(of_stock) if it.object == call.object => Some(of_stock),
             _ => None,
         });
-        // What is folded may be forgotten elsewhere: it is as good as not known.
-        let is_known = of_stock.is_some_and(|it| !it.dots.is_empty() || it.returned || it.done);
-        if is_known {
-            return Ok(None);
-        }
+        // What is folded may be forgotten elsewhere: it is as good as not known. Of two records of
+        // one op id the one that was sold may be folded, and the other say that nothing was.
         let cut_ms = self.cut_of(&call.object, &Request::Stock);
         let (op, born_ms) = (call.op, call.op.born_ms());
-        if born_ms <= cut_ms {
+        let is_old = born_ms <= cut_ms;
+        let is_told = of_stock.is_some_and(|it| it.returned || it.done);
+        let has_records = of_stock.is_some_and(|it| !it.dots.is_empty());
+        if is_told || (has_records && (!is_old || self.is_sold(call)?)) {
+            return Ok(None);
+        }
+        if is_old {
             return Ok(Some(Refusal::TooOld { op, born_ms, cut_ms }));
         }
         Ok(self.unheard(op))
+    }
+
+    /// Whether what a call is about is sold, by this view.
+    pub(super) fn is_sold(&mut self, call: &Call) -> Result<bool, StoreError> {
+        let records = self.stock(&call.object, call.op)?.records(call.op)?;
+        Ok(records.iter().any(|(_, record)| record.was_committed()))
     }
 
     /// Decides a call by this view, and does it if it can be done.
@@ -93,6 +103,9 @@ impl<B: Base> Protocol<B> {
         call: &Call,
         now: Now,
     ) -> Result<Tried, StoreError> {
+        if self.cannot_decide(ticket) {
+            return Ok(Tried::Over);
+        }
         if self.is_round_full() {
             self.commit(now)?;
         }
@@ -135,6 +148,22 @@ impl<B: Base> Protocol<B> {
         self.carry_out(ticket, call, (verdict, terms), now)
     }
 
+    /// Refuses what has waited here until this member makes no steps any more: it joins a snapshot,
+    /// or is about to leave.
+    fn cannot_decide(&mut self, ticket: Ticket) -> bool {
+        let may_not = !self.may_tend();
+        if may_not {
+            let place = self.place();
+            let refusal = match self.takes_nothing_in() {
+                Some(refusal) => refusal,
+                None if place != Place::Member => Refusal::NotServing(place),
+                None => Refusal::CatchingUp,
+            };
+            self.refuse(ticket, refusal);
+        }
+        may_not
+    }
+
     /// Sells from own rights what is held by a member that cannot be reached.
     pub(super) fn commit_here(
         &mut self,
@@ -143,6 +172,9 @@ impl<B: Base> Protocol<B> {
         want: &Want,
         now: Now,
     ) -> Result<Tried, StoreError> {
+        if self.cannot_decide(ticket) {
+            return Ok(Tried::Over);
+        }
         let own = self.member;
         let rows = &mut self.stock(&call.object, call.op)?;
         let terms = rows.terms()?.terms;

@@ -18,7 +18,7 @@ use crate::protocol::Protocol;
 use crate::protocol::canary::Canary;
 use crate::protocol::rows::Base;
 use crate::protocol::time::Number;
-use orset::{Member, VersionVector};
+use orset::{Dot, Member, VersionVector};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -70,7 +70,13 @@ impl<B: Base> Protocol<B> {
         }
         let mut waits = std::mem::take(&mut self.keeping.waits);
         waits.retain(|_, had| {
-            let has = |vector: &VersionVector| vector.iter().all(|dot| self.has(dot));
+            // What lay above where an origin was closed, nobody has any more.
+            let is_gone = |dot: Dot| {
+                let last = self.membership().final_of(dot.origin);
+                last.is_some_and(|last| dot.seq > last)
+            };
+            let has =
+                |vector: &VersionVector| vector.iter().all(|dot| self.has(dot) || is_gone(dot));
             !had.as_ref().is_some_and(has)
         });
         self.keeping.waits = waits;

@@ -55,6 +55,8 @@ struct Waiter {
 #[derive(Clone, Debug)]
 struct Asked {
     number: u64,
+    /// Names the question.
+    query: u64,
     sent_us: u64,
     again_us: u64,
     /// Everybody who came up to then waited already when it was asked.
@@ -155,8 +157,12 @@ impl<B: Base> Protocol<B> {
                 asked.arrivals >= waiter.arrival && asked.nothing.as_ref().is_some_and(is_covered)
             })
         };
-        if shown.available < wanted && others.iter().all(has_refused) {
-            let answer = Outcome::SoldOut { free: shown.available, held: shown.held };
+        // What was granted to who has left since, nobody can sell.
+        let is_here = |member: &Member| self.membership().members.contains(member);
+        let of_those = shown.accounts.iter().filter(|(member, _)| is_here(member));
+        let free = of_those.map(|(_, account)| account.available).fold(0, u64::saturating_add);
+        if free < wanted && others.iter().all(has_refused) {
+            let answer = Outcome::SoldOut { free, held: shown.held };
             self.stats.sold_out += 1;
             self.answer_call(waiter.ticket, answer, None);
             return Ok(true);
@@ -221,15 +227,15 @@ impl<B: Base> Protocol<B> {
             });
             if is_over {
                 let (sent_us, again_us) = (now.mono_us, now.mono_us);
-                let fresh =
-                    Asked { number: next, sent_us, again_us, arrivals: newest, nothing: None };
+                let (number, query, nothing) = (next, self.passing.fresh(), None);
+                let fresh = Asked { number, query, sent_us, again_us, arrivals: newest, nothing };
                 queue.asked.insert(member, fresh);
             }
             let Some(asked) = queue.asked.get_mut(&member) else { continue };
             if asked.nothing.is_none() && now.mono_us >= asked.again_us {
                 asked.again_us = now.mono_us.saturating_add(self.settings.pull_timeout_us);
-                let number = asked.number;
-                let talk = Talk::Borrow { object: object.clone(), number, want };
+                let (number, query) = (asked.number, asked.query);
+                let talk = Talk::Borrow { object: object.clone(), number, want, query };
                 self.effect(Effect::Send(member, Message::Stock(talk)));
             }
             let Some(asked) = queue.asked.get(&member) else { continue };
@@ -247,7 +253,7 @@ impl<B: Base> Protocol<B> {
         &mut self,
         from: Member,
         object: &ObjectKey,
-        number: u64,
+        (number, query): (u64, u64),
         want: u64,
     ) -> Result<(), StoreError> {
         let Some(op) = nobodys() else { return Ok(()) };
@@ -288,7 +294,7 @@ impl<B: Base> Protocol<B> {
             self.make(object, op, steps)?;
         } else {
             let vector = self.applied.clone();
-            let talk = Talk::Nothing { object: object.clone(), number, vector };
+            let talk = Talk::Nothing { object: object.clone(), number, query, vector };
             self.effect(Effect::Send(from, Message::Stock(talk)));
         }
         Ok(())
@@ -299,14 +305,16 @@ impl<B: Base> Protocol<B> {
         &mut self,
         from: Member,
         object: &ObjectKey,
-        number: u64,
+        (number, query): (u64, u64),
         vector: VersionVector,
         now: Now,
     ) -> Result<(), StoreError> {
         let again_us = now.mono_us.saturating_add(self.settings.pull_timeout_us / 4);
         let queue = self.lending.queues.get_mut(object);
         let asked = queue.and_then(|queue| queue.asked.get_mut(&from));
-        let Some(asked) = asked.filter(|it| it.number == number && it.nothing.is_none()) else {
+        let is_it =
+            |it: &&mut Asked| (it.number, it.query) == (number, query) && it.nothing.is_none();
+        let Some(asked) = asked.filter(is_it) else {
             return Ok(());
         };
         (asked.nothing, asked.again_us) = (Some(vector), again_us);

@@ -57,6 +57,12 @@ impl Passing {
         Self { count: xxh3_64(origin.as_bytes()) >> 2, ..Self::default() }
     }
 
+    /// A name that no other question of this start has.
+    pub fn fresh(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
     /// Whose call a ticket is.
     pub fn asker(&mut self, ticket: Ticket) -> Option<(Member, u64)> {
         if ticket & INTERNAL == 0 { None } else { self.taken.remove(&ticket) }
@@ -111,9 +117,11 @@ impl<B: Base> Protocol<B> {
 
     fn send_passed(&mut self, id: u64, now: Now) {
         let again_us = now.mono_us.saturating_add(self.settings.pull_timeout_us);
-        let after = VersionVector::clone(&self.for_session(&self.synced));
+        let mut after = VersionVector::clone(&self.for_session(&self.synced));
         let Some(passed) = self.passing.out.get_mut(&id) else { return };
         passed.again_us = again_us;
+        // Of what its session has seen, some may not be synced here yet.
+        after.join(&passed.call.after);
         let within_us = passed.until_us.saturating_sub(now.mono_us);
         let Call { op, object, ask, peers, .. } = passed.call.clone();
         let talk = Talk::Do { id, op, object, ask, peers, within_us, after };
@@ -186,14 +194,13 @@ impl<B: Base> Protocol<B> {
         Ok(())
     }
 
-    /// Whether what a call is about is sold, by this view, and a call of its kind is told so.
+    /// Whether a call of that kind is told that what it is about is sold, and it is, by this view.
     fn is_sold_here(&mut self, call: &Call) -> Result<bool, StoreError> {
         let is_told = matches!(
             call.ask,
             Ask::Hold { .. } | Ask::Commit { .. } | Ask::Release | Ask::Extend { .. }
         );
-        let records = self.stock(&call.object, call.op)?.records(call.op)?;
-        Ok(is_told && records.iter().any(|(_, record)| record.was_committed()))
+        Ok(is_told && self.is_sold(call)?)
     }
 
     /// Asks again, and gives up who was silent too long.
@@ -254,11 +261,11 @@ impl<B: Base> Protocol<B> {
                 self.asked_to_do(from, id, call, now)
             }
             Talk::Did { id, said, vector } => self.was_done(from, id, said, &vector, now),
-            Talk::Borrow { object, number, want } => {
-                self.asked_to_lend(from, &object, number, want)
+            Talk::Borrow { object, number, want, query } => {
+                self.asked_to_lend(from, &object, (number, query), want)
             }
-            Talk::Nothing { object, number, vector } => {
-                self.nothing_lent(from, &object, number, vector, now)
+            Talk::Nothing { object, number, query, vector } => {
+                self.nothing_lent(from, &object, (number, query), vector, now)
             }
         }
     }

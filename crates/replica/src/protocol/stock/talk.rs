@@ -42,6 +42,9 @@ pub enum Talk {
         number: u64,
         /// At least so many, if they are there.
         want: u64,
+        /// Names this question, to which an answer that there is nothing belongs: an older one of
+        /// the same request says nothing of who came since.
+        query: u64,
     },
     /// Nothing is lent.
     Nothing {
@@ -49,6 +52,8 @@ pub enum Talk {
         object: ObjectKey,
         /// Which request.
         number: u64,
+        /// Which question.
+        query: u64,
         /// What the answer rests on.
         vector: VersionVector,
     },
@@ -107,16 +112,18 @@ impl Talk {
                 said.encode(&mut out);
                 vector.encode(&mut out);
             }
-            Self::Borrow { object, number, want } => {
+            Self::Borrow { object, number, want, query } => {
                 out.push(3);
                 out.extend_from_slice(object.as_bytes());
                 put_u64(&mut out, *number);
                 put_u64(&mut out, *want);
+                put_u64(&mut out, *query);
             }
-            Self::Nothing { object, number, vector } => {
+            Self::Nothing { object, number, query, vector } => {
                 out.push(4);
                 out.extend_from_slice(object.as_bytes());
                 put_u64(&mut out, *number);
+                put_u64(&mut out, *query);
                 vector.encode(&mut out);
             }
         }
@@ -147,10 +154,16 @@ impl Talk {
                 said: Said::decode(&mut from)?,
                 vector: VersionVector::decode(&mut from)?,
             },
-            3 => Self::Borrow { object: stock(&mut from)?, number: from.u64()?, want: from.u64()? },
+            3 => Self::Borrow {
+                object: stock(&mut from)?,
+                number: from.u64()?,
+                want: from.u64()?,
+                query: from.u64()?,
+            },
             4 => Self::Nothing {
                 object: stock(&mut from)?,
                 number: from.u64()?,
+                query: from.u64()?,
                 vector: VersionVector::decode(&mut from)?,
             },
             tag => return Err(DecodeError::UnknownTag { what: "talk of a stock", tag }),
@@ -249,8 +262,8 @@ mod tests {
         });
         let said = said.map(|said| Talk::Did { id: 2, said, vector: vector() });
         let rest = [
-            Talk::Borrow { object: object(), number: 3, want: 0 },
-            Talk::Nothing { object: object(), number: 3, vector: vector() },
+            Talk::Borrow { object: object(), number: 3, want: 0, query: 7 },
+            Talk::Nothing { object: object(), number: 3, query: 7, vector: vector() },
         ];
         asks.into_iter().chain(said).chain(rest).collect()
     }
