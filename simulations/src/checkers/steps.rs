@@ -2,7 +2,8 @@
 //! asked.
 //!
 //! What a member does of itself (it lends, settles doubles, lets lapsed holds go, folds) moves
-//! units about and makes none; what makes, sells or ends must have been asked for under that very op id.
+//! units about and makes none; what makes, sells or ends must have been asked for under that very
+//! op id.
 
 use super::{Breach, Checks, Verdict};
 use crate::history::{History, Trade};

@@ -254,8 +254,8 @@ impl Server {
     }
 
     /// Ends at once, as a process that is killed does: when this returns, the addresses are free
-    /// and no connection answers any more. What was not answered may or may not be done. The replica
-    /// stays open.
+    /// and no connection answers any more. What was not answered may or may not be done. The
+    /// replica stays open.
     pub async fn cut(mut self) {
         self.public_gate.send_replace(Gate::Cut);
         self.inner_gate.send_replace(Gate::Cut);
