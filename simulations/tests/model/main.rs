@@ -174,7 +174,7 @@ const SEEN: &[(Canary, &str, &[Config])] = &[
 /// for what is out of bounds, no clock moves, so nothing is forgotten, no checkpoint is on disk for
 /// sure, so no log is dropped, no origin is closed, nobody joins or leaves, and no disk goes back.
 /// The simulator finds them.
-const UNSEEN: [Canary; 20] = [
+const UNSEEN: [Canary; 26] = [
     Canary::PullForgotten,
     Canary::StatusStorm,
     Canary::BoundsUnchecked,
@@ -195,6 +195,13 @@ const UNSEEN: [Canary; 20] = [
     Canary::JoinedTooSoon,
     Canary::LeaverWrites,
     Canary::LeaverUnasked,
+    // It sells nothing.
+    Canary::DoublesStay,
+    Canary::GrantedAgain,
+    Canary::GrantedFromNothing,
+    Canary::SoldOutUnasked,
+    Canary::HoldsStay,
+    Canary::KeeperUnasked,
 ];
 
 #[test]
