@@ -94,7 +94,9 @@ async fn a_session_that_is_not_caught_up_with_is_behind_by_its_own_deadline() {
         assert!(told.retry_ms > 0);
         let origin = servers[0].replica().origin().to_string();
         assert_eq!(told.metadata["origin"], origin);
-        assert_eq!((&*told.metadata["have"], &*told.metadata["need"]), ("0", "1"));
+        // The first write may have come before the cut.
+        assert!(["0", "1"].contains(&&*told.metadata["have"]));
+        assert_eq!(&*told.metadata["need"], "2");
     }
     // The same over a call, whose own deadline it precedes.
     let mut request = crate::served::with_token(get("ada"), &token);
