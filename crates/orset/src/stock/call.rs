@@ -59,6 +59,14 @@ impl Ask {
         }
     }
 
+    /// Which member alone may do it, if one is named.
+    pub const fn at(&self) -> Option<Member> {
+        match self {
+            Self::Restock { at, .. } | Self::WriteOff { at, .. } => Some(*at),
+            _ => None,
+        }
+    }
+
     /// Units that must be free for it.
     pub fn units(&self) -> u64 {
         match self {

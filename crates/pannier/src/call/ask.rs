@@ -53,14 +53,6 @@ impl Here {
     }
 }
 
-/// Which member an ask names, if it names one.
-pub const fn named(ask: &orset::stock::Ask) -> Option<Member> {
-    match ask {
-        orset::stock::Ask::Restock { at, .. } | orset::stock::Ask::WriteOff { at, .. } => Some(*at),
-        _ => None,
-    }
-}
-
 impl Ask {
     /// Whether it changes nothing.
     pub const fn only_looks(&self) -> bool {

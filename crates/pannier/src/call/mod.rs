@@ -21,7 +21,7 @@ mod stock;
 mod verbs;
 
 pub use answer::{After, Did, Done, Show, Value};
-pub use ask::{Ask, Call, named};
+pub use ask::{Ask, Call};
 pub use place::{GATEWAY, Kept, Place, Target};
 pub use session_file::SessionFile;
 pub use stock::{Came, StockVerb, is_yes};

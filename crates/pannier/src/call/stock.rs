@@ -155,18 +155,10 @@ impl StockVerb {
     pub fn call(&self) -> Result<Call, Fail> {
         let (stock, ask, once) = match self {
             Self::Restock { stock, units, at, once } => {
-                let ask = match at {
-                    Some(at) => StockAsk::Restock { units: *units, at: Member::from(*at) },
-                    None => return looked(stock, Ask::Here(Here::Restock(*units)), Some(once)),
-                };
-                (stock, ask, once)
+                return at_one(stock, Here::Restock(*units), *at, once);
             }
             Self::WriteOff { stock, units, at, once } => {
-                let ask = match at {
-                    Some(at) => StockAsk::WriteOff { units: *units, at: Member::from(*at) },
-                    None => return looked(stock, Ask::Here(Here::WriteOff(*units)), Some(once)),
-                };
-                (stock, ask, once)
+                return at_one(stock, Here::WriteOff(*units), *at, once);
             }
             Self::Hold { stock, wanted, ttl, once } => (
                 stock,
@@ -198,6 +190,12 @@ fn named(once: &Once) -> Result<&Once, Fail> {
         Some(_) => Ok(once),
         None => Err(Fail::of("--op-id", "it is needed: it names what was held or bought")),
     }
+}
+
+/// What one member does alone: the one that is named, or else whoever answers.
+fn at_one(stock: &OsStr, here: Here, at: Option<Uuid>, once: &Once) -> Result<Call, Fail> {
+    let named = |at| Ask::Stock(here.at(Member::from(at)));
+    looked(stock, at.map_or(Ask::Here(here), named), Some(once))
 }
 
 fn looked(stock: &OsStr, ask: Ask, once: Option<&Once>) -> Result<Call, Fail> {

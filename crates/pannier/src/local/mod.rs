@@ -5,9 +5,7 @@
 //! directory that is not there yet. A directory that a replica has open is refused: ask the
 //! replica.
 
-use crate::call::{
-    After, Ask, Call, Came, Did, Done, Kept, Place, SessionFile, Show, Value, named,
-};
+use crate::call::{After, Ask, Call, Came, Did, Done, Kept, Place, SessionFile, Show, Value};
 use crate::config;
 use crate::fail::Fail;
 use crate::out::Form;
@@ -85,7 +83,7 @@ impl Local<'_> {
     fn call_stock(&self, call: &Call, ask: StockAsk) -> Result<bool, Fail> {
         let op = call.op.map_or_else(|| self.session.op_id(), Ok)?;
         let stock = with!(self, self.replica.stock(self.namespace, &call.id), call, op);
-        let at = named(&ask);
+        let at = ask.at();
         let reply = stock.ask(ask.clone()).wait().map_err(refused)?;
         self.form.print(&Came::new(call, op, at, &reply.outcome, self.after()?))?;
         crate::call::is_yes(&ask, &reply.outcome)

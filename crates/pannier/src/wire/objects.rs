@@ -7,7 +7,7 @@
 
 use super::refused;
 use crate::call::{
-    After, Ask, Call, Came, Did, Done, Kept, Place, SessionFile, Show, Target, Value, is_yes, named,
+    After, Ask, Call, Came, Did, Done, Kept, Place, SessionFile, Show, Target, Value, is_yes,
 };
 use crate::fail::Fail;
 use crate::out::{Form, progress};
@@ -147,7 +147,7 @@ impl<'a> Wire<'a> {
         op: OpId,
         ask: StockAsk,
     ) -> Result<Result<bool, Fail>, Error> {
-        let at = named(&ask);
+        let at = ask.at();
         self.session.set_peers(call.peers);
         let stock = self.session.stock(self.namespace, &call.id)?.with_op_id(op);
         let answer = stock.ask(ask.clone()).await?;

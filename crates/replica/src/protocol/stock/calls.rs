@@ -103,17 +103,16 @@ impl<B: Base> Protocol<B> {
         call: &Call,
         now: Now,
     ) -> Result<Tried, StoreError> {
-        if self.cannot_decide(ticket) {
+        if let Some(refusal) = self.not_now() {
+            self.refuse(ticket, refusal);
             return Ok(Tried::Over);
         }
         if self.is_round_full() {
             self.commit(now)?;
         }
         let own = self.member;
-        if let Ask::Restock { at, .. } | Ask::WriteOff { at, .. } = &call.ask
-            && *at != own
-        {
-            return Ok(Tried::Pass(*at));
+        if let Some(at) = call.ask.at().filter(|at| *at != own) {
+            return Ok(Tried::Pass(at));
         }
         let keeper = self.keeper_of(call);
         let unheard = if keeper == Some(own) { self.keeps_not_yet() } else { Vec::new() };
@@ -148,20 +147,17 @@ impl<B: Base> Protocol<B> {
         self.carry_out(ticket, call, (verdict, terms), now)
     }
 
-    /// Refuses what has waited here until this member makes no steps any more: it joins a snapshot,
-    /// or is about to leave.
-    fn cannot_decide(&mut self, ticket: Ticket) -> bool {
-        let may_not = !self.may_tend();
-        if may_not {
-            let place = self.place();
-            let refusal = match self.takes_nothing_in() {
-                Some(refusal) => refusal,
-                None if place != Place::Member => Refusal::NotServing(place),
-                None => Refusal::CatchingUp,
-            };
-            self.refuse(ticket, refusal);
+    /// Why nothing can be decided here now, if nothing can: this member joins a snapshot, or is about
+    /// to leave. What comes is refused before; what has waited here must be, too.
+    fn not_now(&self) -> Option<Refusal> {
+        let place = self.place();
+        if self.may_tend() {
+            None
+        } else if place != Place::Member {
+            Some(Refusal::NotServing(place))
+        } else {
+            Some(Refusal::CatchingUp)
         }
-        may_not
     }
 
     /// Sells from own rights what is held by a member that cannot be reached.
@@ -172,7 +168,8 @@ impl<B: Base> Protocol<B> {
         want: &Want,
         now: Now,
     ) -> Result<Tried, StoreError> {
-        if self.cannot_decide(ticket) {
+        if let Some(refusal) = self.not_now() {
+            self.refuse(ticket, refusal);
             return Ok(Tried::Over);
         }
         let own = self.member;

@@ -57,7 +57,7 @@ impl Passing {
         Self { count: xxh3_64(origin.as_bytes()) >> 2, ..Self::default() }
     }
 
-    /// A name that no other question of this start has.
+    /// A name that no other call or question of this start has.
     pub fn fresh(&mut self) -> u64 {
         self.count += 1;
         self.count
@@ -106,8 +106,7 @@ impl<B: Base> Protocol<B> {
             self.refuse(ticket, Refusal::Overloaded);
             return Ok(());
         }
-        self.passing.count += 1;
-        let id = self.passing.count;
+        let id = self.passing.fresh();
         let until_us = call.by_us.min(now.mono_us.saturating_add(self.settings.rights_us));
         let passed = Passed { ticket, call, to, again_us: now.mono_us, until_us };
         self.passing.out.insert(id, passed);
@@ -140,8 +139,7 @@ impl<B: Base> Protocol<B> {
         if self.passing.taken.values().any(|it| *it == (from, id)) {
             return Ok(());
         }
-        self.passing.count += 1;
-        let ticket = INTERNAL | self.passing.count;
+        let ticket = INTERNAL | self.passing.fresh();
         let is_full = self.passing.taken.len() >= self.settings.waiting_max;
         self.passing.taken.insert(ticket, (from, id));
         if is_full || !self.may_tend() {
