@@ -5,7 +5,7 @@ use crate::stock::{phone, want, wanted_by};
 use orset::VersionVector;
 use orset::stock::{Ask, Outcome, Terms};
 use pannier_replica::protocol::stock::Talk;
-use pannier_replica::protocol::{Command, Event, Message, Reply};
+use pannier_replica::protocol::{Command, Event, Message, Refusal, Reply};
 use std::collections::BTreeMap;
 
 /// A hold had lapsed, and everybody knew. Whoever had not held it sold the purchase anew, and its
@@ -125,4 +125,37 @@ fn sold_out_is_not_said_by_the_word_of_an_earlier_question() {
     let told = it.nodes[0].told.iter().find(|(ticket, _)| *ticket == 9).unwrap();
     let is_sold = matches!(&told.1, Ok(Reply::Stock(it)) if it.outcome == Outcome::Committed);
     assert!(is_sold, "{told:?}");
+}
+
+/// A purchase waited for rights, and they came by a snapshot. It was sold by them while that was
+/// still being joined: the total was of more than the vector says, and differed from everybody's.
+#[test]
+fn what_waits_for_rights_is_not_sold_while_a_snapshot_is_joined() {
+    let mut it = Cluster::new(2);
+    it.is_slow = true;
+    for at in 0..2 {
+        let settings = &mut it.nodes[at].settings;
+        (settings.log_tail, settings.log_most, settings.checkpoint_rows) = (1, 6, 6);
+        settings.rights_us = 60_000_000;
+        it.crash(at);
+        it.start(at);
+    }
+    it.restock(0, 100);
+    it.agree(&[0, 1]);
+    // It asks, and is lent some; but the commit that says so does not come before it is pruned.
+    it.undelivered.insert((0, 1));
+    let op = it.op();
+    it.does(1, Event::Command(9, Command::Stock(it.call(op, Ask::Commit { want: want(1) }))));
+    for _ in 0..20 {
+        assert_eq!(it.buys(0, 1), Ok(Outcome::Committed));
+    }
+    let told = |it: &Cluster| it.nodes[1].told.iter().find(|told| told.0 == 9).cloned();
+    assert_eq!(told(&it), None, "it waits");
+    it.until("a snapshot is joined", |it| it.nodes[1].protocol.stats().snapshots_taken > 0);
+    it.undelivered.clear();
+    it.agree(&[0, 1]);
+    assert_eq!(told(&it), Some((9, Err(Refusal::CatchingUp))), "nothing was changed: once more");
+    assert_eq!(it.asks(1, op, Ask::Commit { want: want(1) }), Ok(Outcome::Committed));
+    it.agree(&[0, 1]);
+    assert_eq!(it.sheet(1).sold, 21);
 }

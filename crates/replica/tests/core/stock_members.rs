@@ -1,9 +1,10 @@
 //! Stocks, while members come and go.
 
 use crate::rig::cluster::{Cluster, join, leave, member};
-use crate::stock::{want, wanted_by};
+use crate::stock::{phone, want, wanted_by};
 use orset::stock::{Ask, Outcome, Terms};
 use pannier_replica::protocol::membership::{Place, Standing, Talk};
+use pannier_replica::protocol::stock;
 use pannier_replica::protocol::{Command, Event, Message, Refusal, Reply};
 
 /// Who leaves takes no units with it.
@@ -101,5 +102,53 @@ fn everybody_buys(it: &mut Cluster, at: usize) {
         let call = it.call(op, Ask::Commit { want: wanted_by(format!("c{n}").as_bytes()) });
         let ticket = 100 * (at as u64 + 1) + n;
         it.does(at, Event::Command(ticket, Command::Stock(call)));
+    }
+}
+
+/// What a member has told of, it may lose with its disk before anybody has it. A keeper must not
+/// wait for that: its customers could buy nothing any more.
+#[test]
+fn a_keeper_does_not_wait_for_what_a_lost_disk_took_along() {
+    let mut it = Cluster::new(3);
+    (0..3).for_each(|at| it.restock(at, 100));
+    let op = it.op();
+    it.asks(0, op, Ask::Agree(Terms { limit: 1, tentative: false, peers: 0 })).unwrap();
+    it.agree(&[0, 1, 2]);
+    it.open(&[member(0), member(1), member(2)]);
+    it.undelivered = (0..4).map(|to| (1, to)).collect();
+    it.add(1).unwrap();
+    assert_eq!(it.ends(0, &join(3)), Standing::Done);
+    it.run(2_000);
+    it.lose_disk(1);
+    it.undelivered.clear();
+    it.until("it serves", |it| it.place(3) == Place::Member);
+    it.agree(&[0, 1, 2, 3]);
+    for n in 0..20 {
+        let op = it.op();
+        let ask = Ask::Commit { want: wanted_by(format!("c{n}").as_bytes()) };
+        assert_eq!(it.asks(0, op, ask), Ok(Outcome::Committed), "customer {n}");
+    }
+}
+
+/// What is granted to one that has just promised to leave stays with it, and nobody can sell that:
+/// the others are sold out, and do not wait for units that nobody has.
+#[test]
+fn units_of_who_has_left_are_no_reason_to_wait() {
+    let mut it = Cluster::new(3);
+    it.restock(0, 10);
+    it.agree(&[0, 1, 2]);
+    it.wishes(0, &leave(2));
+    it.until("it has promised", |it| it.place(2) == Place::Leaving);
+    let borrow = stock::Talk::Borrow { object: phone(), number: 1, want: 4, query: 1 };
+    it.does(0, Event::Message { from: member(2), message: Message::Stock(borrow) });
+    assert_eq!(it.ends(0, &leave(2)), Standing::Done);
+    it.agree(&[0, 1]);
+    let left = it.sheet(0).accounts.iter().map(|(_, it)| it.available).min().unwrap();
+    assert_eq!(left, 5, "half of what there was has gone: {:?}", it.sheet(0));
+    for _ in 0..5 {
+        assert_eq!(it.buys(0, 1), Ok(Outcome::Committed));
+    }
+    for at in [0, 1] {
+        assert_eq!(it.buys(at, 1), Ok(Outcome::SoldOut { free: 0, held: 0 }));
     }
 }

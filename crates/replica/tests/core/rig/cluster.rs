@@ -34,6 +34,8 @@ pub struct Node {
     pub places: Vec<Place>,
     /// Rounds that are not on disk yet; a crash loses them.
     pub pending: VecDeque<(u64, Vec<LogRecord>)>,
+    /// What its disk has done since, and it has not been told.
+    pub late: Vec<Event>,
 }
 
 pub struct Cluster {
@@ -47,6 +49,8 @@ pub struct Cluster {
     pub undelivered: BTreeSet<(usize, usize)>,
     /// Rounds come to disk a step after they were closed.
     pub is_lazy: bool,
+    /// Checkpoints, too, and logs that are to go on further ahead.
+    pub is_slow: bool,
     pub now: Now,
     pub ops: OpIdSession,
     pub chance: u64,
@@ -87,6 +91,7 @@ impl Cluster {
             loss: 0,
             undelivered: BTreeSet::new(),
             is_lazy: false,
+            is_slow: false,
             now,
             ops,
             chance: 1,
@@ -104,7 +109,7 @@ impl Cluster {
         let addresses = members.iter().map(|it| (*it, address(it))).collect();
         let settings = ProtocolSettings { addresses, ..ProtocolSettings::new(members.to_vec()) };
         let (store, protocol) = started(at, &disk, &settings, 1, self.canary);
-        let (replies, told, places, pending) = Default::default();
+        let (replies, told, places, pending, late) = Default::default();
         let (starts, is_up, is_new) = (1, true, false);
         let node = Node {
             disk,
@@ -118,6 +123,7 @@ impl Cluster {
             told,
             places,
             pending,
+            late,
         };
         self.nodes.push(node);
         self.poll(at);
@@ -126,6 +132,7 @@ impl Cluster {
     pub fn crash(&mut self, at: usize) {
         self.nodes[at].is_up = false;
         self.nodes[at].pending.clear();
+        self.nodes[at].late.clear();
         self.nodes[at].disk.crash(InDoubt::NOTHING);
     }
 
@@ -173,7 +180,8 @@ impl Cluster {
                 Effect::Checkpoint(batch) => {
                     node.store.write_state(&batch).unwrap();
                     node.store.sync_state().unwrap();
-                    events.push(Event::Checkpointed { durable: true });
+                    let into = if self.is_slow { &mut node.late } else { &mut events };
+                    into.push(Event::Checkpointed { durable: true });
                 }
                 Effect::Reply(ticket, reply) => {
                     node.told.push((ticket, reply.clone()));
@@ -197,7 +205,8 @@ impl Cluster {
                 Effect::Send(..) | Effect::Changed(_) => {}
                 Effect::Skip(upto) => {
                     node.store.skip_log(&upto).unwrap();
-                    events.push(Event::Skipped);
+                    let into = if self.is_slow { &mut node.late } else { &mut events };
+                    into.push(Event::Skipped);
                 }
                 Effect::Membership(_) | Effect::Survey(_) | Effect::CatchingUp(_) => {}
             }
@@ -228,6 +237,9 @@ impl Cluster {
             }
             let chance = self.drawn(u64::MAX);
             self.does(at, Event::Tick { chance });
+            for event in std::mem::take(&mut self.nodes[at].late) {
+                self.does(at, event);
+            }
         }
         for _ in 0..self.mail.len() {
             let Some((from, to, message)) = self.mail.pop_front() else { break };
