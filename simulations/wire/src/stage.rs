@@ -186,6 +186,15 @@ impl Stage {
         }
     }
 
+    /// Each replica has made a commit of its own: from then on it takes changes in alone.
+    pub async fn begin(&self) {
+        for place in 0..self.options.replicas {
+            let client = self.client(ClientSettings::new([format!("r{place}:{PUBLIC}")]));
+            let began = client.counter("stage", "began").expect("names that are right");
+            began.add(1).await.unwrap_or_else(|error| panic!("r{place}: {error}"));
+        }
+    }
+
     /// A client on the host that asks.
     pub fn client(&self, settings: ClientSettings) -> Client {
         Client::lazy_over(Arc::new(Wire), settings).expect("settings that are right")

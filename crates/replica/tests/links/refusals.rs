@@ -103,13 +103,17 @@ impl Here {
         self.links.peers()[0].malformed
     }
 
-    /// It goes on as if nothing had been.
+    /// It goes on as if nothing had been: by a link that is as it should be it gets the word that a
+    /// member's first write waits for.
     fn works(&self) {
+        let origin = Bytes::copy_from_slice(self.replica.origin().as_bytes());
+        let nothing = v1::Standing { origin, ..v1::Standing::default() };
+        let link = self.call(vec![hello_to_wire(&hello()), message(Body::Standing(nothing))]);
+        assert!(link.back.is_ok());
         let cart = self.replica.cart("shop", "ada").unwrap();
-        // A member's very first write would wait for a peer's word.
-        assert_eq!(cart.read().wait().unwrap().quantity(b"lamp"), 0);
+        cart.add("lamp", 1).wait().unwrap();
         let status = self.replica.status().unwrap();
-        assert_eq!((status.vector.len(), status.buffered), (0, 0));
+        assert_eq!((status.vector.len(), status.buffered), (1, 0));
     }
 }
 

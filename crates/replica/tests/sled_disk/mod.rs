@@ -140,8 +140,11 @@ impl FileSync for Disk {
         let name = self.name(path);
         let number = {
             let mut watch = self.watch.lock().unwrap();
-            let number = self.lock().syncs;
-            self.lock().syncs += 1;
+            let number = {
+                let mut inner = self.lock();
+                inner.syncs += 1;
+                inner.syncs - 1
+            };
             watch(self, number, &name);
             number
         };

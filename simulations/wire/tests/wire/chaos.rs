@@ -99,6 +99,7 @@ fn moved(forgets: bool) -> Ledger {
     World::new(Options::with(6, 2, 0)).play(|stage| async move {
         let at = |place| stage.client(ClientSettings::new([format!("r{place}:{PUBLIC}")]));
         let (here, there) = (at(0), at(1));
+        stage.begin().await;
         stage.cut("r0", "r1");
         let mut shopper = Shopper::new(here, told, "ada".into(), forgets);
         shopper.add(0).await;
@@ -132,6 +133,7 @@ fn crashed_alone(forgetful_disks: bool) -> Vec<String> {
     let told = ledger.clone();
     let options = Options { forgetful_disks, ..Options::with(5, 3, 0) };
     World::new(options).play(|stage| async move {
+        stage.begin().await;
         for other in ["r1", "r2"] {
             stage.cut("r0", other);
         }

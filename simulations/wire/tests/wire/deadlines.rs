@@ -53,6 +53,7 @@ fn a_replica_answers_deadline_when_its_client_said() {
 fn behind_is_said_a_little_before_the_deadline() {
     alone(|| {
         World::new(Options::with(12, 2, 0)).play(|stage| async move {
+            stage.begin().await;
             stage.cut("r0", "r1");
             let mut carts = CartsClient::new(stage.channel("r0", PUBLIC).await);
             let written = carts.add(add(&mut ids(), "ada", "lamp")).await.unwrap();
