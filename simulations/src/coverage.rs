@@ -236,6 +236,12 @@ impl Mark {
                 Self::ConcurrentSets,
                 Self::BlindRemove,
                 Self::LogPruned,
+                Self::TradeHeld,
+                Self::TradeSold,
+                Self::TradeExpired,
+                Self::TradeReturned,
+                Self::TradeSoldOut,
+                Self::SoldOutEverywhere,
             ],
             Profile::Loss => &[Self::MessageLost, Self::PullServed, Self::DeltaBuffered],
             Profile::Doubling => &[Self::MessageDoubled],
@@ -271,9 +277,13 @@ impl Mark {
             Profile::Rot => &[Self::RotFound, Self::MemberDead],
             Profile::Clocks => &[Self::ClockJumped, Self::ClockSkewAlarm, Self::FromTheFuture],
             Profile::Dead => &[Self::MemberDead, Self::HomeLost],
-            Profile::Clients => {
-                &[Self::TimeOut, Self::RetryKnown, Self::LateRetry, Self::SentAgain]
-            }
+            Profile::Clients => &[
+                Self::TimeOut,
+                Self::RetryKnown,
+                Self::LateRetry,
+                Self::SentAgain,
+                Self::TradeElsewhere,
+            ],
             Profile::Broken => &[Self::OpIdReused, Self::StrangeRefused, Self::MalformedRefused],
             Profile::Gateways => &[
                 Self::TriedElsewhere,

@@ -38,7 +38,7 @@ const BUDGET: [(Canary, u64); 46] = [
     (Canary::Protocol(Planted::FrontierBeforeSync), 2),
     (Canary::Protocol(Planted::ForgottenWhenStable), 4),
     (Canary::Protocol(Planted::CountForgottenWhenStable), 4),
-    (Canary::Protocol(Planted::ForgottenBeforeSettled), 400),
+    (Canary::Protocol(Planted::ForgottenBeforeSettled), 100),
     (Canary::Protocol(Planted::PrunedUnheard), 10),
     (Canary::Protocol(Planted::SnapshotReplaces), 4),
     (Canary::Protocol(Planted::SnapshotWithoutMemory), 4),

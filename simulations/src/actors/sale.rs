@@ -129,9 +129,9 @@ impl World<'_> {
     /// A call of the sale is answered.
     pub(super) fn sale_goes_on(&mut self, number: usize, outcome: Option<Outcome>) -> Verdict {
         let is_sold = outcome == Some(Outcome::Committed);
-        // By a clock that has jumped a request may be of the future; of who has left, of two sales
-        // the one that stands may be given back, and the other stay.
-        let jumps = self.scenario.clocks_jump() || self.scenario.options.joiners > 0;
+        // By a clock that has jumped a request may be of the future; and of two sales of one op id
+        // the one by who has left stays.
+        let is_unsure = self.scenario.clocks_jump() || self.scenario.options.joiners > 0;
         let sale = &mut self.trader.sale;
         match &mut sale.stage {
             Stage::Selling { stock, asked, refused } => {
@@ -146,7 +146,7 @@ impl World<'_> {
             Stage::Asking(at) => {
                 let it = &self.trader.purchases[at];
                 let is_whole = self.nodes.iter().all(|node| !node.dead);
-                if !is_sold && is_whole && !jumps && self.checks.was_sold(it.op) {
+                if !is_sold && is_whole && !is_unsure && self.checks.was_sold(it.op) {
                     let op = self.names.op(it.op);
                     let what = format!("{op} was told COMMITTED, and in the end {outcome:?}");
                     return self.breach("stock", vec![op], what);

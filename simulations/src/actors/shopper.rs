@@ -301,16 +301,21 @@ impl World<'_> {
     fn behind(&mut self, session: usize) -> Verdict {
         self.coverage.hit(Mark::Behind);
         let hopeless = self.is_hopeless();
-        let (doors, place) = (&self.shop.doors, &mut self.shop.sessions[session]);
+        let place = &mut self.shop.sessions[session];
         let Some(task) = &mut place.task else { return Ok(()) };
         task.behind += 1;
         let (behind, key) = (task.behind, task.key);
-        if let Home::Single(door) = &mut place.home {
+        let most = if hopeless && !place.must { 2 } else { 3 * TRIES };
+        self.next_door(session);
+        if behind >= most { self.give_up(session) } else { self.later(session, key, 0) }
+    }
+
+    fn next_door(&mut self, session: usize) {
+        let doors = &self.shop.doors;
+        if let Home::Single(door) = &mut self.shop.sessions[session].home {
             let at = doors.iter().position(|other| other == door).unwrap_or(0);
             *door = doors[(at + 1) % doors.len()];
         }
-        let most = if hopeless && !place.must { 2 } else { 3 * TRIES };
-        if behind >= most { self.give_up(session) } else { self.later(session, key, 0) }
     }
 
     /// After the end a session whose home is gone has no reason to hope for long.
@@ -371,7 +376,10 @@ impl World<'_> {
         self.coverage.hit(Mark::TimeOut);
         self.hang_up(door, number);
         let mut dice = Dice::keyed(seed, Purpose::Shopper, key, tries | 2 << 32);
-        if dice.chance(600) {
+        if self.healed {
+            // By chance it could come to nobody but those who are gone.
+            self.next_door(session);
+        } else if dice.chance(600) {
             let other = dice.pick(&self.shop.doors);
             self.shop.sessions[session].home = Home::Single(other);
         }

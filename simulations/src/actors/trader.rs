@@ -206,14 +206,12 @@ impl World<'_> {
         key: u64,
         at: usize,
         must: bool,
-    ) -> usize {
+    ) {
         self.checks.asks_for(&trade);
         self.history.trades.push(trade);
         let open = Open { purchase, key, at, tries: 0, answered: false, over: false, must };
         self.trader.open.push(open);
-        let number = self.trader.open.len() - 1;
-        self.try_trade(number);
-        number
+        self.try_trade(self.trader.open.len() - 1);
     }
 
     /// Makes the call, once (more).

@@ -27,6 +27,7 @@
 use super::{Act, Doing, Home, Options, REPLICAS_MAX, Scenario, Span};
 use crate::canary::Canary;
 use crate::run::play;
+use orset::stock::PEERS_MAX;
 use pannier_replica::protocol::WINDOW_MAX_MS;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -193,6 +194,9 @@ fn check(options: &Options) -> Result<(), String> {
         ("lanes", options.front.gates.lanes as u64, (1, 16)),
         ("lane_streams", options.front.gates.lane_streams as u64, (1, 1 << 20)),
         ("homes", options.homes.len() as u64, (0, options.sessions as u64)),
+        ("stocks", options.market.stocks as u64, (0, 100)),
+        ("peers of the market", options.market.peers.into(), (0, PEERS_MAX.into())),
+        ("ttl_ms", options.market.ttl_ms.0, (1, options.market.ttl_ms.1)),
     ] {
         within(name, value, span)?;
     }
