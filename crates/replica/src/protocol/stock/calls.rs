@@ -147,8 +147,8 @@ impl<B: Base> Protocol<B> {
         self.carry_out(ticket, call, (verdict, terms), now)
     }
 
-    /// Why nothing can be decided here now, if nothing can: this member joins a snapshot, or is about
-    /// to leave. What comes is refused before; what has waited here must be, too.
+    /// Why nothing can be decided here now, if nothing can: this member joins a snapshot, or is
+    /// about to leave. What comes is refused before; what has waited here must be, too.
     fn not_now(&self) -> Option<Refusal> {
         let place = self.place();
         if self.may_tend() {
