@@ -111,6 +111,7 @@ impl<B: Base> Protocol<B> {
         let content = op.content_hash_in(&mut self.rows.scratch);
         let of = Of { dot, by: self.member, own: self.member };
         super::apply::apply(&mut self.rows, &op, content, of, None, self.canary)?;
+        self.alarm_of_broken();
         self.open.touched.insert(object_hash(object));
         self.open.ops += 1;
         self.open.stock = true;
@@ -122,10 +123,8 @@ impl<B: Base> Protocol<B> {
         if self.rows.stirred.is_empty() {
             return Ok(());
         }
-        let Stirred { ops, stocks, broken } = std::mem::take(&mut self.rows.stirred);
-        for (stock, op, applied) in broken {
-            self.effect(Effect::Alarm(Alarm::Oversold { stock, op, is_short: applied.is_short }));
-        }
+        self.alarm_of_broken();
+        let Stirred { ops, stocks, broken: _ } = std::mem::take(&mut self.rows.stirred);
         for (object, op) in ops {
             if self.canary == Canary::DoublesStay {
                 continue;
@@ -140,8 +139,16 @@ impl<B: Base> Protocol<B> {
         Ok(())
     }
 
+    /// Steps that should not have been are told of at once, whoever made them.
+    fn alarm_of_broken(&mut self) {
+        for (stock, op, applied) in std::mem::take(&mut self.rows.stirred.broken) {
+            self.effect(Effect::Alarm(Alarm::Oversold { stock, op, is_short: applied.is_short }));
+        }
+    }
+
     /// While the log is replayed nothing is made: what is stirred up is written down.
     pub(super) fn note_stirred(&mut self) {
+        self.alarm_of_broken();
         for (object, op) in std::mem::take(&mut self.rows.stirred).ops {
             self.rows.put_plain(stirred_key(&object, op), Some(Vec::new()));
         }
