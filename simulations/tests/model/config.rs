@@ -24,6 +24,16 @@ pub enum Ask {
     Count(i64),
     /// Show the cart.
     Read,
+    /// So many units of the stock come into being, at this place.
+    Restock(u64, usize),
+    /// So many units, at once.
+    Buy(u32),
+    /// So many units are set aside.
+    Hold(u32),
+    /// What the session's step of this number held is sold.
+    Pay(usize),
+    /// What the session's step of this number bought goes back.
+    Return(usize),
 }
 
 impl Ask {
@@ -61,6 +71,9 @@ pub struct Config {
     pub steps: usize,
     /// What must have been met, by name (`properties.rs`).
     pub claims: &'static [&'static str],
+    /// Steps of the first session with which every run begins, in one calm order: what they lead to
+    /// is everywhere.
+    pub prologue: usize,
     pub canary: Canary,
     /// Planted in the driver: a start goes on under the identity of the one before.
     pub reuses_origin: bool,
@@ -84,6 +97,7 @@ impl Config {
         checkpoints: false,
         steps: usize::MAX,
         claims: &[],
+        prologue: 0,
         canary: Canary::None,
         reuses_origin: false,
         unminded: &[],
@@ -115,6 +129,27 @@ impl Config {
     /// What is broken, if anybody minds.
     pub fn minded(&self, broken: Option<&'static str>) -> Option<&'static str> {
         broken.filter(|promise| !self.unminded.contains(promise))
+    }
+
+    /// Whose step's op id a step has: a payment that of its hold.
+    pub fn names(&self, session: usize, step: usize) -> usize {
+        match self.ask(session, step) {
+            Some(Ask::Pay(of) | Ask::Return(of)) => of,
+            _ => step,
+        }
+    }
+
+    /// Units that a step wants, or the step that it is about.
+    pub fn units(&self, session: usize, step: usize) -> u32 {
+        match self.ask(session, self.names(session, step)) {
+            Some(Ask::Buy(units) | Ask::Hold(units)) => units,
+            _ => 0,
+        }
+    }
+
+    /// Whether anybody sells anything.
+    pub fn sells(&self) -> bool {
+        self.sessions.iter().any(|asks| asks.iter().any(|ask| matches!(ask, Ask::Restock(..))))
     }
 
     /// What a session asks for at a step.

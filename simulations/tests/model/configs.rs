@@ -4,10 +4,13 @@
 //! it was written. A change of the protocol that needs more should be looked at before it is
 //! raised.
 
-use crate::config::Ask::{Add, Count, Decrement, Read, Remove, Set};
+use crate::config::Ask::{
+    Add, Buy, Count, Decrement, Hold, Pay, Read, Remove, Restock, Return, Set,
+};
 use crate::config::Config;
 use crate::properties::{
-    CHECKPOINT, ENDED, LOST_ROUND, PULLED, READ, RETRY, SESSION, TOTALS, WAITED,
+    BORROWED, CHECKPOINT, DOUBLED, ENDED, LOST_ROUND, PASSED, PULLED, READ, RETRY, SESSION,
+    SOLD_OUT, TOTALS, WAITED,
 };
 
 /// Added at one replica, removed as seen at another, asked again at any, with a crash.
@@ -87,5 +90,87 @@ pub const AS_SEEN: Config = Config {
     crashes: 1,
     claims: &[WAITED, SESSION, LOST_ROUND, ENDED],
     steps: 75_000,
+    ..Config::CALM
+};
+
+/// Two buyers of the last unit, which lies at one of two replicas.
+pub const LENDING: Config = Config {
+    name: "lending",
+    sessions: &[&[Restock(1, 0), Buy(1)], &[Buy(1)]],
+    agains: 1,
+    claims: &[BORROWED, SOLD_OUT, ENDED],
+    steps: 190_000,
+    ..Config::CALM
+};
+
+/// A buyer elsewhere, where messages come twice, a replica crashes, and who waits gives up.
+pub const LENDING_AGAIN: Config = Config {
+    name: "lending, with a crash",
+    sessions: &[&[Restock(2, 0)], &[Buy(1)]],
+    crashes: 1,
+    doublings: 1,
+    ticks: 1,
+    claims: &[BORROWED, LOST_ROUND, ENDED],
+    steps: 340_000,
+    ..Config::CALM
+};
+
+/// Two buyers of the last two units among three replicas: a unit may come by way of another.
+pub const LENDING_ON: Config = Config {
+    name: "lending among three",
+    replicas: 3,
+    sessions: &[&[Restock(2, 0), Buy(1)], &[Buy(1)]],
+    prologue: 1,
+    claims: &[BORROWED, ENDED],
+    steps: 135_000,
+    ..Config::CALM
+};
+
+/// One purchase that is tried at two replicas, each of which has units; one crashes.
+pub const DOUBLES: Config = Config {
+    name: "doubles",
+    sessions: &[&[Restock(1, 0), Restock(1, 1), Buy(1)]],
+    prologue: 2,
+    agains: 2,
+    crashes: 1,
+    claims: &[DOUBLED, LOST_ROUND, ENDED],
+    steps: 5_000,
+    ..Config::CALM
+};
+
+/// And at three.
+pub const DOUBLES_OF_THREE: Config = Config {
+    name: "doubles of three",
+    replicas: 3,
+    sessions: &[&[Restock(1, 0), Restock(1, 1), Restock(1, 2), Buy(1)]],
+    prologue: 3,
+    agains: 2,
+    claims: &[DOUBLED, ENDED],
+    steps: 1_300_000,
+    ..Config::CALM
+};
+
+/// What is held is paid for, anywhere, and each of the two is asked for again.
+pub const HOLDS: Config = Config {
+    name: "a hold",
+    sessions: &[&[Restock(1, 0), Restock(1, 1), Hold(1), Pay(2)]],
+    prologue: 2,
+    agains: 1,
+    ticks: 1,
+    crashes: 1,
+    claims: &[PASSED, DOUBLED, ENDED],
+    steps: 230_000,
+    ..Config::CALM
+};
+
+/// What was sold goes back, while it is sold again elsewhere.
+pub const RETURNS: Config = Config {
+    name: "a return",
+    sessions: &[&[Restock(1, 0), Restock(1, 1), Buy(1), Return(2)]],
+    prologue: 2,
+    agains: 2,
+    crashes: 1,
+    claims: &[DOUBLED, ENDED],
+    steps: 205_000,
     ..Config::CALM
 };

@@ -4,7 +4,7 @@
 //! are not one, silently, and everything behind the second would never be looked at.
 
 use crate::config::Config;
-use crate::configs::{CAUSES, GOSSIP, LINES};
+use crate::configs::{CAUSES, GOSSIP, HOLDS, LENDING, LINES};
 use crate::world::{Action, State};
 use pannier_simulations::chance::{Dice, Purpose};
 use std::collections::HashMap;
@@ -54,7 +54,7 @@ fn compare_futures(config: &Config, states_max: usize) -> usize {
 
 #[test]
 fn a_state_that_is_met_again_has_the_same_future() {
-    for config in [CAUSES, GOSSIP, LINES] {
+    for config in [CAUSES, GOSSIP, LINES, LENDING, HOLDS] {
         let again = compare_futures(&config, 3_000);
         assert!(again > 1_000, "{}: only {again} states were met again", config.name);
     }
@@ -62,7 +62,8 @@ fn a_state_that_is_met_again_has_the_same_future() {
 
 #[test]
 fn a_fork_goes_on_as_its_original() {
-    for (walk, config) in (0..120).zip([CAUSES, GOSSIP, LINES].iter().cycle()) {
+    let all = [CAUSES, GOSSIP, LINES, LENDING, HOLDS];
+    for (walk, config) in (0..200).zip(all.iter().cycle()) {
         let mut dice = Dice::new(walk, Purpose::Acts);
         let (mut in_place, mut forked) = (State::new(config), State::new(config));
         for _ in 0..40 {

@@ -2,9 +2,12 @@
 
 use crate::checks;
 use crate::config::Config;
+use crate::market;
 use crate::replica::Replica;
 use crate::world::{Action, State};
+use pannier_replica::protocol::Message;
 use pannier_replica::protocol::delta::dot_of;
+use pannier_replica::protocol::stock::Talk;
 use stateright::{Model, Property};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +24,10 @@ pub const READ: &str = "a read waits for a sync";
 pub const PULLED: &str = "a pull is answered";
 pub const TOTALS: &str = "totals are compared";
 pub const ENDED: &str = "all sessions come to their end";
+pub const BORROWED: &str = "units are lent";
+pub const SOLD_OUT: &str = "a stock is sold out";
+pub const DOUBLED: &str = "one op id is sold twice";
+pub const PASSED: &str = "a purchase is passed on";
 pub const CHECKPOINT: &str = "a replica starts from a checkpoint";
 
 macro_rules! unbroken {
@@ -69,6 +76,17 @@ fn has_what_was_acknowledged(state: &State) -> bool {
     state.acknowledged.iter().all(|op| made.clone().any(|made| made.ops.contains(op)))
 }
 
+/// Where all have the same, and nothing is under way, each op id has come to one thing.
+fn is_settled(config: &Config, state: &State) -> bool {
+    let Some(first) = state.replicas.first().filter(|_| config.sells()) else { return true };
+    let is_quiet = state.replicas.iter().all(|it| {
+        !it.protocol.has_open_round()
+            && it.staged.is_empty()
+            && it.protocol.applied() == first.protocol.applied()
+    });
+    !is_quiet || first.on_disk.made.as_ref().is_some_and(|made| made.market.is_settled())
+}
+
 fn is_over(config: &Config, state: &State) -> bool {
     let steps = config.sessions.iter().map(|asks| asks.len());
     state.sessions.iter().zip(steps).all(|(session, steps)| session.done == steps)
@@ -101,12 +119,20 @@ impl Model for Explored {
             checks::REFUSED,
             checks::CAUSES,
             checks::ROWS,
-            checks::SUM
+            checks::SUM,
+            checks::SHORT,
+            checks::TWICE,
+            checks::SCARCE,
+            checks::OVERSOLD,
+            checks::UNSOLD
         )
         .to_vec();
         properties.extend([
             Property::always(checks::DOTS, |_, state| has_one_content_per_dot(state)),
             Property::always(checks::EQUAL, |_, state| has_equal_rows_at_equal_vectors(state)),
+            Property::always(checks::SETTLED, |model: &Self, state: &State| {
+                is_settled(&model.0, state)
+            }),
             Property::always(checks::LOST, |_, state| has_what_was_acknowledged(state)),
         ]);
         properties.retain(|it| !self.0.unminded.contains(&it.name));
@@ -118,6 +144,18 @@ impl Model for Explored {
             Property::sometimes(READ, |_, state| any(state, |it| stats(it).reads_after_sync > 0)),
             Property::sometimes(PULLED, |_, state| any(state, |it| stats(it).pulls_served > 0)),
             Property::sometimes(TOTALS, |_, state| any(state, |it| stats(it).totals_compared > 0)),
+            Property::sometimes(BORROWED, |_: &Self, state: &State| {
+                market_of(state).is_some_and(|it| it.lent > 0)
+            }),
+            Property::sometimes(DOUBLED, |_: &Self, state: &State| {
+                market_of(state).is_some_and(|it| it.has_doubles())
+            }),
+            Property::sometimes(PASSED, |_: &Self, state: &State| {
+                state.flying.iter().any(|it| matches!(*it.message, Message::Stock(Talk::Do { .. })))
+            }),
+            Property::sometimes(SOLD_OUT, |_: &Self, state: &State| {
+                any(state, |it| stats(it).sold_out > 0)
+            }),
             Property::sometimes(ENDED, |model, state| is_over(&model.0, state)),
             Property::sometimes(CHECKPOINT, |_, state| {
                 any(state, |it| {
@@ -128,6 +166,11 @@ impl Model for Explored {
         properties.extend(met.into_iter().filter(|it| self.0.claims.contains(&it.name)));
         properties
     }
+}
+
+/// What the first replica has on disk.
+fn market_of(state: &State) -> Option<&market::Market> {
+    state.replicas.first()?.on_disk.made.as_ref().map(|made| &made.market)
 }
 
 fn stats(replica: &Replica) -> &pannier_replica::protocol::Stats {

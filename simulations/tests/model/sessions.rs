@@ -1,9 +1,11 @@
 //! The sessions of the model: each asks for one thing after the other, of any replica, and carries
 //! its token from answer to answer.
 
-use crate::config::{Ask, Config, op_id};
+use crate::config::{Ask, Config, member, op_id};
 use orset::cart::{Content, Seen};
+use orset::stock::{Ask as Asked, Want};
 use orset::{Kind, Lattice, ObjectKey, Product, Request, VersionVector};
+use pannier_replica::protocol::stock::Call;
 use pannier_replica::protocol::{Command, Durability, NO_LANE, Read, Refusal, Reply, Value, Write};
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ pub struct Session {
     pub sent: Vec<Sent>,
     /// Steps that are over: answered.
     pub done: usize,
+    /// Of each step: since it began there was a moment when what it wants was not free.
+    pub scarce: Vec<bool>,
 }
 
 impl Session {
@@ -38,6 +42,7 @@ impl Session {
         let ask = config.ask(session, step)?;
         let is_seen = matches!(ask, Ask::Remove | Ask::Set(_) | Ask::Decrement(_));
         let seen = self.seen.clone().filter(|_| is_seen);
+        self.scarce.push(false);
         self.sent.push(Sent { after: self.token.clone(), seen });
         Some((ticket(session, step), self.command(config, session, step)))
     }
@@ -55,6 +60,10 @@ impl Session {
             }
             Ask::Decrement(quantity) => Request::Decrement(tea(), quantity),
             Ask::Count(amount) => Request::Count(amount),
+            ask
+            @ (Ask::Restock(..) | Ask::Buy(_) | Ask::Hold(_) | Ask::Pay(_) | Ask::Return(_)) => {
+                return Command::Stock(call(config, (session, step), ask, after));
+            }
         };
         let object = if matches!(request, Request::Count(_)) { counter() } else { cart() };
         let op = op_id(session, step);
@@ -87,6 +96,24 @@ impl Session {
     }
 }
 
+fn call(
+    config: &Config,
+    (session, step): (usize, usize),
+    ask: Ask,
+    after: Arc<VersionVector>,
+) -> Call {
+    let want = || Want { quantity: config.units(session, step), customer: None };
+    let ask = match ask {
+        Ask::Restock(units, place) => Asked::Restock { units, at: member(place) },
+        Ask::Hold(_) => Asked::Hold { want: want(), ttl_ms: 60_000 },
+        Ask::Return(_) => Asked::Return,
+        _ => Asked::Commit { want: want() },
+    };
+    let op = op_id(session, config.names(session, step));
+    let (deadline_us, by_us) = (u64::MAX, u64::MAX);
+    Call { op, object: stock(), ask, after, deadline_us, lane: NO_LANE, peers: 0, by_us }
+}
+
 /// Names a step's command.
 pub const fn ticket(session: usize, step: usize) -> u64 {
     (session * 100 + step) as u64
@@ -105,6 +132,11 @@ pub fn cart() -> ObjectKey {
 /// The one counter.
 pub fn counter() -> ObjectKey {
     ObjectKey::new(Kind::Counter, b"shop", b"views").unwrap()
+}
+
+/// The one stock.
+pub fn stock() -> ObjectKey {
+    ObjectKey::new(Kind::Stock, b"shop", b"tea").unwrap()
 }
 
 fn tea() -> Product {

@@ -2,11 +2,14 @@
 
 use crate::checks;
 use crate::config::{Ask, Config, op_id};
+use crate::market;
 use crate::replica::{Outcome, Replica};
 use crate::sessions::{Session, step_of, ticket};
-use orset::OpId;
-use pannier_replica::protocol::{Event, Message};
-use std::collections::BTreeSet;
+use orset::stock::Outcome as Came;
+use orset::{Member, OpId};
+use pannier_replica::protocol::stock::Talk;
+use pannier_replica::protocol::{Event, Message, Refusal, Reply};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
@@ -46,19 +49,51 @@ pub struct State {
     pub flying: Vec<Flying>,
     pub sessions: Vec<Session>,
     pub acknowledged: BTreeSet<OpId>,
+    /// Purchases whose buyers were told that they have them, and did not give them back.
+    pub sold: BTreeMap<OpId, u32>,
+    /// The last request for units, by who was asked and who asked.
+    pub asked: BTreeMap<(Member, Member), u64>,
     pub spent: Spent,
     /// The first promise that was broken on the way here.
     pub broken: Option<&'static str>,
 }
 
 impl State {
-    /// Everybody up, nothing asked.
+    /// Everybody up, and nothing asked but the prologue.
     pub fn new(config: &Config) -> Self {
+        let mut state = Self::fresh(config);
+        for _ in 0..config.prologue {
+            state.play_calmly(config);
+        }
+        state
+    }
+
+    /// What the first session asks for next, of whoever does it; and all that follows, in order.
+    fn play_calmly(&mut self, config: &Config) {
+        let Some(ask) = config.ask(0, self.sessions[0].sent.len()) else { return };
+        let replica = if let Ask::Restock(_, at) = ask { at } else { 0 };
+        self.step(config, &Action::Begin { session: 0, replica, ask });
+        loop {
+            let staged = self.replicas.iter().position(|it| !it.staged.is_empty());
+            if let Some(replica) = staged {
+                self.step(config, &Action::Sync { replica, rounds: 1 });
+            } else if let Some(Flying { from, to, message, .. }) = self.flying.first().cloned() {
+                let arrives = Action::Deliver { at: 0, again: false, from, to, message };
+                self.step(config, &arrives);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn fresh(config: &Config) -> Self {
         Self {
             replicas: (0..config.replicas).map(|at| Arc::new(Replica::new(config, at))).collect(),
             flying: Vec::new(),
             sessions: config.sessions.iter().map(|_| Session::default()).collect(),
             acknowledged: BTreeSet::new(),
+            sold: BTreeMap::new(),
+            asked: BTreeMap::new(),
             spent: Spent::default(),
             broken: None,
         }
@@ -67,22 +102,22 @@ impl State {
 
 impl Hash for State {
     fn hash<H: Hasher>(&self, into: &mut H) {
-        let Self { replicas, flying, sessions, acknowledged, spent, broken } = self;
+        let Self { replicas, flying, sessions, acknowledged, sold, asked, spent, broken } = self;
         for replica in replicas {
             replica.digest.hash(into);
         }
         for one in flying {
             (one.from, one.to, one.digest).hash(into);
         }
-        for Session { token, seen, sent, done } in sessions {
-            (token, done, sent.len()).hash(into);
+        for Session { token, seen, sent, done, scarce } in sessions {
+            (token, done, sent.len(), scarce).hash(into);
             seen.as_ref().map(orset::cart::Seen::to_bytes).hash(into);
             for crate::sessions::Sent { after, seen } in sent {
                 after.hash(into);
                 seen.as_ref().map(orset::cart::Seen::to_bytes).hash(into);
             }
         }
-        (acknowledged, spent, broken).hash(into);
+        (acknowledged, sold, asked, spent, broken).hash(into);
     }
 }
 
@@ -131,12 +166,11 @@ impl State {
             }
             let may_again = self.spent.agains < config.agains;
             let steps = 0..if may_again { of.sent.len() } else { 0 };
+            let before = if session == 0 { config.prologue } else { 0 };
+            let steps = steps.skip(before);
             for step in steps.filter(|step| config.ask(session, *step).is_some_and(Ask::is_write)) {
-                actions.extend(places.clone().map(|replica| Action::Again {
-                    session,
-                    step,
-                    replica,
-                }));
+                let again = |replica| Action::Again { session, step, replica };
+                actions.extend(places.clone().map(again));
             }
         }
         for (place, replica) in self.replicas.iter().enumerate() {
@@ -182,9 +216,20 @@ impl State {
 
     /// Goes on in place.
     pub fn step(&mut self, config: &Config, action: &Action) {
+        self.happen(config, action);
+        self.check_sales(config);
+    }
+
+    fn happen(&mut self, config: &Config, action: &Action) {
         match *action {
             Action::Begin { session, replica, .. } => {
                 let begun = self.sessions[session].begin(config, session);
+                if let Some(Ask::Return(_)) =
+                    config.ask(session, self.sessions[session].sent.len() - 1)
+                {
+                    let of = config.names(session, self.sessions[session].sent.len() - 1);
+                    self.sold.remove(&op_id(session, of));
+                }
                 if let Some((ticket, command)) = begun {
                     self.event(config, replica, Event::Command(ticket, command));
                 }
@@ -223,6 +268,17 @@ impl State {
         }
     }
 
+    /// What is wrong with what buyers were told, and with what was lent, beside what is on disks.
+    fn check_sales(&mut self, config: &Config) {
+        if self.sold.is_empty() && self.asked.is_empty() {
+            return;
+        }
+        let on_disks = market::union(self.replicas.iter().map(Arc::as_ref), false).market;
+        let unasked = (!on_disks.was_asked(&self.asked)).then_some(checks::TWICE);
+        let wrong = on_disks.wrong_with(&self.sold).or(unasked);
+        self.broken = self.broken.or(config.minded(wrong));
+    }
+
     fn event(&mut self, config: &Config, replica: usize, event: Event) {
         let outcome = Arc::make_mut(&mut self.replicas[replica]).handle(event, config);
         self.follow(config, replica, outcome);
@@ -241,21 +297,78 @@ impl State {
     }
 
     fn follow(&mut self, config: &Config, replica: usize, outcome: Outcome) {
+        self.note_scarce(config);
         self.broken = self.broken.or(outcome.broken);
         for (to, message) in outcome.sent {
+            if let Message::Stock(Talk::Borrow { number, .. }) = message {
+                let last = self.asked.entry((member(to), member(replica))).or_insert(0);
+                *last = number.max(*last);
+            }
             if config.statuses || !matches!(message, Message::Status { .. }) {
                 self.fly(replica, to, message);
             }
         }
         for (ticket, answer) in outcome.replies {
             let (session, step) = step_of(ticket);
-            let of = &mut self.sessions[session];
-            let at = &self.replicas[replica];
-            let wrong = checks::answer(at, config, of, (session, step), &answer);
+            let (of, at) = (&self.sessions[session], &self.replicas[replica]);
+            let wrong = if let Ok(Reply::Stock(reply)) = &answer {
+                let on_disks = market::union(self.replicas.iter().map(Arc::as_ref), false);
+                market::answered(&on_disks, config, of, (session, step), reply)
+            } else {
+                checks::answer(at, config, of, (session, step), &answer)
+            };
             self.broken = self.broken.or(wrong);
-            of.hear(step, &answer);
-            if answer.is_ok() && config.ask(session, step).is_some_and(Ask::is_write) {
-                self.acknowledged.insert(op_id(session, step));
+            self.sessions[session].hear(step, &answer);
+            self.note_answer(config, (session, step), &answer);
+        }
+    }
+
+    /// What a buyer, or whoever wrote, may count on from now on.
+    fn note_answer(
+        &mut self,
+        config: &Config,
+        (session, step): (usize, usize),
+        answer: &Result<Reply, Refusal>,
+    ) {
+        let Ok(reply) = answer else { return };
+        let op = op_id(session, config.names(session, step));
+        let Reply::Stock(reply) = reply else {
+            if config.ask(session, step).is_some_and(Ask::is_write) {
+                self.acknowledged.insert(op);
+            }
+            return;
+        };
+        match reply.outcome {
+            Came::Committed => {
+                self.acknowledged.insert(op);
+                let asked = self.sessions[session].sent.len();
+                let is_return = |step| matches!(config.ask(session, step), Some(Ask::Return(_)));
+                let goes_back =
+                    (0..asked).any(|at| is_return(at) && config.names(session, at) == step);
+                if !goes_back {
+                    self.sold.insert(op, config.units(session, step));
+                }
+            }
+            Came::Held { .. } | Came::Returned | Came::Done => {
+                self.acknowledged.insert(op);
+            }
+            Came::SoldOut { .. } if !self.sessions[session].scarce[step] => {
+                self.broken = self.broken.or(config.minded(Some(checks::SCARCE)));
+            }
+            Came::Expired | Came::SoldOut { .. } | Came::Unavailable { .. } => {}
+        }
+    }
+
+    /// Notes for each session whether what it waits for is free at this moment.
+    fn note_scarce(&mut self, config: &Config) {
+        let is_asked = |of: &Session| of.is_waiting() && of.scarce.contains(&false);
+        if !config.sells() || !self.sessions.iter().any(is_asked) {
+            return;
+        }
+        let free = market::union(self.replicas.iter().map(Arc::as_ref), true).market.free();
+        for (session, of) in self.sessions.iter_mut().enumerate() {
+            for (step, scarce) in of.scarce.iter_mut().enumerate() {
+                *scarce |= free < i128::from(config.units(session, step));
             }
         }
     }
@@ -273,7 +386,6 @@ impl State {
             }
             Message::Deltas { deltas } => (2, deltas).hash(&mut into),
             Message::Snapshot(parcel) => (4, parcel.encode()).hash(&mut into),
-            // In no world is there a stock.
             Message::Stock(talk) => (4, talk.encode()).hash(&mut into),
             // An alarm begins it, which is a failure.
             Message::Compare(said) => (4, format!("{said:?}")).hash(&mut into),
