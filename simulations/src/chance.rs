@@ -35,6 +35,8 @@ pub enum Purpose {
     Durable = 12,
     /// What is sold, and what its buyers do; keyed by act, and by purchase.
     Market = 13,
+    /// What of its time a replica spends on a snapshot.
+    Pace = 14,
 }
 
 /// A stream of draws (SplitMix64: tiny, seedable anywhere, good enough for fates).

@@ -33,7 +33,7 @@ pub type Span = (u64, u64);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Knobs {
-    /// Between two rounds of gossip; this and all up to `log_most` are of `ProtocolSettings`.
+    /// Between two rounds of gossip; this and all up to `snapshot_share` are of `ProtocolSettings`.
     pub gossip_us: u64,
     /// How long a push is awaited before a pull.
     pub pull_delay_us: u64,
@@ -63,6 +63,8 @@ pub struct Knobs {
     pub log_tail: u64,
     /// And of those that members lack.
     pub log_most: u64,
+    /// Thousandths of its time that a replica takes a snapshot in for.
+    pub snapshot_share: u64,
     /// Rounds the driver keeps in flight at most.
     pub pipeline: usize,
     /// How long the driver gathers a round.

@@ -112,6 +112,7 @@ impl Default for Knobs {
             window_ms: WEEK_MS,
             log_tail: 4,
             log_most: WHOLE,
+            snapshot_share: 1_000,
             pipeline: 1,
             batch_us: (0, 0),
         }
@@ -262,6 +263,8 @@ impl Options {
         self.knobs.checkpoint_rows = dice.between((2, 30)) as usize;
         self.knobs.message_bytes = dice.pick(&[400, 2_000, 256 << 10]);
         self.knobs.pull_timeout_us = dice.between((50_000, 200_000));
+        let shares = [1_000, 1_000, 700, 500];
+        self.knobs.snapshot_share = Dice::new(self.seed, Purpose::Pace).pick(&shares);
     }
 
     fn away(&mut self, dice: &mut Dice) {

@@ -185,6 +185,7 @@ fn check(options: &Options) -> Result<(), String> {
         ("pipeline", options.knobs.pipeline as u64, (1, 64)),
         ("log_tail", options.knobs.log_tail, (1, 1 << 32)),
         ("log_most", options.knobs.log_most, (1, 1 << 32)),
+        ("snapshot_share", options.knobs.snapshot_share, (1, 1_000)),
         ("window_ms", options.knobs.window_ms, (1, WINDOW_MAX_MS)),
         ("round_ops", options.knobs.round_ops as u64, (1, 1 << 20)),
         ("durable_max", options.knobs.durable_max as u64, (1, 1 << 20)),

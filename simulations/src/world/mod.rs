@@ -370,6 +370,7 @@ impl<'a> World<'a> {
             window_ms: knobs.window_ms,
             log_tail: if knobs.log_tail < WHOLE { knobs.log_tail } else { LOG_WHOLE },
             log_most: if knobs.log_most < WHOLE { knobs.log_most } else { LOG_WHOLE },
+            snapshot_share: knobs.snapshot_share,
             ..ProtocolSettings::new(members)
         }
     }
@@ -391,6 +392,7 @@ impl<'a> World<'a> {
             (Mark::OpIdForgotten, stats.op_ids_forgotten),
             (Mark::CountForgotten, stats.counts_forgotten),
             (Mark::SnapshotGivenUp, stats.snapshots_given_up),
+            (Mark::SnapshotRested, stats.snapshot_rests),
         ] {
             self.coverage.add(mark, times);
         }

@@ -49,6 +49,7 @@ pub fn keys() -> Vec<Key<Settings>> {
         key("protocol.tend_us", 1, DAY_MS * 1_000, |s, v| s.protocol.tend_us = v),
         key("protocol.log_tail", 1, COUNT_MAX, |s, v| s.protocol.log_tail = v),
         key("protocol.log_most", 1, COUNT_MAX, |s, v| s.protocol.log_most = v),
+        key("protocol.snapshot_share", 1, 1_000, |s, v| s.protocol.snapshot_share = v),
         key("fjall.cache_bytes", 0, BYTES, |s, v| s.fjall.cache_bytes = v),
         key("fjall.log_memtable_bytes", 1, BYTES, |s, v| s.fjall.log_memtable_bytes = v),
         key("fjall.entries_memtable_bytes", 1, BYTES, |s, v| s.fjall.entries_memtable_bytes = v),
@@ -135,6 +136,7 @@ mod tests {
             tend_us: _,
             log_tail: _,
             log_most: _,
+            snapshot_share: _,
         } = protocol;
         let FjallSettings {
             cache_bytes: _,
@@ -147,7 +149,7 @@ mod tests {
             workers: _,
         } = fjall;
         let SledSettings { cache_bytes: _, segment_bytes: _, view_bytes: _ } = sled;
-        assert_eq!(keys().len(), 8 + 22 + 8 + 3);
+        assert_eq!(keys().len(), 8 + 23 + 8 + 3);
     }
 
     #[test]

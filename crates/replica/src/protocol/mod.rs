@@ -228,6 +228,8 @@ pub struct Stats {
     pub snapshots_taken: u64,
     /// Snapshots that were dropped here before they were whole.
     pub snapshots_given_up: u64,
+    /// Ticks at which the next piece of a snapshot waited for its share of the time.
+    pub snapshot_rests: u64,
     /// Rows of snapshots that came in.
     pub snapshot_rows: u64,
     /// Their bytes.

@@ -63,6 +63,8 @@ pub(super) struct Pruning {
     told: BTreeMap<Origin, BTreeMap<Member, u64>>,
     /// The operator knows that a snapshot is needed.
     is_alarmed: bool,
+    /// Snapshots given up here since one was joined.
+    given_up: u32,
 }
 
 impl Pruning {
@@ -93,6 +95,17 @@ impl Pruning {
         upto.iter().for_each(|(origin, seq)| self.dropped.raise(*origin, *seq));
         self.forget_told();
         self.is_alarmed = false;
+        self.given_up = 0;
+    }
+
+    /// A snapshot was given up here: the next one is to be quicker.
+    pub fn gave_up(&mut self) {
+        self.given_up = self.given_up.saturating_add(1);
+    }
+
+    /// Snapshots given up here since one was joined.
+    pub const fn times_given_up(&self) -> u32 {
+        self.given_up
     }
 
     /// What others were said to lack is asked for again.

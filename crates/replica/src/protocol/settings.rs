@@ -1,5 +1,6 @@
 //! The knobs of the protocol, with what smaller and larger values cost.
 
+use super::snapshot::WHOLE_SHARE;
 use orset::{Member, NAMESPACE_MAX, check_name};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,6 +71,11 @@ pub struct ProtocolSettings {
     /// Deltas of each origin that stay in the log for members that lack them. One that lacks more
     /// fetches a snapshot. Smaller keeps less; larger spares snapshots after long absences.
     pub log_most: u64,
+    /// Thousandths of its time that this replica spends on taking a snapshot in, at most 1,000.
+    /// Smaller leaves more of the machine to those who share it, and takes as much longer; one that
+    /// is outgrown by the giver's log meanwhile is begun anew with twice the share. The default is
+    /// all of it: under heavy writes whoever rests may never catch up.
+    pub snapshot_share: u64,
     /// Where members are reached (host:port), as far as is known here; for the first membership. A
     /// later one says so itself.
     pub addresses: BTreeMap<Member, String>,
@@ -111,6 +117,7 @@ impl ProtocolSettings {
             tend_us: 50_000,
             log_tail: LOG_WHOLE,
             log_most: LOG_WHOLE,
+            snapshot_share: WHOLE_SHARE,
             addresses: BTreeMap::new(),
         }
     }
@@ -137,9 +144,13 @@ impl ProtocolSettings {
             ("tend_us", self.tend_us),
             ("log_tail", self.log_tail),
             ("log_most", self.log_most),
+            ("snapshot_share", self.snapshot_share),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} must be at least 1"));
+        }
+        if self.snapshot_share > WHOLE_SHARE {
+            return Err(format!("snapshot_share must be at most {WHOLE_SHARE}"));
         }
         if self.round_bytes > crate::store::MAX_RECORD_BYTES / 4 {
             return Err(format!(

@@ -39,6 +39,8 @@ struct Two {
     /// No commit or state of the first arrives at the second.
     deaf: bool,
     canary: Canary,
+    /// Of a replica's time, that it takes a snapshot in for.
+    share: u64,
 }
 
 fn settings() -> ProtocolSettings {
@@ -56,13 +58,15 @@ fn started(
     place: usize,
     starts: u64,
     canary: Canary,
+    snapshot_share: u64,
 ) -> (Arc<MemoryStore>, Protocol<Arc<MemoryStore>>) {
     let store = Arc::new(disk.open().unwrap());
     let (member, origin) = (NAMES[place], Origin::of(NAMES[place], starts));
     let extents = store.log_extents().unwrap();
     let start = Start { member, origin, previous: None, extents, restored: false };
     let write = |batch: &StateBatch| store.write_state(batch);
-    let made = Protocol::with_canary(start, settings(), store.clone(), write, canary).unwrap();
+    let settings = ProtocolSettings { snapshot_share, ..settings() };
+    let made = Protocol::with_canary(start, settings, store.clone(), write, canary).unwrap();
     (store.clone(), made)
 }
 
@@ -72,17 +76,21 @@ impl Two {
     }
 
     fn with(canary: Canary) -> Self {
+        Self::with_share(canary, 1_000)
+    }
+
+    fn with_share(canary: Canary, share: u64) -> Self {
         let now = Now { mono_us: 1, wall_ms: WALL_MS };
         let ones = [0, 1].map(|place| {
             let disk = MemoryDisk::new();
-            let (store, mut protocol) = started(&disk, place, 1, canary);
+            let (store, mut protocol) = started(&disk, place, 1, canary, share);
             let first = crate::rig::there_is_nothing(NAMES[1 - place], protocol.origin());
             protocol.handle(first, now).unwrap();
             let (alarms, said, replies, due) = Default::default();
             One { protocol, store, disk, starts: 1, alarms, said, replies, due, taking: 0 }
         });
         let ids = OpIdSession::new(WALL_MS / 1_000, 7);
-        Self { ones, now, ids, cut: false, holds: false, deaf: false, canary }
+        Self { ones, now, ids, cut: false, holds: false, deaf: false, canary, share }
     }
 
     fn crash(&mut self, place: usize) {
@@ -90,7 +98,8 @@ impl Two {
         one.disk.crash(InDoubt::NOTHING);
         one.starts += 1;
         one.due.clear();
-        (one.store, one.protocol) = started(&one.disk, place, one.starts, self.canary);
+        let (starts, canary) = (one.starts, self.canary);
+        (one.store, one.protocol) = started(&one.disk, place, starts, canary, self.share);
     }
 
     /// One event, and what its disk makes of it. Checkpoints are not durable.
@@ -348,6 +357,27 @@ fn a_giver_that_starts_anew_is_asked_anew() {
     ends_well(&mut two);
     let stats = two.ones[1].protocol.stats();
     assert_eq!((stats.snapshots_given_up, stats.snapshots_taken), (1, 1));
+}
+
+/// One that may spend a tenth of its time on it takes several times as long, and ends as well.
+#[test]
+fn a_snapshot_is_taken_in_for_its_share_of_the_time() {
+    let took = [1_000, 100].map(|share| {
+        let mut two = Two::with_share(Canary::None, share);
+        story(&mut two);
+        let stats = |two: &Two| two.ones[1].protocol.stats().clone();
+        let steps = (0..2_000).take_while(|_| {
+            two.run(1, None);
+            stats(&two).snapshots_taken == 0
+        });
+        let steps = steps.count();
+        two.run(20, None);
+        ends_well(&mut two);
+        assert_eq!(stats(&two).snapshots_given_up, 0);
+        assert_eq!(stats(&two).snapshot_rests > 0, share < 1_000);
+        steps
+    });
+    assert!(took[1] > 4 * took[0] && took[1] < 40 * took[0], "{took:?}");
 }
 
 /// While rows are joined nothing is answered; before and after that, everything.

@@ -177,13 +177,22 @@ pub struct Writers {
     pub meanwhile: Load,
     /// How much fewer were answered meanwhile, in hundredths; the goal is less than 20.
     pub slower_percent: f64,
+    /// The same beside a time when all members were there, which costs writers something, too.
+    pub slower_than_all_there_percent: f64,
 }
 
 impl Writers {
-    /// Of two loads.
-    pub fn new(kind: Kind, before: Load, meanwhile: Load) -> Self {
-        let kept = meanwhile.ops_per_second / before.ops_per_second.max(1e-9);
-        Self { kind, before, meanwhile, slower_percent: (1.0 - kept) * 100.0 }
+    /// Of two loads, and of how many a second were answered when all members were there.
+    pub fn new(kind: Kind, all_there: f64, before: Load, meanwhile: Load) -> Self {
+        let slower = |than: f64| (1.0 - meanwhile.ops_per_second / than.max(1e-9)) * 100.0;
+        let slower_percent = slower(before.ops_per_second);
+        // Those who wrote at a pace were asked for less.
+        let usual = match kind {
+            Kind::ClosedLoop => all_there,
+            Kind::Paced { ops_per_second } => all_there.min(ops_per_second as f64),
+        };
+        let slower_than_all_there_percent = slower(usual);
+        Self { kind, before, meanwhile, slower_percent, slower_than_all_there_percent }
     }
 }
 
@@ -264,10 +273,13 @@ mod tests {
     #[test]
     fn writers_are_slower_by_what_is_missing() {
         let at = |ops_per_second| Load { ops_per_second, ..Load::default() };
-        let slower = |meanwhile| {
-            Writers::new(Kind::ClosedLoop, at(100.0), at(meanwhile)).slower_percent.round()
+        let slower = |kind, meanwhile| {
+            let it = Writers::new(kind, 50.0, at(100.0), at(meanwhile));
+            (it.slower_percent.round(), it.slower_than_all_there_percent.round())
         };
-        assert_eq!((slower(100.0), slower(85.0), slower(110.0)), (0.0, 15.0, -10.0));
+        let closed = |meanwhile| slower(Kind::ClosedLoop, meanwhile);
+        assert_eq!((closed(100.0), closed(85.0)), ((0.0, -100.0), (15.0, -70.0)));
+        assert_eq!(slower(Kind::Paced { ops_per_second: 40 }, 30.0), (70.0, 25.0));
     }
 
     #[test]

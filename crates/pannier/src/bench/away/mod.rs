@@ -117,6 +117,7 @@ impl AwayArgs {
         progress("writing while everybody is there");
         let live = run.live().await?;
         let live_bytes = live.bytes_an_op;
+        run.all_there = live.writers.ops_per_second;
         let mut returns = Vec::new();
         for way in [Way::Log, Way::Snapshot] {
             if !self.only.is_empty() && !self.only.contains(&way) {
@@ -150,6 +151,8 @@ struct Run<'a> {
     cluster: Cluster,
     desk: Desk,
     clock: Clock,
+    /// What writers reached with all members there.
+    all_there: f64,
 }
 
 impl<'a> Run<'a> {
@@ -157,7 +160,7 @@ impl<'a> Run<'a> {
         let engine = args.engine.name();
         let cluster = Cluster::start(args.members, engine, &args.set, base).await?;
         let desk = Desk::open(args.callers(), &cluster).await?;
-        Ok(Self { args, cluster, desk, clock: Clock::start() })
+        Ok(Self { args, cluster, desk, clock: Clock::start(), all_there: 0.0 })
     }
 
     const fn lasts_us(&self) -> u64 {
@@ -224,7 +227,7 @@ impl<'a> Run<'a> {
         let equal = self.cluster.equal().await?;
         let reached = before.figures().ops_per_second;
         let kind = pace.map_or(Kind::ClosedLoop, |pace| Kind::Paced { ops_per_second: pace });
-        let writers = Writers::new(kind, before.figures(), meanwhile.figures());
+        let writers = Writers::new(kind, self.all_there, before.figures(), meanwhile.figures());
         let mut back = Return::new((written, on_top), back, live_bytes, equal);
         back.writers = Some(writers);
         Ok((back, reached))

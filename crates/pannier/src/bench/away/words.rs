@@ -72,7 +72,7 @@ fn back(f: &mut Formatter<'_>, it: &Return) -> Result {
 }
 
 fn written(f: &mut Formatter<'_>, it: &Writers) -> Result {
-    let Writers { kind, before, meanwhile, slower_percent } = it;
+    let Writers { kind, before, meanwhile, slower_percent, slower_than_all_there_percent } = it;
     let kind = match kind {
         Kind::ClosedLoop => "closed-loop".to_owned(),
         Kind::Paced { ops_per_second } => format!("{ops_per_second} a second"),
@@ -80,7 +80,7 @@ fn written(f: &mut Formatter<'_>, it: &Writers) -> Result {
     writeln!(
         f,
         "  writers         {slower_percent:>12.1} % slower (goal 20), {kind}: {:.0} a second \
-         before, {:.0} meanwhile",
+         before, {:.0} meanwhile; {slower_than_all_there_percent:.1} % slower than with all there",
         before.ops_per_second, meanwhile.ops_per_second
     )?;
     for (when, load) in [("before", before), ("meanwhile", meanwhile)] {

@@ -113,6 +113,7 @@ impl<B: Base> Protocol<B> {
     pub(in crate::protocol) fn install_on(&mut self, now: Now) -> Result<(), StoreError> {
         let Some(taking) = &mut self.taking else { return Ok(()) };
         let stage = taking.stage.clone();
+        let is_rested = taking.pace.is_rested();
         let is_quiet = !self.has_open_round()
             && self.unsynced.is_empty()
             && !self.rows.is_frozen()
@@ -123,7 +124,9 @@ impl<B: Base> Protocol<B> {
                 self.settle_waiting(now)
             }
             Stage::Drain if is_quiet => self.begin_join(),
-            Stage::Join(step, after) if !self.rows.is_frozen() => self.join_on(step, &after),
+            Stage::Join(step, after) if is_rested && !self.rows.is_frozen() => {
+                self.join_on(step, &after)
+            }
             Stage::Skip(upto) if !self.rows.is_frozen() => {
                 if let Some(taking) = self.taking.as_mut().filter(|taking| !taking.is_skipping) {
                     taking.is_skipping = true;
@@ -177,6 +180,9 @@ impl<B: Base> Protocol<B> {
         // What comes in is of many sessions, each a few times: following them costs more than it
         // saves.
         self.rows.follow_sessions(false);
+        if let Some(taking) = &mut self.taking {
+            taking.pace.work();
+        }
         let sides = self.sides()?;
         let (pairs, is_last) = self.pairs(kind, after)?;
         let last = pairs.last().map_or_else(|| after.to_vec(), |pair| pair.key.clone());

@@ -29,15 +29,20 @@
 //! T5  A crash at any step goes on from the last checkpoint: what is staged, how far the join is
 //!     and that the log is to be skipped are rows of the state like any other.
 //!
+//! T6  Taking in is its share of the taker's time, and no more (`pace.rs`); giving is at the
+//!     taker's pace.
+//!
 //! The giver's view is frozen, and so is what it had forgotten by Cut; what the taker applies
 //! behind it, it applies to the memory of that moment. So nobody need hold back forgetting.
 
 mod give;
 mod install;
+mod pace;
 mod pairs;
 mod take;
 
 pub(super) use give::Giving;
+pub(super) use pace::WHOLE as WHOLE_SHARE;
 pub(super) use take::{ROW, Taking};
 
 use crate::store::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Row};

@@ -9,6 +9,7 @@
 //! may have it; but nobody knows for how long, and a snapshot costs bytes, no writes.
 
 use super::give::patience_us;
+use super::pace::{Pace, share_of};
 use super::{Name, Parcel, is_there, put_option};
 use crate::protocol::apply::corrupted;
 use crate::protocol::rows::{Base, COUNTER, ENTRY, MEMORY, STAGED, STOCK, meta_key};
@@ -61,6 +62,8 @@ pub(in crate::protocol) struct Taking {
     ask_us: u64,
     /// Pages that came since it was asked for more.
     fresh: u32,
+    /// Work and rest.
+    pub(super) pace: Pace,
     /// The skip has been handed out.
     pub(super) is_skipping: bool,
 }
@@ -69,7 +72,8 @@ impl Taking {
     fn new(from: Member) -> Self {
         let stage = Stage::Clear(true);
         let (name, number, heard_us, ask_us, fresh) = (None, 0, 0, 0, 0);
-        Self { from, name, number, stage, heard_us, ask_us, fresh, is_skipping: false }
+        let (pace, is_skipping) = (Pace::default(), false);
+        Self { from, name, number, stage, heard_us, ask_us, fresh, pace, is_skipping }
     }
 
     /// Whether doors are closed: what is here is neither of before nor of after.
@@ -254,6 +258,7 @@ impl<B: Base> Protocol<B> {
         }
         (taking.number, taking.heard_us) = (number, now.mono_us);
         taking.fresh += 1;
+        taking.pace.work();
         self.stats.snapshot_rows += rows.len() as u64;
         for (key, value) in rows {
             self.stats.snapshot_bytes += (key.len() + value.len()) as u64;
@@ -280,6 +285,7 @@ impl<B: Base> Protocol<B> {
     /// Drops what is staged. Whoever is asked next for what is missing says whether one is needed.
     fn give_up_taking(&mut self) {
         self.stats.snapshots_given_up += 1;
+        self.pruning.gave_up();
         self.enter(Stage::Clear(false));
     }
 
@@ -288,7 +294,14 @@ impl<B: Base> Protocol<B> {
         let is_full = self.rows.live_rows() >= FULL * self.settings.checkpoint_rows;
         let patience_us = patience_us(&self.settings);
         let again_us = self.settings.pull_timeout_us;
+        let share = share_of(self.settings.snapshot_share, self.pruning.times_given_up());
+        let is_frozen = self.rows.is_frozen();
         let Some(taking) = &mut self.taking else { return Ok(()) };
+        if is_frozen {
+            taking.pace.work();
+        }
+        taking.pace.tick(now.mono_us, share, patience_us / 4);
+        self.stats.snapshot_rests += u64::from(!taking.pace.is_rested());
         if taking.heard_us == 0 {
             taking.heard_us = now.mono_us;
         }
@@ -302,7 +315,7 @@ impl<B: Base> Protocol<B> {
             Stage::Fetch(_) if now.mono_us > taking.heard_us.saturating_add(patience_us) => {
                 self.give_up_taking();
             }
-            Stage::Fetch(after) if !is_full => {
+            Stage::Fetch(after) if !is_full && taking.pace.is_rested() => {
                 let is_late = now.mono_us >= taking.ask_us;
                 let ask = if taking.fresh >= CREDIT / 2 {
                     Parcel::Ask { name, after: None, credit: CREDIT }
