@@ -129,9 +129,8 @@ impl World<'_> {
     /// A call of the sale is answered.
     pub(super) fn sale_goes_on(&mut self, number: usize, outcome: Option<Outcome>) -> Verdict {
         let is_sold = outcome == Some(Outcome::Committed);
-        // By a clock that has jumped a request may be of the future; and of two sales of one op id
-        // the one by who has left stays.
-        let is_unsure = self.scenario.clocks_jump() || self.scenario.options.joiners > 0;
+        // Of two sales of one op id the one by who has left stays.
+        let is_unsure = self.scenario.clocks_mislead() || self.scenario.options.joiners > 0;
         let sale = &mut self.trader.sale;
         match &mut sale.stage {
             Stage::Selling { stock, asked, refused } => {

@@ -371,9 +371,9 @@ impl World<'_> {
         let is_gone = |member: &orset::Member| {
             self.place_of(*member).is_some_and(|place| self.nodes[place].dead)
         };
-        // A keeper has to hear all of them; and by a clock that has jumped back a purchase is of
-        // the future.
-        self.healed && (self.scenario.clocks_jump() || members.iter().any(is_gone))
+        // A keeper has to hear all of them; and by a clock that is far behind a purchase is of the
+        // future.
+        self.healed && (self.scenario.clocks_mislead() || members.iter().any(is_gone))
     }
 
     /// The buyer has its answer, or knows that there will be none.

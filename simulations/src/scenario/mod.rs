@@ -473,4 +473,10 @@ impl Scenario {
     pub fn clocks_jump(&self) -> bool {
         self.acts.iter().any(|act| matches!(act.what, Doing::Jump { .. }))
     }
+
+    /// Whether a request may be of the future by some replica's clock: one jumps, or differs by
+    /// more than is forgiven.
+    pub fn clocks_mislead(&self) -> bool {
+        self.options.skew_ms > self.options.knobs.skew_ms || self.clocks_jump()
+    }
 }

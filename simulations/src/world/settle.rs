@@ -277,14 +277,13 @@ impl World<'_> {
         for (at, stock) in self.trader.stocks.iter().enumerate() {
             let shown = self.ending.iter().find(|(object, _)| object == stock);
             let Some((_, Value::Stock(sheet))) = shown else { continue };
-            // By a clock that has jumped a request may be of the future.
-            let jumps = self.scenario.clocks_jump();
+            let early = self.scenario.clocks_mislead();
             // Nobody gives back for who has left, and what it is lent at the last moment stays
             // there (`docs/stock.md`).
             let changes = self.scenario.options.joiners > 0;
-            let is_asked = !self.scenario.options.forgets() && !jumps && !changes;
+            let is_asked = !self.scenario.options.forgets() && !early && !changes;
             let sold = (sale.sold[at], is_asked.then(|| sale.stands[at]));
-            let may_be_left = jumps || changes;
+            let may_be_left = early || changes;
             self.checks.market_is_balanced(stock, sheet, (sold, may_be_left), &self.names)?;
         }
         Ok(())

@@ -365,7 +365,7 @@ fn a_snapshot_is_taken_in_for_its_share_of_the_time() {
     let took = [1_000, 100].map(|share| {
         let mut two = Two::with_share(Canary::None, share);
         story(&mut two);
-        let stats = |two: &Two| two.ones[1].protocol.stats().clone();
+        let stats = |two: &Two| *two.ones[1].protocol.stats();
         let steps = (0..2_000).take_while(|_| {
             two.run(1, None);
             stats(&two).snapshots_taken == 0
