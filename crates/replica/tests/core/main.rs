@@ -13,6 +13,7 @@ mod protocol;
 mod restored;
 mod rig;
 mod snapshot;
+mod snapshot_world;
 mod stock;
 mod stock_found;
 mod stock_members;

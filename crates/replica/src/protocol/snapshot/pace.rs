@@ -13,8 +13,8 @@
 /// All of it, in `snapshot_share`.
 pub(in crate::protocol) const WHOLE: u64 = 1_000;
 
-/// The share that a snapshot may have after so many that were given up, each of which doubles it: one
-/// that rests for so long that the log outgrows it would begin again for ever.
+/// The share that a snapshot may have after so many that were given up, each of which doubles it:
+/// one that rests for so long that the log outgrows it would begin again for ever.
 pub(super) fn share_of(share: u64, given_up: u32) -> u64 {
     share.saturating_mul(1 << given_up.min(10)).min(WHOLE)
 }
