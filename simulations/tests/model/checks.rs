@@ -8,6 +8,7 @@ use crate::market::Market;
 use crate::replica::Replica;
 use crate::sessions::{Session, cart, counter};
 use orset::cart::{CartEffect, Seen};
+use orset::stock::Refused;
 use orset::{Cart, Counter, Dot, Effect, OpId, OpIdSet, Request, VersionVector};
 use pannier_replica::protocol::delta::Delta;
 use pannier_replica::protocol::stock::Talk;
@@ -33,6 +34,7 @@ pub const TWICE: &str = "nothing is granted, or given back, twice";
 pub const OVERSOLD: &str = "no more is sold than there is";
 pub const UNSOLD: &str = "what was sold stays sold";
 pub const SETTLED: &str = "an op id comes to one thing";
+pub const OVER_LIMIT: &str = "nobody has more than the limit";
 pub const SCARCE: &str = "sold out is said when it is";
 
 /// Whom the deltas make it, by the lattices alone.
@@ -152,6 +154,8 @@ pub fn answer(
 ) -> Option<&'static str> {
     let reply = match answer {
         Ok(reply) => reply,
+        // The other buyer is the same customer.
+        Err(Refusal::Stock(Refused::OverLimit { .. })) if config.limit().is_some() => return None,
         Err(Refusal::Behind { .. }) => return None,
         Err(_) => return Some(REFUSED),
     };

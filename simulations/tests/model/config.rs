@@ -26,6 +26,8 @@ pub enum Ask {
     Read,
     /// So many units of the stock come into being, at this place.
     Restock(u64, usize),
+    /// Of the stock a customer may have so many; all buyers are one. Asked for in the prologue.
+    Limit(u32),
     /// So many units, at once.
     Buy(u32),
     /// So many units are set aside.
@@ -145,6 +147,12 @@ impl Config {
             Some(Ask::Buy(units) | Ask::Hold(units)) => units,
             _ => 0,
         }
+    }
+
+    /// How many purchases a customer may have, if that is said.
+    pub fn limit(&self) -> Option<u32> {
+        let asks = self.sessions.iter().copied().flatten();
+        asks.copied().find_map(|ask| if let Ask::Limit(most) = ask { Some(most) } else { None })
     }
 
     /// Whether anybody sells anything.

@@ -5,7 +5,7 @@
 //! raised.
 
 use crate::config::Ask::{
-    Add, Buy, Count, Decrement, Hold, Pay, Read, Remove, Restock, Return, Set,
+    Add, Buy, Count, Decrement, Hold, Limit, Pay, Read, Remove, Restock, Return, Set,
 };
 use crate::config::Config;
 use crate::properties::{
@@ -160,6 +160,18 @@ pub const HOLDS: Config = Config {
     crashes: 1,
     claims: &[PASSED, DOUBLED, ENDED],
     steps: 230_000,
+    ..Config::CALM
+};
+
+/// One customer who may have one, and asks for two, at two replicas, each of which has units.
+pub const LIMIT: Config = Config {
+    name: "a limit",
+    sessions: &[&[Restock(1, 0), Restock(1, 1), Limit(1), Buy(1)], &[Buy(1)]],
+    prologue: 3,
+    agains: 1,
+    crashes: 1,
+    claims: &[PASSED, LOST_ROUND, ENDED],
+    steps: 53_000,
     ..Config::CALM
 };
 

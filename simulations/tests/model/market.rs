@@ -138,7 +138,14 @@ impl Market {
     }
 
     /// What is wrong beside what buyers were told.
-    pub fn wrong_with(&self, sold: &BTreeMap<OpId, u32>) -> Option<&'static str> {
+    pub fn wrong_with(
+        &self,
+        sold: &BTreeMap<OpId, u32>,
+        limit: Option<u32>,
+    ) -> Option<&'static str> {
+        if limit.is_some_and(|most| sold.len() > most as usize) {
+            return Some(checks::OVER_LIMIT);
+        }
         let units: i128 = sold.values().map(|units| i128::from(*units)).sum();
         if units > self.minted {
             return Some(checks::OVERSOLD);
@@ -192,6 +199,7 @@ pub fn answered(
             Outcome::Expired | Outcome::SoldOut { .. } | Outcome::Unavailable { .. } => true,
         };
     let fits = match config.ask(of, step) {
+        Some(Ask::Limit(_)) => *outcome == Outcome::Done,
         Some(Ask::Restock(..)) => matches!(outcome, Outcome::Done | Outcome::Unavailable { .. }),
         Some(Ask::Return(_)) => matches!(outcome, Outcome::Returned),
         Some(Ask::Buy(_) | Ask::Pay(_)) => !matches!(outcome, Outcome::Held { .. }),

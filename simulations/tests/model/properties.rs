@@ -124,7 +124,8 @@ impl Model for Explored {
             checks::TWICE,
             checks::SCARCE,
             checks::OVERSOLD,
-            checks::UNSOLD
+            checks::UNSOLD,
+            checks::OVER_LIMIT
         )
         .to_vec();
         properties.extend([

@@ -3,7 +3,7 @@
 
 use crate::config::{Ask, Config, member, op_id};
 use orset::cart::{Content, Seen};
-use orset::stock::{Ask as Asked, Want};
+use orset::stock::{Ask as Asked, Customer, Terms, Want};
 use orset::{Kind, Lattice, ObjectKey, Product, Request, VersionVector};
 use pannier_replica::protocol::stock::Call;
 use pannier_replica::protocol::{Command, Durability, NO_LANE, Read, Refusal, Reply, Value, Write};
@@ -60,8 +60,12 @@ impl Session {
             }
             Ask::Decrement(quantity) => Request::Decrement(tea(), quantity),
             Ask::Count(amount) => Request::Count(amount),
-            ask
-            @ (Ask::Restock(..) | Ask::Buy(_) | Ask::Hold(_) | Ask::Pay(_) | Ask::Return(_)) => {
+            ask @ (Ask::Restock(..)
+            | Ask::Limit(_)
+            | Ask::Buy(_)
+            | Ask::Hold(_)
+            | Ask::Pay(_)
+            | Ask::Return(_)) => {
                 return Command::Stock(call(config, (session, step), ask, after));
             }
         };
@@ -102,11 +106,13 @@ fn call(
     ask: Ask,
     after: Arc<VersionVector>,
 ) -> Call {
-    let want = || Want { quantity: config.units(session, step), customer: None };
+    let customer = config.limit().and_then(|_| Customer::new(b"ada").ok());
+    let want = || Want { quantity: config.units(session, step), customer: customer.clone() };
     let ask = match ask {
         Ask::Restock(units, place) => Asked::Restock { units, at: member(place) },
         Ask::Hold(_) => Asked::Hold { want: want(), ttl_ms: 60_000 },
         Ask::Return(_) => Asked::Return,
+        Ask::Limit(most) => Asked::Agree(Terms { limit: most.into(), ..Terms::default() }),
         _ => Asked::Commit { want: want() },
     };
     let op = op_id(session, config.names(session, step));

@@ -275,7 +275,7 @@ impl State {
         }
         let on_disks = market::union(self.replicas.iter().map(Arc::as_ref), false).market;
         let unasked = (!on_disks.was_asked(&self.asked)).then_some(checks::TWICE);
-        let wrong = on_disks.wrong_with(&self.sold).or(unasked);
+        let wrong = on_disks.wrong_with(&self.sold, config.limit()).or(unasked);
         self.broken = self.broken.or(config.minded(wrong));
     }
 
