@@ -15,6 +15,7 @@ mod rig;
 mod snapshot;
 mod snapshot_world;
 mod stock;
+mod stock_counterexamples;
 mod stock_found;
 mod stock_members;
 mod stock_world;

@@ -26,8 +26,9 @@ pub(super) struct Pace {
     ticked_us: u64,
     /// Something was done since then.
     has_worked: bool,
-    /// Microseconds of work, in thousandths, that no rest has made up for.
-    owed: u64,
+    /// Microseconds of work, in thousandths, that no rest has made up for. Below zero, a rest was
+    /// longer than it had to be, since it ends at a tick; by no more than that.
+    owed: i64,
 }
 
 impl Pace {
@@ -42,14 +43,15 @@ impl Pace {
         let since = std::mem::replace(&mut self.ticked_us, now_us);
         let passed = if since == 0 { 0 } else { now_us.saturating_sub(since) };
         let work = if std::mem::take(&mut self.has_worked) { WHOLE } else { 0 };
-        let owed = self.owed.saturating_add(passed.saturating_mul(work));
-        let made_up = passed.saturating_mul(share);
-        self.owed = owed.saturating_sub(made_up).min(most_us.saturating_mul(share));
+        let of = |us: u64, share: u64| us.saturating_mul(share).min(1 << 60) as i64;
+        let made_up = of(passed, share);
+        let owed = self.owed.saturating_add(of(passed, work)).saturating_sub(made_up);
+        self.owed = owed.clamp(-made_up, of(most_us, share).max(-made_up));
     }
 
     /// Whether the next piece may be begun.
     pub const fn is_rested(&self) -> bool {
-        self.owed == 0
+        self.owed <= 0
     }
 }
 
