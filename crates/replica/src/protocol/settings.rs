@@ -74,7 +74,7 @@ pub struct ProtocolSettings {
     /// Thousandths of its time that this replica spends on taking a snapshot in, at most 1,000.
     /// Smaller leaves more of the machine to those who share it, and takes as much longer; one that
     /// is outgrown by the giver's log meanwhile is begun anew with twice the share. The default is
-    /// all of it: under heavy writes whoever rests may never catch up.
+    /// all of it: under heavy writes whoever rests may not catch up.
     pub snapshot_share: u64,
     /// Where members are reached (host:port), as far as is known here; for the first membership. A
     /// later one says so itself.

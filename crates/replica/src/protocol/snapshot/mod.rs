@@ -28,9 +28,8 @@
 //!     its limit several times over; then the taker begins again.
 //! T5  A crash at any step goes on from the last checkpoint: what is staged, how far the join is
 //!     and that the log is to be skipped are rows of the state like any other.
-//!
-//! T6  Taking in is its share of the taker's time, and no more (`pace.rs`); giving is at the
-//!     taker's pace.
+//! T6  Fetching and joining are a share of the taker's time (`pace.rs`); giving is at the taker's
+//!     pace.
 //!
 //! The giver's view is frozen, and so is what it had forgotten by Cut; what the taker applies
 //! behind it, it applies to the memory of that moment. So nobody need hold back forgetting.
