@@ -8,7 +8,6 @@ use crate::market::Market;
 use crate::replica::Replica;
 use crate::sessions::{Session, cart, counter};
 use orset::cart::{CartEffect, Seen};
-use orset::stock::Refused;
 use orset::{Cart, Counter, Dot, Effect, OpId, OpIdSet, Request, VersionVector};
 use pannier_replica::protocol::delta::Delta;
 use pannier_replica::protocol::stock::Talk;
@@ -154,8 +153,6 @@ pub fn answer(
 ) -> Option<&'static str> {
     let reply = match answer {
         Ok(reply) => reply,
-        // The other buyer is the same customer.
-        Err(Refusal::Stock(Refused::OverLimit { .. })) if config.limit().is_some() => return None,
         Err(Refusal::Behind { .. }) => return None,
         Err(_) => return Some(REFUSED),
     };

@@ -4,6 +4,7 @@
 //! no order but that of causes. What is said of *all* is said of the union of all synced logs: what
 //! no disk holds has happened to nobody.
 
+use crate::checks::{self, Replayed};
 use crate::config::{Ask, Config, REPLICAS_MAX, member, op_id, origin};
 use crate::replica::Replica;
 use crate::sessions::Session;
@@ -12,8 +13,6 @@ use orset::{Dot, Member, OpId};
 use pannier_replica::protocol::stock::StockReply;
 use pannier_replica::store::LogRecord;
 use std::collections::{BTreeMap, BTreeSet};
-
-use crate::checks::{self, Replayed};
 
 /// More starts of a replica than any world has.
 const STARTS: usize = 8;
@@ -36,10 +35,11 @@ pub struct Market {
     records: BTreeMap<RecordId, Record>,
     returned: BTreeSet<OpId>,
     answered: BTreeMap<(Member, Member), u64>,
-    /// Members that had less than nothing at some time.
+    /// Some member had less than nothing at some time.
     is_short: bool,
     /// A record was given back twice, or a grant counted twice.
     is_twice: bool,
+    /// Requests that were granted something.
     pub lent: usize,
 }
 

@@ -5,7 +5,7 @@ use crate::config::{Ask, Config, op_id};
 use crate::market;
 use crate::replica::{Outcome, Replica};
 use crate::sessions::{Session, step_of, ticket};
-use orset::stock::Outcome as Came;
+use orset::stock::{Outcome as Came, Refused};
 use orset::{Member, OpId};
 use pannier_replica::protocol::stock::Talk;
 use pannier_replica::protocol::{Event, Message, Refusal, Reply};
@@ -49,8 +49,8 @@ pub struct State {
     pub flying: Vec<Flying>,
     pub sessions: Vec<Session>,
     pub acknowledged: BTreeSet<OpId>,
-    /// Purchases whose buyers were told that they have them, and did not give them back.
-    pub sold: BTreeMap<OpId, u32>,
+    /// Purchases whose buyers were told that they have them, by the step that was told.
+    pub sold: BTreeMap<OpId, (usize, usize)>,
     /// The last request for units, by who was asked and who asked.
     pub asked: BTreeMap<(Member, Member), u64>,
     pub spent: Spent,
@@ -224,12 +224,6 @@ impl State {
         match *action {
             Action::Begin { session, replica, .. } => {
                 let begun = self.sessions[session].begin(config, session);
-                if let Some(Ask::Return(_)) =
-                    config.ask(session, self.sessions[session].sent.len() - 1)
-                {
-                    let of = config.names(session, self.sessions[session].sent.len() - 1);
-                    self.sold.remove(&op_id(session, of));
-                }
                 if let Some((ticket, command)) = begun {
                     self.event(config, replica, Event::Command(ticket, command));
                 }
@@ -275,8 +269,27 @@ impl State {
         }
         let on_disks = market::union(self.replicas.iter().map(Arc::as_ref), false).market;
         let unasked = (!on_disks.was_asked(&self.asked)).then_some(checks::TWICE);
-        let wrong = on_disks.wrong_with(&self.sold, config.limit()).or(unasked);
+        let stand = self.sold.iter().filter(|(_, (of, step))| !self.goes_back(config, *of, *step));
+        let sold = stand.map(|(op, (of, step))| (*op, config.units(*of, *step))).collect();
+        let wrong = on_disks.wrong_with(&sold, config.limit()).or(unasked);
         self.broken = self.broken.or(config.minded(wrong));
+    }
+
+    /// Whether its buyer has asked for what a step bought to go back.
+    fn goes_back(&self, config: &Config, session: usize, step: usize) -> bool {
+        let op_of = |step| config.names(session, step);
+        let mut asked = 0..self.sessions[session].sent.len();
+        asked.any(|at| {
+            matches!(config.ask(session, at), Some(Ask::Return(_))) && op_of(at) == op_of(step)
+        })
+    }
+
+    /// Whether the customer, who is all buyers, has come for anything else.
+    fn has_bought_else(&self, config: &Config, session: usize, step: usize) -> bool {
+        let op = op_id(session, config.names(session, step));
+        let begun = self.sessions.iter().enumerate();
+        let mut begun = begun.flat_map(|(of, it)| (0..it.sent.len()).map(move |at| (of, at)));
+        begun.any(|(of, at)| config.units(of, at) > 0 && op_id(of, config.names(of, at)) != op)
     }
 
     fn event(&mut self, config: &Config, replica: usize, event: Event) {
@@ -311,11 +324,17 @@ impl State {
         for (ticket, answer) in outcome.replies {
             let (session, step) = step_of(ticket);
             let (of, at) = (&self.sessions[session], &self.replicas[replica]);
-            let wrong = if let Ok(Reply::Stock(reply)) = &answer {
-                let on_disks = market::union(self.replicas.iter().map(Arc::as_ref), false);
-                market::answered(&on_disks, config, of, (session, step), reply)
-            } else {
-                checks::answer(at, config, of, (session, step), &answer)
+            let wrong = match &answer {
+                Ok(Reply::Stock(reply)) => {
+                    let on_disks = market::union(self.replicas.iter().map(Arc::as_ref), false);
+                    market::answered(&on_disks, config, of, (session, step), reply)
+                }
+                Err(Refusal::Stock(Refused::OverLimit { .. }))
+                    if self.has_bought_else(config, session, step) =>
+                {
+                    None
+                }
+                _ => checks::answer(at, config, of, (session, step), &answer),
             };
             self.broken = self.broken.or(wrong);
             self.sessions[session].hear(step, &answer);
@@ -341,13 +360,7 @@ impl State {
         match reply.outcome {
             Came::Committed => {
                 self.acknowledged.insert(op);
-                let asked = self.sessions[session].sent.len();
-                let is_return = |step| matches!(config.ask(session, step), Some(Ask::Return(_)));
-                let goes_back =
-                    (0..asked).any(|at| is_return(at) && config.names(session, at) == step);
-                if !goes_back {
-                    self.sold.insert(op, config.units(session, step));
-                }
+                self.sold.insert(op, (session, step));
             }
             Came::Held { .. } | Came::Returned | Came::Done => {
                 self.acknowledged.insert(op);
