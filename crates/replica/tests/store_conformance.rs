@@ -371,39 +371,40 @@ fn a_sound_wrapper_passes() {
 
 #[test]
 fn each_canary_is_caught_under_its_line() {
-    let canaries = [
-        (Broken::AppendEmptiesLast, "S5"),
-        (Broken::AppendStaysInDoubt, "S5"),
-        (Broken::CrashTakesASyncedRecord, "S2"),
-        (Broken::ScanIgnoresAfter, "S5"),
-        (Broken::ScanOverruns, "S5"),
-        (Broken::LogIgnoresItsLimit, "S5"),
-        (Broken::DeleteForgets, "S5"),
-        (Broken::WriteInTwoHalves, "S3"),
-        (Broken::SyncDoesNothing, "S3"),
-        (Broken::FailureIsForgotten, "S6"),
-        (Broken::AppendTakesAnything, "S9"),
-        (Broken::PruneTakesOneMore, "S5"),
-        (Broken::AppendLeavesGaps, "S13"),
-        (Broken::SkipKeepsTheOld, "S5"),
-        (Broken::SkipIsNotDurable, "S5"),
-        (Broken::View(ViewBroken::IsLive), "S10"),
-        (Broken::View(ViewBroken::IsStale), "S10"),
-        (Broken::View(ViewBroken::ShowsNewRows), "S10"),
-        (Broken::View(ViewBroken::MissesDeletions), "S10"),
-        (Broken::View(ViewBroken::IgnoresItsBytes), "S10"),
-        (Broken::View(ViewBroken::IgnoresAfter), "S10"),
-        (Broken::View(ViewBroken::IsTooOldAtOnce), "S11"),
-        (Broken::View(ViewBroken::EndsInSilence), "S10"),
-        (Broken::View(ViewBroken::KeepsTheStore), "S12"),
-        (Broken::View(ViewBroken::OutlivesTheStore), "S12"),
-        (Broken::View(ViewBroken::HasNoNumber), "S9"),
+    let canaries: [(Broken, &[&str]); 26] = [
+        (Broken::AppendEmptiesLast, &["S5"]),
+        (Broken::AppendStaysInDoubt, &["S5"]),
+        (Broken::CrashTakesASyncedRecord, &["S2"]),
+        (Broken::ScanIgnoresAfter, &["S5"]),
+        (Broken::ScanOverruns, &["S5"]),
+        (Broken::LogIgnoresItsLimit, &["S5"]),
+        (Broken::DeleteForgets, &["S5"]),
+        // A view and a scan look at the same half, beside the writer: either may be first.
+        (Broken::WriteInTwoHalves, &["S3", "S10"]),
+        (Broken::SyncDoesNothing, &["S3"]),
+        (Broken::FailureIsForgotten, &["S6"]),
+        (Broken::AppendTakesAnything, &["S9"]),
+        (Broken::PruneTakesOneMore, &["S5"]),
+        (Broken::AppendLeavesGaps, &["S13"]),
+        (Broken::SkipKeepsTheOld, &["S5"]),
+        (Broken::SkipIsNotDurable, &["S5"]),
+        (Broken::View(ViewBroken::IsLive), &["S10"]),
+        (Broken::View(ViewBroken::IsStale), &["S10"]),
+        (Broken::View(ViewBroken::ShowsNewRows), &["S10"]),
+        (Broken::View(ViewBroken::MissesDeletions), &["S10"]),
+        (Broken::View(ViewBroken::IgnoresItsBytes), &["S10"]),
+        (Broken::View(ViewBroken::IgnoresAfter), &["S10"]),
+        (Broken::View(ViewBroken::IsTooOldAtOnce), &["S11"]),
+        (Broken::View(ViewBroken::EndsInSilence), &["S10"]),
+        (Broken::View(ViewBroken::KeepsTheStore), &["S12"]),
+        (Broken::View(ViewBroken::OutlivesTheStore), &["S12"]),
+        (Broken::View(ViewBroken::HasNoNumber), &["S9"]),
     ];
-    for (broken, line) in canaries {
+    for (broken, lines) in canaries {
         let violation = first_violation(broken);
         assert!(
-            violation.as_ref().is_some_and(|violation| violation.line == line),
-            "{broken:?} should be caught under {line}, got {violation:?}"
+            violation.as_ref().is_some_and(|violation| lines.contains(&violation.line)),
+            "{broken:?} should be caught under {lines:?}, got {violation:?}"
         );
     }
 }

@@ -116,6 +116,34 @@ fn a_promise_ends_when_its_proposer_has_given_the_change_up_and_says_so() {
     assert_eq!(rig.lamps(), 3, "that start had decided nothing");
 }
 
+/// Found by the simulator: who had heard neither of the start that wrote nor of its writes promised
+/// to take none of them, and its proposer was gone for good. All others had them, and so none could
+/// ever promise it; and it kept them, and all that rests on them, from this replica for ever.
+#[test]
+fn a_promise_ends_when_another_has_what_it_keeps_out() {
+    let mut rig = with_two();
+    assert_eq!(says(&mut rig, closes(7, 2)), [accepted(7)]);
+    assert_eq!(says(&mut rig, closes(7, 2)), [accepted(7)], "it stands");
+    let message =
+        Message::Status { origin: NEXT, number: 0, vector: seen(3), total: 0, reply: false };
+    rig.does(Event::Message { from: PEER, message });
+    rig.sent.clear();
+    let is_refused = |rig: &mut Rig| {
+        rig.now.mono_us += 1_000;
+        rig.does(Event::Tick { chance: 1 });
+        let refused = Message::Membership(refused(7, Why::Differs));
+        rig.sent.contains(&refused)
+    };
+    let mut ticks = 0;
+    while !is_refused(&mut rig) {
+        ticks += 1;
+        assert!(ticks < 10_000, "it is never given up");
+    }
+    rig.hears(delta(3, 3, 1).encode());
+    assert_eq!(rig.lamps(), 3);
+    assert_eq!(says(&mut rig, closes(8, 2)), [refused(8, Why::Differs)]);
+}
+
 #[test]
 fn under_one_number_only_the_promised_record_is_taken() {
     let mut rig = with_two();

@@ -123,7 +123,9 @@ impl<B: Base> Protocol<B> {
     }
 
     /// Why it cannot be promised, if it cannot: everything that it closes must be over, and all of
-    /// it here, on disk, and no more; and whom it names must be such as may come, or go.
+    /// it here, on disk, and no more; and whom it names must be such as may come, or go. Nor may
+    /// anybody else have more: that one will never promise it, so it is not decided, and its
+    /// proposer may be gone before it says so.
     fn objection(&self, proposal: &Proposal) -> Option<Why> {
         let (record, by) = (self.membership(), proposal.by);
         let wish = Wish { add: proposal.add.clone(), remove: proposal.remove.clone() };
@@ -135,7 +137,9 @@ impl<B: Base> Protocol<B> {
             let is_over = *origin != self.origin
                 && self.peers.heard().all(|heard| heard.origin != Some(*origin));
             let here = (self.applied.get(*origin), self.synced.get(*origin));
-            let ends = here == (*last, *last) || self.canary == Canary::ClosedWhereItStands;
+            let most = self.peers.heard().map(|heard| heard.vector.get(*origin)).max();
+            let ends = here == (*last, *last) && most.is_none_or(|most| most <= *last);
+            let ends = ends || self.canary == Canary::ClosedWhereItStands;
             is_over && ends && self.membership().final_of(*origin).is_none()
         });
         (!closes).then_some(Why::Differs)

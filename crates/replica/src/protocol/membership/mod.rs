@@ -22,7 +22,8 @@
 //! M3  a member holds a membership for in force only with everything it closes.
 //! M4  no change waits for ever: the proposer gives up what is not accepted in time; one that
 //!     started anew has given up what it had not decided, and says so when it is asked. It must be
-//!     asked: what is heard of another start may be older than what is promised.
+//!     asked: what is heard of another start may be older than what is promised. And what cannot be
+//!     decided any more, since a member has more than the end, need not be asked about.
 //!
 //! Members come and go by the same changes, when an operator wants it (`wish.rs`). Whoever accepts
 //! one of those says, too, what it has: all of it together is what a joiner must have before it
