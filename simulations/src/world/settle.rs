@@ -152,6 +152,10 @@ impl World<'_> {
             if protocol.has_open_round() || protocol.rounds_in_flight() > 0 || !up.held.is_empty() {
                 return Some(format!("r{place} has work under way"));
             }
+            if protocol.is_installing() {
+                // Its rows are of no vector.
+                return Some(format!("r{place} joins a snapshot"));
+            }
             // Until the services are gone, a session that waits for what is lost may wait here.
             if protocol.waiting() > 0 && matches!(self.closing, Closing::Over | Closing::Selling) {
                 return Some(format!("at r{place} {} commands wait", protocol.waiting()));

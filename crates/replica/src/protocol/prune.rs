@@ -22,6 +22,7 @@
 //! few deltas.
 
 use super::apply::corrupted;
+use super::membership::Record;
 use super::peers::Heard;
 use super::rows::Base;
 use super::settings::LOG_WHOLE;
@@ -106,6 +107,11 @@ impl Pruning {
     /// Snapshots given up here since one was joined.
     pub const fn times_given_up(&self) -> u32 {
         self.given_up
+    }
+
+    /// Of what a membership closes, all is here: nobody need have it.
+    pub fn forget(&mut self, record: &Record) {
+        self.told.retain(|origin, _| record.final_of(*origin).is_none());
     }
 
     /// What others were said to lack is asked for again.

@@ -5,7 +5,7 @@
 
 use crate::rig::*;
 use orset::cart::{CartEffect, Take};
-use orset::{Dot, Effect, Origin, Product, Request, VersionVector};
+use orset::{Dot, Effect, Member, Origin, Product, Request, VersionVector};
 use pannier_replica::protocol::delta::{Birth, Delta};
 use pannier_replica::protocol::membership::{Final, Proposal, Record, Talk, Why};
 use pannier_replica::protocol::{Alarm, Event, Message, Refusal, Reply};
@@ -259,6 +259,33 @@ fn what_was_made_under_a_membership_is_replayed_after_what_it_closed() {
 /// Found by fresh seeds, 337739114443: a replica was told that what it had asked for is dropped
 /// from a log, when the origin had been closed meanwhile. It took all of it for missing, and began
 /// a snapshot.
+/// Found by the simulator: what a peer had once said to have dropped was had of another, and closed.
+/// Then the vector had it no more, and a snapshot of everything was asked for.
+#[test]
+fn what_was_said_early_of_a_closed_origin_begins_no_snapshot() {
+    let third = Member::from_bytes([3; 16]);
+    let mut rig = Rig::with(|settings| settings.members.push(third));
+    let status = |from, vector| {
+        let (origin, total) = (Origin::of(from, 5), 0);
+        let message = Message::Status { origin, number: 0, vector, total, reply: false };
+        Event::Message { from, message }
+    };
+    rig.does(status(PEER, VersionVector::new()));
+    rig.does(status(third, seen(1)));
+    let message = Message::Pruned { origin: OLD, first: 2 };
+    rig.does(Event::Message { from: PEER, message });
+    rig.hears(delta(1, 1, 5).encode());
+    let Talk::Record(record) = closed(7, 1) else { panic!() };
+    let members = [ME, PEER, third].into_iter().collect();
+    says(&mut rig, Talk::Record(Arc::new(Record { members, ..Record::clone(&record) })));
+    assert_eq!(rig.protocol.number(), 1);
+    for _ in 0..1_000 {
+        rig.now.mono_us += 1_000;
+        rig.does(Event::Tick { chance: 1 });
+    }
+    assert_eq!((rig.alarms.len(), rig.protocol.stats().snapshots_asked), (0, 0));
+}
+
 #[test]
 fn what_is_said_late_of_a_closed_origin_begins_no_snapshot() {
     let mut rig = Rig::new();

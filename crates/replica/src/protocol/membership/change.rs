@@ -378,6 +378,7 @@ impl<B: Base> Protocol<B> {
         record.finals.keys().for_each(|origin| self.inbox.drop_above(*origin, 0));
         self.peers.forget(&record);
         self.pulls.forget(&record);
+        self.pruning.forget(&record);
         self.durable.strip(&record);
         self.eras.strip(&record);
     }
