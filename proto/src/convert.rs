@@ -18,6 +18,7 @@
 mod answer;
 mod ask;
 mod body;
+mod checkout;
 mod ids;
 mod page;
 mod stock;

@@ -124,6 +124,15 @@ proptest! {
     }
 }
 
+/// What a cart with one line showed.
+fn shown(product: &[u8], number: u32) -> Bytes {
+    let mut seen = Seen::new();
+    if let Ok(product) = Product::new(product) {
+        seen.add_line(product, [op_id(9, number)].into_iter().collect());
+    }
+    seen.to_bytes().into()
+}
+
 /// A body of the `which`-th kind, whose parts a stranger has made up.
 fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool) -> Option<Body> {
     let part = |at: usize| Bytes::from(parts[at].clone());
@@ -141,7 +150,10 @@ fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool
     let (stock, customer, units, ttl_ms) =
         (id.clone(), product.clone(), amount as u64, amount as u64);
     let (at, limit, peers) = (attributes.clone(), units, number);
-    Some(match which % 28 {
+    let lines = vec![v1::OrderLine { product: product.clone(), quantity }];
+    // Hardly any bytes are a context; half of the time, be fair.
+    let shown = if flag { seen.clone() } else { shown(&product, number) };
+    Some(match which % 33 {
         0 => {
             Body::AddToCart(v1::AddToCart { op_id, namespace, cart, product, quantity, attributes })
         }
@@ -188,6 +200,25 @@ fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool
         24 => Body::SetStockTerms(v1::SetStockTerms { op_id, namespace, stock, limit, peers }),
         25 => Body::GetStock(v1::GetStock { namespace, stock, allow_stale }),
         26 => Body::ListStocks(list),
+        27 => Body::CheckoutCart(v1::CheckoutCart {
+            op_id,
+            namespace,
+            cart,
+            lines,
+            seen: shown,
+            customer,
+            ttl_ms,
+        }),
+        28 => {
+            let seen = shown;
+            Body::ConfirmOrder(v1::ConfirmOrder { op_id, namespace, cart, lines, seen, customer })
+        }
+        29 => {
+            let seen = shown;
+            Body::ReturnOrder(v1::ReturnOrder { op_id, namespace, cart, lines, seen, customer })
+        }
+        30 => Body::CancelOrder(v1::CancelOrder { op_id, namespace, cart }),
+        31 => Body::GetOrder(v1::GetOrder { op_id, namespace, cart }),
         _ => return None,
     })
 }
@@ -291,6 +322,35 @@ fn each_refusal_names_its_reason_and_field() {
     ] {
         assert_eq!(refused.unwrap_err().metadata["field"], field);
     }
+    let ordered = |lines: &[(&'static str, u32)], seen: Bytes, ttl_ms| {
+        let line = |(product, quantity): &(&'static str, u32)| v1::OrderLine {
+            product: Bytes::from_static(product.as_bytes()),
+            quantity: *quantity,
+        };
+        Asked::try_from(v1::CheckoutCart {
+            op_id: good.op_id.clone(),
+            namespace: "shop".into(),
+            cart: "ada".into(),
+            lines: lines.iter().map(line).collect(),
+            seen,
+            customer: Bytes::new(),
+            ttl_ms,
+        })
+    };
+    let lamp = || shown(b"lamp", 1);
+    assert!(ordered(&[("lamp", 2)], lamp(), 1).is_ok());
+    for (refused, field) in [
+        (ordered(&[], lamp(), 1), "lines"),
+        (ordered(&[("lamp", 0)], lamp(), 1), "quantity"),
+        (ordered(&[("lamp", 1), ("lamp", 2)], lamp(), 1), "lines"),
+        (ordered(&[("rug", 1)], lamp(), 1), "seen"),
+        (ordered(&[("lamp", 1)], Bytes::new(), 1), "seen"),
+        (ordered(&[("lamp", 1)], lamp(), 0), "time of a hold"),
+    ] {
+        assert_eq!(refused.unwrap_err().metadata["field"], field);
+    }
+    let damaged = ordered(&[("lamp", 1)], "x".into(), 1);
+    assert_eq!(damaged.unwrap_err().reason, Reason::SeenMalformed);
     assert_eq!(Asked::from_body(None).unwrap_err().reason, Reason::CommandUnknown);
 }
 

@@ -134,6 +134,13 @@ marks! {
     TradeUnanswered = "buyer not answered in time",
     TradeElsewhere = "purchase asked for at another replica",
     TradeShortOfPeers = "purchase answered as standing on fewer peers than its terms ask",
+    OrderHeld = "all lines of a cart set aside",
+    OrderBought = "cart bought",
+    OrderExpired = "order told that it had lapsed, or was let go",
+    OrderReturned = "order over",
+    OrderShort = "order refused, a line is sold out",
+    OrderConflicted = "order told that another has bought what it is over",
+    OrderUnavailable = "order refused, members were not heard",
     SoldOutEverywhere = "stock sold until everybody refused",
     MemberJoined = "member joined, caught up and served",
     MemberLeft = "member left",
@@ -357,6 +364,21 @@ impl Mark {
             Outcome::Done => Self::TradeDone,
             Outcome::SoldOut { .. } => Self::TradeSoldOut,
             Outcome::Unavailable { .. } => Self::TradeUnavailable,
+            Outcome::Short { .. } => Self::OrderShort,
+            Outcome::Conflicted { .. } => Self::OrderConflicted,
+        }
+    }
+
+    /// What somebody at the till was answered.
+    pub const fn of_order(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Held { .. } => Self::OrderHeld,
+            Outcome::Committed => Self::OrderBought,
+            Outcome::Expired => Self::OrderExpired,
+            Outcome::Returned | Outcome::Done => Self::OrderReturned,
+            Outcome::SoldOut { .. } | Outcome::Short { .. } => Self::OrderShort,
+            Outcome::Conflicted { .. } => Self::OrderConflicted,
+            Outcome::Unavailable { .. } => Self::OrderUnavailable,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::checkers::Snapshot;
 use crate::front::Door;
 use bytes::Bytes;
 use orset::cart::Seen;
-use orset::stock::Ask;
+use orset::stock::{Ask, OrderAsk};
 use orset::{Dot, ObjectKey, OpId, OpIdSet, Request, VersionVector};
 use pannier_replica::protocol::Lane;
 use std::collections::{BTreeMap, BTreeSet};
@@ -221,6 +221,15 @@ impl History {
     pub fn trades_of(&self, op: OpId, stock: &ObjectKey) -> impl Iterator<Item = &Ask> {
         let is_it = move |it: &&Trade| it.op == op && it.stock == *stock;
         self.trades.iter().filter(is_it).map(|it| &it.ask)
+    }
+
+    /// What was asked about the order of that op id, and of which cart.
+    pub fn orders_of(&self, op: OpId) -> impl Iterator<Item = (&ObjectKey, &OrderAsk)> {
+        let of_op = self.trades.iter().filter(move |it| it.op == op);
+        of_op.filter_map(|it| match &it.ask {
+            Ask::Order(ask) => Some((&it.stock, ask)),
+            _ => None,
+        })
     }
 
     /// The intents under an op id: more than one only when its client is broken.

@@ -33,6 +33,7 @@ pub mod core;
 pub mod doors;
 pub mod error;
 mod handles;
+mod order;
 mod session;
 mod settings;
 mod stock;

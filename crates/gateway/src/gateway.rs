@@ -21,12 +21,13 @@ use tonic_health::server::HealthReporter;
 use tower::{Service, ServiceBuilder};
 
 /// Names that health is asked by: the server as a whole, and each service it passes on.
-const HEALTH_NAMES: [&str; 7] = [
+const HEALTH_NAMES: [&str; 8] = [
     "",
     "pannier.v1.Carts",
     "pannier.v1.Sets",
     "pannier.v1.Counters",
     "pannier.v1.Stocks",
+    "pannier.v1.Checkouts",
     "pannier.v1.Executor",
     "pannier.v1.Watcher",
 ];

@@ -11,6 +11,7 @@
 //! | what does a cart do? | `cart/` |
 //! | what does a set, a counter do? | `set.rs`, `counter.rs` |
 //! | how is a stock never oversold? | `stock/` |
+//! | whose is what two have bought? | `order/` |
 //! | what does a delta carry? | `op.rs`, in the bytes of `codec.rs` |
 #![no_std]
 
@@ -29,6 +30,7 @@ mod object;
 mod op;
 mod op_id;
 mod op_id_set;
+pub mod order;
 mod set;
 mod stamp;
 pub mod stock;

@@ -12,6 +12,7 @@ use crate::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
 use crate::object::{ATTRIBUTES_MAX, Kind, ObjectKey, Product, QUANTITY_MAX, check_amount};
 use crate::op_id::OpId;
 use crate::op_id_set::OpIdSet;
+use crate::order::OrderStep;
 use crate::stamp::HybridTime;
 use crate::stock::{self, STEPS_MAX, Step};
 use alloc::vec::Vec;
@@ -48,6 +49,8 @@ pub enum Request {
     Count(i64),
     /// Something of a stock: the steps that it came to say what was asked.
     Stock,
+    /// Something of an order of a cart: its step says what.
+    Order,
 }
 
 impl Request {
@@ -99,6 +102,7 @@ impl Request {
                 put_i64(out, *amount);
             }
             Self::Stock => out.push(8),
+            Self::Order => out.push(9),
         }
     }
 
@@ -133,6 +137,7 @@ impl Request {
                 Self::Count(amount)
             }
             8 => Self::Stock,
+            9 => Self::Order,
             tag => return Err(DecodeError::UnknownTag { what: "request", tag }),
         })
     }
@@ -171,6 +176,8 @@ pub enum Effect {
     Count,
     /// To a stock, in this order.
     Stock(Vec<Step>),
+    /// To the order that the op id names, of a cart.
+    Order(OrderStep),
 }
 
 /// One op of a delta.
@@ -191,7 +198,9 @@ pub const fn fits(request: &Request, kind: Kind) -> bool {
     match request {
         Request::Count(_) => matches!(kind, Kind::Counter),
         Request::Stock => matches!(kind, Kind::Stock),
-        Request::Set { .. } | Request::Decrement(..) => matches!(kind, Kind::Cart),
+        Request::Set { .. } | Request::Decrement(..) | Request::Order => {
+            matches!(kind, Kind::Cart)
+        }
         _ => matches!(kind, Kind::Cart | Kind::Set),
     }
 }
@@ -202,6 +211,7 @@ impl Op {
     pub fn content_hash_in(&self, scratch: &mut Vec<u8>) -> Option<u64> {
         match &self.effect {
             Effect::Stock(steps) => stock::content_hash(steps, &self.object),
+            Effect::Order(step) => step.content_hash(&self.object),
             Effect::Cart(_) | Effect::Count => {
                 Some(self.request.content_hash_in(&self.object, scratch))
             }
@@ -220,6 +230,7 @@ impl Op {
                 put_u64(out, steps.len() as u64);
                 steps.iter().for_each(|step| step.encode(out));
             }
+            Effect::Order(step) => step.encode(out),
             Effect::Cart(CartEffect::End(ids)) => {
                 out.push(1);
                 ids.encode(out);
@@ -263,6 +274,7 @@ impl Op {
         let effect = match &request {
             Request::Count(_) => Effect::Count,
             Request::Stock => Effect::Stock(decode_steps(from)?),
+            Request::Order => Effect::Order(OrderStep::decode(from)?),
             Request::Add(content) => Effect::Cart(CartEffect::Add(content.clone())),
             request => Effect::Cart(decode_effect(request, &object, from)?),
         };

@@ -12,6 +12,7 @@ mod values;
 use orset::cart::{Content, Entry, Seen};
 use orset::codec::Reader;
 use orset::counter::Change;
+use orset::order::{Goods, Order, OrderStep};
 use orset::stock::{Record, RecordId, Row, Stamped, Step, Tally, Want};
 use orset::{DecodeError, ObjectKey, Op, OpIdSet, Product, VersionVector};
 use proptest::prelude::*;
@@ -51,7 +52,10 @@ coded!(
     Row,
     Stamped,
     Step,
-    Tally
+    Tally,
+    Goods,
+    Order,
+    OrderStep
 );
 
 impl Coded for ObjectKey {
@@ -202,6 +206,8 @@ targets! {
     step: Step, values::step();
     terms: Stamped, values::stamped();
     tally: Tally, values::tally();
+    order: Order, values::order();
+    order_step: OrderStep, values::order_step();
 }
 
 mod seen {

@@ -34,7 +34,9 @@ mod sums;
 mod verify;
 mod wire;
 
-use call::{Call, CartVerb, CounterVerb, Place, SetVerb, StockVerb, Target, WatchArgs};
+use call::{
+    Call, CartVerb, CheckoutVerb, CounterVerb, Place, SetVerb, StockVerb, Target, WatchArgs,
+};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use fail::Fail;
 use orset::Kind;
@@ -95,6 +97,13 @@ enum Command {
         place: Place,
         #[command(subcommand)]
         verb: StockVerb,
+    },
+    /// Buy all that a cart shows, or nothing: hold it, confirm it, let it go
+    Checkout {
+        #[command(flatten)]
+        place: Place,
+        #[command(subcommand)]
+        verb: CheckoutVerb,
     },
     /// See whether all units of all stocks are somewhere
     Audit(wire::AuditArgs),
@@ -214,6 +223,7 @@ fn judged(form: Form, command: Command) -> Result<bool, Fail> {
         Command::Set { place, verb } => object(form, &place, Kind::Set, &verb.call()?),
         Command::Counter { place, verb } => object(form, &place, Kind::Counter, &verb.call()?),
         Command::Stock { place, verb } => object(form, &place, Kind::Stock, &verb.call()?),
+        Command::Checkout { place, verb } => object(form, &place, Kind::Cart, &verb.call()?),
         Command::Audit(args) => args.run(form),
         Command::Watch { place, what } => {
             let (kind, call) = what.call()?;

@@ -66,6 +66,68 @@ fn a_flash_sale_sells_all_of_it_and_the_verdict_can_be_no() {
     assert_eq!((code, words.contains("--cut")), (2, true), "{words}");
 }
 
+/// What a directory's cart comes to: held, bought by its order, and gone from the cart.
+#[test]
+fn a_cart_is_checked_out_and_what_cannot_be_says_no() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("shop");
+    let directory = directory.to_str().unwrap();
+    let does = |what: &str, words: &[&str], code: i32, says: &str| {
+        let output = pannier(&[&[what, "--directory", directory, "--json"], words].concat());
+        let words_said = said(&output);
+        let exit = output.status.code().unwrap();
+        assert_eq!((exit, words_said.contains(says)), (code, true), "{words:?}: {words_said}");
+        words_said
+    };
+    let field = |said: &str, name: &str| {
+        let after = said.split(&format!("\"{name}\": \"")).nth(1).unwrap();
+        after.split('"').next().unwrap().to_owned()
+    };
+    does("checkout", &["buy", "ada"], 2, "no line");
+    does("cart", &["add", "ada", "lamp", "2"], 0, "\"dot\"");
+    let short = does("checkout", &["hold", "ada"], 1, "\"outcome\": \"short\"");
+    assert_eq!(field(&short, "product"), "lamp");
+    does("stock", &["restock", "lamp", "5"], 0, "done");
+    let held = does("checkout", &["hold", "ada", "--ttl", "60"], 0, "\"outcome\": \"held\"");
+    let (id, order) = (field(&held, "op_id"), field(&held, "order"));
+    does("stock", &["show", "lamp"], 0, "\"held\": 2");
+    does("checkout", &["show", "ada", "--op-id", &id], 0, "\"outcome\": \"held\"");
+    does("cart", &["add", "ada", "lamp", "1"], 0, "\"dot\"");
+    does("checkout", &["confirm", "ada", "--op-id", &id], 2, "--order");
+    does("checkout", &["confirm", "ada", "--order", &order], 2, "--op-id");
+    does("checkout", &["confirm", "ada", "--op-id", &id, "--order", "00"], 2, "--order");
+    let confirm = ["confirm", "ada", "--op-id", &id, "--order", &order];
+    does("checkout", &confirm, 0, "\"outcome\": \"bought\"");
+    does("checkout", &confirm, 0, "\"outcome\": \"bought\"");
+    does("cart", &["show", "ada"], 0, "\"quantity\": 1");
+    does("checkout", &["cancel", "ada", "--op-id", &id], 0, "\"outcome\": \"bought\"");
+    does("checkout", &["buy", "ada"], 0, "\"outcome\": \"bought\"");
+    does("stock", &["show", "lamp"], 0, "\"sold\": 3");
+    let back = ["return", "ada", "--op-id", &id, "--order", &order];
+    does("checkout", &back, 0, "\"outcome\": \"returned\"");
+    does("stock", &["show", "lamp"], 0, "\"sold\": 1");
+}
+
+/// Through a gateway, at a cluster of two: a cart, its order, and an audit of what it left.
+#[test]
+fn a_cart_is_bought_through_a_gateway() {
+    let program = env!("CARGO_BIN_EXE_pannier");
+    let run = format!(
+        "p='{program}'; $p stock restock lamp 3 && $p cart add ada lamp 2 && $p checkout buy ada \
+         && $p cart show ada && $p audit {{gateway}} --all"
+    );
+    let state = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program);
+    command.env("XDG_STATE_HOME", state.path());
+    let words = ["dev", "--replicas", "2", "--listen", "127.0.0.1:0", "--run", &run];
+    let output = command.args(words).output().unwrap();
+    let words = said(&output);
+    assert!(output.status.success(), "{words}");
+    for line in ["ada: bought", "minted 3 = free 1 + held 0 + sold 2", "PASS"] {
+        assert!(words.contains(line), "{line}: {words}");
+    }
+}
+
 /// A small cluster, and what is asked of it by a shell.
 #[test]
 fn an_audit_finds_all_units_of_all_stocks() {

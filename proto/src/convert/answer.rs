@@ -39,9 +39,11 @@ fn context_of(request: &Request, ended: &OpIdSet) -> Bytes {
             }
         }
         // A merge keeps op ids, so that run twice it takes in once: it carries no context.
-        Request::Add(_) | Request::Merge { .. } | Request::Count(_) | Request::Stock => {
-            return Bytes::new();
-        }
+        Request::Add(_)
+        | Request::Merge { .. }
+        | Request::Count(_)
+        | Request::Stock
+        | Request::Order => return Bytes::new(),
     }
     seen.to_bytes().into()
 }

@@ -45,6 +45,11 @@ impl Asked {
             Some(Body::SetStockTerms(ask)) => ask.try_into(),
             Some(Body::GetStock(ask)) => ask.try_into(),
             Some(Body::ListStocks(ask)) => Self::list(Kind::Stock, ask),
+            Some(Body::CheckoutCart(ask)) => ask.try_into(),
+            Some(Body::ConfirmOrder(ask)) => ask.try_into(),
+            Some(Body::CancelOrder(ask)) => ask.try_into(),
+            Some(Body::GetOrder(ask)) => ask.try_into(),
+            Some(Body::ReturnOrder(ask)) => ask.try_into(),
         }
     }
 
@@ -102,7 +107,7 @@ pub(super) fn op_id(bytes: &[u8]) -> Result<OpId, Failure> {
     Ok(OpId::from_bytes(bytes)?)
 }
 
-fn context(bytes: &[u8]) -> Result<Option<Seen>, Failure> {
+pub(super) fn context(bytes: &[u8]) -> Result<Option<Seen>, Failure> {
     if bytes.is_empty() {
         return Ok(None);
     }

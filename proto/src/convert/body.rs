@@ -107,7 +107,8 @@ fn write(
             | Request::Clear
             | Request::Merge { .. }
             | Request::Count(_)
-            | Request::Stock,
+            | Request::Stock
+            | Request::Order,
         ) => {
             let message = format!("no message asks this of {object}");
             return Err(Failure::new(Reason::WrongKind, message));

@@ -2,27 +2,29 @@
 
 use super::ask::op_id;
 use super::ids::{dot as put_dot, member_from};
-use super::{Asked, Page};
+use super::{Asked, Page, checkout};
 use crate::errors::{Failure, Reason};
 use crate::v1::{self, StockOutcome, command::Body};
 use bytes::Bytes;
-use orset::stock::{Account, Ask, CUSTOMER_MAX, Customer, Outcome, Sheet, Terms, Want};
-use orset::{Dot, Kind, Member, ObjectKey, OpId, check_name, check_quantity};
+use orset::stock::{Account, Ask, CUSTOMER_MAX, Customer, Outcome, Sheet, ShortLine, Terms, Want};
+use orset::{Dot, Kind, Member, ObjectKey, OpId, Product, check_name, check_quantity};
 
-fn out_of_bounds(field: &'static str) -> Failure {
+pub(super) fn out_of_bounds(field: &'static str) -> Failure {
     Failure::new(Reason::Bounds, format!("{field} is out of its bounds")).with("field", field)
 }
 
 fn want(quantity: u32, customer: &[u8]) -> Result<Want, Failure> {
     check_quantity(quantity)?;
-    let customer = match customer {
-        [] => None,
-        bytes => {
-            check_name("customer", bytes, CUSTOMER_MAX)?;
-            Some(Customer::new(bytes)?)
-        }
-    };
-    Ok(Want { quantity, customer })
+    Ok(Want { quantity, customer: customer_from(customer)? })
+}
+
+/// For whom; nobody, if there is none.
+pub(super) fn customer_from(bytes: &[u8]) -> Result<Option<Customer>, Failure> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    check_name("customer", bytes, CUSTOMER_MAX)?;
+    Ok(Some(Customer::new(bytes)?))
 }
 
 /// Calls: message, what is asked.
@@ -69,7 +71,7 @@ impl TryFrom<v1::GetStock> for Asked {
 
 /// The message that asks this.
 pub(super) fn body(op: OpId, object: &ObjectKey, ask: &Ask) -> Result<Body, Failure> {
-    if object.kind() != Kind::Stock {
+    if object.kind() != Kind::Stock && !matches!(ask, Ask::Order(_)) {
         let message = format!("no message asks this of {object}");
         return Err(Failure::new(Reason::WrongKind, message));
     }
@@ -107,6 +109,7 @@ pub(super) fn body(op: OpId, object: &ObjectKey, ask: &Ask) -> Result<Body, Fail
             let (limit, peers) = (terms.limit, terms.peers.into());
             Body::SetStockTerms(v1::SetStockTerms { op_id, namespace, stock, limit, peers })
         }
+        Ask::Order(ask) => return checkout::body(op, object, ask),
     })
 }
 
@@ -131,6 +134,19 @@ pub fn stock_answer(outcome: &Outcome, dot: Option<Dot>) -> v1::StockAnswer {
             answer.members = members.iter().map(id).collect();
             StockOutcome::Unavailable
         }
+        Outcome::Short { lines } => {
+            let line = |line: &ShortLine| v1::ShortLine {
+                product: Bytes::copy_from_slice(line.product.as_bytes()),
+                free: line.free,
+                held: line.held,
+            };
+            answer.short = lines.iter().map(line).collect();
+            StockOutcome::Short
+        }
+        Outcome::Conflicted { with } => {
+            answer.conflicts_with = Bytes::copy_from_slice(with.as_bytes());
+            StockOutcome::Conflicted
+        }
     };
     answer.set_outcome(told);
     answer
@@ -149,6 +165,16 @@ pub fn outcome_from(answer: &v1::StockAnswer) -> Option<Outcome> {
         StockOutcome::Unavailable => {
             let members = answer.members.iter().map(|id| member_from("members", id).ok());
             Outcome::Unavailable { members: members.collect::<Option<_>>()? }
+        }
+        StockOutcome::Short => {
+            let line = |line: &v1::ShortLine| {
+                let product = Product::new(&line.product).ok()?;
+                Some(ShortLine { product, free: line.free, held: line.held })
+            };
+            Outcome::Short { lines: answer.short.iter().map(line).collect::<Option<_>>()? }
+        }
+        StockOutcome::Conflicted => {
+            Outcome::Conflicted { with: op_id(&answer.conflicts_with).ok()? }
         }
     })
 }

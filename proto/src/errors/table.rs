@@ -183,6 +183,10 @@ reasons! {
         "The customer has `has` purchases of this stock, of the `limit` that one may have.";
     TooManyUnits "TOO_MANY_UNITS" FailedPrecondition None MendRequest NEVER,
         "The stock would have more units than are counted.";
+    CartChanged "CART_CHANGED" FailedPrecondition None MendRequest NEVER,
+        "The cart does not show what is ordered. Read it again, and order what it shows.";
+    KeptApart "KEPT_APART" FailedPrecondition None MendRequest NEVER,
+        "Lines with a limit for each customer are kept by different members. Order them apart.";
     CatchingUp "CATCHING_UP" Unavailable None Retry ms(250),
         "The replica must catch up with its peers first; it takes this in when it has.";
 }

@@ -123,5 +123,5 @@ fn the_descriptors_stand_alone() {
             assert!(names.contains(needed), "{} needs {needed}", file.name());
         }
     }
-    assert_eq!(files().len(), 9);
+    assert_eq!(files().len(), 10);
 }

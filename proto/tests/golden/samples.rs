@@ -35,6 +35,7 @@ macro_rules! table {
     };
 }
 
+mod checkouts;
 mod stocks;
 mod verify;
 
@@ -386,6 +387,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(rarer());
     all.extend(verify::samples());
     all.extend(stocks::samples());
+    all.extend(checkouts::samples());
     all
 }
 

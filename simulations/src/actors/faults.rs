@@ -12,6 +12,7 @@ impl World<'_> {
         match act.what {
             Doing::Shop { .. } => return self.shop_act(act),
             Doing::Trade { .. } => return self.trade_act(act),
+            Doing::Order { .. } => return self.till_act(act),
             Doing::Join { joiner } => return self.wants_in(joiner),
             Doing::Leave { place } => return self.wants_out(place),
             Doing::Ambush { .. } => self.ambushes.push(act),

@@ -13,6 +13,7 @@ mod service;
 mod shop;
 mod shopper;
 mod stranger;
+mod till;
 mod trader;
 
 pub use operator::Errand;

@@ -8,6 +8,7 @@
 //! What they are told is judged when a replica says it (`checkers/market.rs`), not when it arrives.
 
 use super::sale::Sale;
+use super::till::AtTill;
 use crate::chance::{Dice, Purpose};
 use crate::checkers::Verdict;
 use crate::coverage::Mark;
@@ -16,7 +17,7 @@ use crate::names::EPOCH_MS;
 use crate::scenario::{Act, Deal, Doing, Options};
 use crate::world::{Answer, Arrival, What, World};
 use bytes::Bytes;
-use orset::stock::{Ask, Customer, Outcome, Terms, Want};
+use orset::stock::{Ask, Customer, OrderAsk, Outcome, Terms, Want};
 use orset::{Kind, Lattice, ObjectKey, OpId};
 use pannier_proto::Token;
 use pannier_proto::errors::NextMove;
@@ -74,9 +75,11 @@ pub struct Trader {
     pub stocks: Vec<ObjectKey>,
     /// By number, those that somebody has asked for.
     pub(super) purchases: BTreeMap<usize, Purchase>,
+    /// The same, of orders (`till.rs`).
+    pub(super) orders: BTreeMap<usize, AtTill>,
     open: Vec<Open>,
     /// Terms of stocks that are known to be set; and a token that covers them.
-    agreed: usize,
+    pub(super) agreed: usize,
     token: Bytes,
     /// Op ids that were given out for what is no purchase.
     named: u64,
@@ -87,7 +90,13 @@ pub struct Trader {
 impl Trader {
     /// Opens.
     pub fn new(options: &Options) -> Self {
-        let key = |at| ObjectKey::new(Kind::Stock, b"shop", format!("stock-{at}").as_bytes());
+        // What is ordered of a cart is of the stock that has the product's name.
+        let is_ordered = options.market.orders_per_second > 0;
+        let name = |at: usize| match is_ordered {
+            true => vec![b'A' + at as u8],
+            false => format!("stock-{at}").into_bytes(),
+        };
+        let key = |at| ObjectKey::new(Kind::Stock, b"shop", &name(at));
         let stocks = (0..options.market.stocks).filter_map(|at| key(at).ok()).collect();
         Self { stocks, ..Self::default() }
     }
@@ -380,6 +389,16 @@ impl World<'_> {
     fn trade_over(&mut self, number: usize, outcome: Option<Outcome>) -> Verdict {
         self.trader.open[number].over = true;
         let open = self.trader.open[number];
+        let trade = self.history.trades[number].clone();
+        if let (Some(outcome), Ask::Order(_)) = (&outcome, &trade.ask) {
+            self.coverage.hit(Mark::of_order(outcome));
+            if let (Outcome::Held { .. }, Ask::Order(OrderAsk::Checkout { .. })) =
+                (outcome, &trade.ask)
+            {
+                self.pays_order(trade.op, open.key, open.at);
+            }
+            return Ok(());
+        }
         if let Some(outcome) = &outcome {
             self.coverage.hit(Mark::of_outcome(outcome));
         }

@@ -13,6 +13,8 @@
 use super::{Breach, Checks, Verdict};
 use crate::canary::Canary;
 use crate::names::Names;
+use orset::cart::CartEffect;
+use orset::order::OrderStep;
 use orset::{Cart, Dot, Effect, Kind, Lattice, ObjectKey, Op, Origin, VersionVector};
 use pannier_replica::store::Store;
 use pannier_replica::store::memory::MemoryStore;
@@ -89,8 +91,12 @@ impl Checks {
 }
 
 fn replay_one(cart: &mut Cart, dot: Dot, op: &Op) {
-    if let Effect::Cart(effect) = &op.effect {
-        cart.apply(op.id, effect, dot);
+    match &op.effect {
+        Effect::Cart(effect) => drop(cart.apply(op.id, effect, dot)),
+        Effect::Order(OrderStep::Confirm(goods)) => {
+            drop(cart.apply(op.id, &CartEffect::End(goods.entries().collect()), dot));
+        }
+        Effect::Order(_) | Effect::Count | Effect::Stock(_) => {}
     }
 }
 

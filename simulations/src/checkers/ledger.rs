@@ -8,6 +8,7 @@ use super::closed::Closed;
 use super::{Breach, Verdict};
 use crate::names::Names;
 use orset::cart::CartEffect;
+use orset::order::OrderStep;
 use orset::{Dot, Effect, ObjectKey, Op, OpId, Origin, VersionVector};
 use pannier_replica::protocol::delta::Delta;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,6 +83,8 @@ impl Ledger {
         let object = &op.object;
         match &op.effect {
             Effect::Count | Effect::Stock(_) => {}
+            Effect::Order(OrderStep::Confirm(goods)) => self.note_ended(dot, goods.entries()),
+            Effect::Order(_) => {}
             Effect::Cart(CartEffect::Add(_)) => {
                 self.inserted.insert((object.clone(), op.id));
             }

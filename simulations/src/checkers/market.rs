@@ -20,7 +20,7 @@ use super::{Breach, Checks, Verdict, sheets};
 use crate::history::{History, Trade};
 use crate::names::Names;
 use crate::world::Node;
-use orset::stock::{Ask, Customer, Outcome, Refused, Sheet, Step};
+use orset::stock::{Ask, Customer, OrderAsk, Outcome, Refused, Sheet, Step};
 use orset::{Dot, Effect, ObjectKey, Op, OpId, VersionVector};
 use orset::{Lattice, Member};
 use pannier_replica::protocol::stock::Talk;
@@ -29,14 +29,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of one stock.
 #[derive(Debug, Default)]
-struct Told {
+pub(super) struct Told {
     /// Units that somebody asked for to be minted, by op id; and those that were, as far as told.
     asked: BTreeMap<OpId, u64>,
     minted: BTreeMap<OpId, u64>,
     /// The same, of what is gone without a sale.
     gone_asked: BTreeMap<OpId, u64>,
     gone: BTreeMap<OpId, u64>,
-    sold: BTreeMap<OpId, (u64, Option<Customer>)>,
+    pub(super) sold: BTreeMap<OpId, (u64, Option<Customer>)>,
     limit: u64,
     peers: u8,
     /// Whoever has seen this knows these terms.
@@ -46,8 +46,11 @@ struct Told {
 /// See the file's head.
 #[derive(Debug, Default)]
 pub struct Market {
-    stocks: BTreeMap<ObjectKey, Told>,
-    asked_back: BTreeSet<OpId>,
+    pub(super) stocks: BTreeMap<ObjectKey, Told>,
+    pub(super) asked_back: BTreeSet<OpId>,
+    /// Carts of which something was ordered; and orders that another has beaten.
+    pub(super) carts: BTreeSet<ObjectKey>,
+    pub(super) lost: BTreeSet<OpId>,
     /// Members come and go: it is not said here who they are, and who leaves lends unasked.
     changes: bool,
     /// What its replica had on disk when a call came, by its ticket; and what all members had.
@@ -77,6 +80,21 @@ impl Told {
 
     fn of(&self, customer: &Customer, back: &BTreeSet<OpId>) -> u64 {
         self.kept(back).filter(|(_, other)| other.as_ref() == Some(customer)).count() as u64
+    }
+
+    /// What is wrong with all that was told to be sold, if something is; and to that customer.
+    pub(super) fn too_much(
+        &self,
+        customer: Option<&Customer>,
+        back: &BTreeSet<OpId>,
+    ) -> Option<String> {
+        let (sold, minted) = (self.units(back), self.asked.values().sum::<u64>());
+        if sold > minted {
+            return Some(format!("{sold} units are sold of {minted}"));
+        }
+        let customer = customer.filter(|_| self.limit > 0)?;
+        let has = self.of(customer, back);
+        (has > self.limit).then(|| format!("{customer:?} has {has} of {}", self.limit))
     }
 }
 
@@ -123,6 +141,13 @@ impl Checks {
 
     /// Somebody is about to ask.
     pub fn asks_for(&mut self, trade: &Trade) {
+        if let Ask::Order(ask) = &trade.ask {
+            self.market.carts.insert(trade.stock.clone());
+            if let OrderAsk::Return { .. } = ask {
+                self.market.asked_back.insert(trade.op);
+            }
+            return;
+        }
         let told = self.market.stocks.entry(trade.stock.clone()).or_default();
         match &trade.ask {
             Ask::Restock { units, .. } => drop(told.asked.insert(trade.op, *units)),
@@ -145,6 +170,14 @@ impl Checks {
         if told.agreed.as_ref().is_some_and(knows) { told.peers.into() } else { 0 }
     }
 
+    /// The same, of all stocks that a trade is about.
+    pub(super) fn peers_of_trade(&self, trade: &Trade, after: &VersionVector) -> u32 {
+        let Ask::Order(ask) = &trade.ask else { return self.peers_of_stock(&trade.stock, after) };
+        let lines = ask.goods().into_iter().flat_map(|goods| goods.lines());
+        let stocks = lines.filter_map(|line| super::till::stock_of(&trade.stock, line));
+        stocks.map(|stock| self.peers_of_stock(&stock, after)).max().unwrap_or(0)
+    }
+
     /// A replica answers a trade.
     pub(super) fn told(
         &mut self,
@@ -156,6 +189,10 @@ impl Checks {
     ) -> Verdict {
         let Trade { op, stock, ask } = &history.trades[number];
         let came = self.market.came.remove(&ticket);
+        if let Ask::Order(_) = ask {
+            return self.order_told(place, (came, number), said, history, names);
+        }
+        self.note_lost(said);
         let market = &mut self.market;
         let is_back = market.asked_back.contains(op);
         let told = market.stocks.entry(stock.clone()).or_default();
@@ -200,16 +237,9 @@ impl Checks {
                     return breach("is told COMMITTED, and nobody asked for that".into());
                 };
                 told.sold.insert(*op, (want.quantity.into(), want.customer.clone()));
-                let back = &market.asked_back;
-                let (sold, minted) = (told.units(back), told.asked.values().sum::<u64>());
-                if sold > minted {
-                    return breach(format!("{sold} units are sold of {minted}"));
-                }
-                if let (Some(customer), 1..) = (&want.customer, told.limit)
-                    && told.of(customer, back) > told.limit
-                {
-                    let has = told.of(customer, back);
-                    return breach(format!("{customer:?} has {has} of {}", told.limit));
+                let back = market.asked_back.union(&market.lost).copied().collect();
+                if let Some(wrong) = told.too_much(want.customer.as_ref(), &back) {
+                    return breach(wrong);
                 }
             }
             // Whoever has not heard of the sale may say so (counterexample F3b).
@@ -267,7 +297,8 @@ impl Checks {
         if sheet.available > 0 && !may_be_left {
             return breach("everybody refused, and there are units".into());
         }
-        let kept: u64 = told.kept(&self.market.asked_back).map(|(units, _)| units).sum();
+        let back = self.market.asked_back.union(&self.market.lost).copied().collect();
+        let kept: u64 = told.kept(&back).map(|(units, _)| units).sum();
         if sheet.sold < kept {
             return breach(format!("{kept} units were told COMMITTED"));
         }

@@ -41,6 +41,7 @@ mod sheets;
 mod spec;
 mod starts;
 mod steps;
+mod till;
 mod totals;
 
 use crate::canary::Canary;

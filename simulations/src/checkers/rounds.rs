@@ -141,6 +141,10 @@ impl Checks {
                 self.steps_are_meant(who, op, steps, history, names)?;
                 continue;
             }
+            if let Effect::Order(step) = &op.effect {
+                self.order_is_meant(place, op, step, history, names)?;
+                continue;
+            }
             let earlier = |id| committed.delta.ops[..at].iter().any(|op| op.id == id);
             self.is_in_order(place, dot, op.id, &earlier, history, names)?;
             let second_half = before.is_some_and(|(id, first)| {

@@ -14,6 +14,7 @@
 use super::ledger::Ledger;
 use super::sheets;
 use orset::cart::{CartEffect, Content, EntryKind, Line, Seen, ShownEntry};
+use orset::order::OrderStep;
 use orset::{Dot, Effect, Kind, ObjectKey, Op, OpId, Product, Request, VersionVector};
 use pannier_replica::protocol::Value;
 use std::cmp::Reverse;
@@ -145,6 +146,12 @@ fn rows(events: &[(Dot, &Op)]) -> BTreeMap<OpId, Row> {
         *mine = (mine.0.max(here.into()), mine.1.max(total.into()));
     };
     for (_, op) in events {
+        if let Effect::Order(step) = &op.effect {
+            ended.insert(op.id);
+            if let OrderStep::Confirm(goods) = step {
+                ended.extend(goods.entries());
+            }
+        }
         let Effect::Cart(effect) = &op.effect else { continue };
         match effect {
             CartEffect::Add(content) => insert(op.id, item(content)),

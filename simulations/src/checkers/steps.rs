@@ -8,6 +8,7 @@
 use super::{Breach, Checks, Verdict};
 use crate::history::{History, Trade};
 use crate::names::Names;
+use orset::order::OrderStep;
 use orset::stock::{Ask, Outcome, Step};
 use orset::{Dot, Effect, Member, Op, VersionVector};
 use pannier_replica::protocol::Reply;
@@ -52,7 +53,8 @@ impl Checks {
                     | Step::Lend(..)
                     | Step::Fold(_)
             );
-            if !own && !history.trades_of(op.id, &op.object).any(is_asked) {
+            let by_order = || Self::is_asked_by_order(op, step, history);
+            if !own && !history.trades_of(op.id, &op.object).any(is_asked) && !by_order() {
                 let name = names.op(op.id);
                 let what = format!("r{place} does {step:?} as {name}, and nobody asked for that");
                 return Err(Breach::new("stock", vec![name], what));
@@ -72,11 +74,17 @@ impl Checks {
     ) -> Verdict {
         let vector = self.whole(reply.vector());
         let asked = match reply {
-            Reply::Stock(_) => self.peers_of_stock(&trade.stock, after),
+            Reply::Stock(_) => self.peers_of_trade(trade, after),
             _ => 0,
         };
         if let Reply::Stock(StockReply { outcome, .. }) = reply
-            && matches!(outcome, Outcome::SoldOut { .. } | Outcome::Unavailable { .. })
+            && matches!(
+                outcome,
+                Outcome::SoldOut { .. }
+                    | Outcome::Unavailable { .. }
+                    | Outcome::Short { .. }
+                    | Outcome::Conflicted { .. }
+            )
         {
             return Ok(());
         }
@@ -112,6 +120,20 @@ impl Checks {
     fn does(&self, dot: Dot, trade: &Trade, outcome: Option<&Outcome>) -> bool {
         let ops = self.ledger.get(dot).into_iter().flat_map(|it| &it.delta.ops);
         let ops = ops.filter(|op| op.id == trade.op && op.object == trade.stock);
+        let does_order = |step: &OrderStep| match outcome {
+            Some(Outcome::Committed) => matches!(step, OrderStep::Confirm(_)),
+            Some(Outcome::Held { .. }) => matches!(step, OrderStep::Open(_)),
+            Some(Outcome::Expired) => matches!(step, OrderStep::Release),
+            Some(Outcome::Returned) => matches!(step, OrderStep::Return(_)),
+            _ => false,
+        };
+        let mut orders = ops.clone().filter_map(|op| match &op.effect {
+            Effect::Order(step) => Some(step),
+            _ => None,
+        });
+        if orders.any(does_order) {
+            return true;
+        }
         let steps = ops.filter_map(|op| match &op.effect {
             Effect::Stock(steps) => Some(steps),
             _ => None,

@@ -1,6 +1,6 @@
 //! Who does what, and what breaks: the list of acts of a seed.
 
-use super::{Act, Deal, DiskCall, Doing, Links, Options, Trap, Verb};
+use super::{Act, Deal, DiskCall, Doing, Links, Options, Till, Trap, Verb};
 use crate::chance::{Dice, Purpose};
 use crate::profile::Profile;
 
@@ -18,6 +18,7 @@ impl<'a> Acts<'a> {
         acts.shoppers();
         acts.faults();
         acts.buyers();
+        acts.tills();
         let mut list = acts.list;
         for (key, act) in list.iter_mut().enumerate() {
             act.key = key as u64;
@@ -104,6 +105,29 @@ impl<'a> Acts<'a> {
             let at = dice.index(self.options.places());
             let units = dice.between((1, 3)) as u32;
             self.put(at_us, Doing::Trade { deal, purchase, at, units });
+        }
+    }
+
+    /// Whoever orders what a cart shows.
+    fn tills(&mut self) {
+        let Options { market, duration_us, .. } = self.options;
+        if market.stocks == 0 {
+            return;
+        }
+        let mut dice = Dice::keyed(self.options.seed, Purpose::Market, 2, 0);
+        let total: u64 = Till::DRAWN.iter().map(|(_, weight)| weight).sum();
+        for _ in 0..duration_us * market.orders_per_second / 1_000_000 {
+            let at_us = 3_000 + dice.below(*duration_us);
+            let mut left = dice.below(total);
+            let drawn = Till::DRAWN.iter().find(|(_, weight)| {
+                let is_it = left < *weight;
+                left = left.wrapping_sub(*weight);
+                is_it
+            });
+            let till = drawn.map_or(Till::Confirm, |(till, _)| *till);
+            let (order, cart) = (dice.index(market.orders.max(1)), dice.index(16));
+            let at = dice.index(self.options.places());
+            self.put(at_us, Doing::Order { till, order, cart, at });
         }
     }
 

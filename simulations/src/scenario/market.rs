@@ -33,6 +33,10 @@ pub struct Market {
     pub declined: u32,
     /// Payments that never answer, in a thousand.
     pub silent: u32,
+    /// Acts at the till in a simulated second; with some, stocks have the names of products.
+    pub orders_per_second: u64,
+    /// Orders that these acts name.
+    pub orders: usize,
 }
 
 impl Default for Market {
@@ -49,6 +53,8 @@ impl Default for Market {
             ttl_ms: (2_000, 2_000),
             declined: 100,
             silent: 100,
+            orders_per_second: 0,
+            orders: 0,
         }
     }
 }
@@ -75,6 +81,33 @@ pub enum Deal {
     Look,
     /// The terms of the stock are set.
     Terms,
+}
+
+/// What is done about an order of a cart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Till {
+    /// All lines are set aside; when they are, a payment succeeds, fails, or never answers.
+    Checkout,
+    /// All lines are bought, set aside or not.
+    Confirm,
+    /// What is set aside is let go.
+    Cancel,
+    /// The order is over, bought or not.
+    Return,
+    /// Somebody asks where it stands.
+    Look,
+}
+
+impl Till {
+    /// As often as their weights say.
+    pub(super) const DRAWN: [(Self, u64); 5] = [
+        (Self::Checkout, 8),
+        (Self::Confirm, 8),
+        (Self::Cancel, 1),
+        (Self::Return, 1),
+        (Self::Look, 2),
+    ];
 }
 
 impl Deal {
@@ -114,6 +147,8 @@ impl Market {
             ttl_ms: (shortest_ms, shortest_ms + dice.below(2_500)),
             declined: dice.pick(&[0, 100, 400]),
             silent: dice.pick(&[0, 100, 400]),
+            orders_per_second: dice.pick(&[0, 0, 4, 10]),
+            orders: dice.between((4, 40)) as usize,
         }
     }
 

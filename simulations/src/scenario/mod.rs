@@ -18,7 +18,7 @@ use crate::profile::Profile;
 use acts::Acts;
 pub use faults::{DiskCall, Trap};
 pub use links::Links;
-pub use market::{Deal, Market};
+pub use market::{Deal, Market, Till};
 pub use options::{Faults, WHOLE};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -241,6 +241,20 @@ pub enum Doing {
         #[serde(default = "one", skip_serializing_if = "is_one")]
         units: u32,
     },
+    /// Somebody does something about an order of a cart.
+    Order {
+        /// What.
+        till: Till,
+        /// About which order.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        order: usize,
+        /// Of which cart (modulo), when nobody has asked for it yet.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        cart: usize,
+        /// At which replica (modulo).
+        #[serde(default, skip_serializing_if = "is_zero")]
+        at: usize,
+    },
     /// The power goes.
     Crash {
         /// Whose.
@@ -403,6 +417,7 @@ impl Doing {
             | Self::Drain { replica, .. } => Some(replica),
             Self::Shop { .. }
             | Self::Trade { .. }
+            | Self::Order { .. }
             | Self::Cut { .. }
             | Self::Flap { .. }
             | Self::GatewayCrash { .. }

@@ -1,6 +1,6 @@
 //! Acts in words, for whoever reads a failure.
 
-use super::{Act, Deal, DiskCall, Doing, Links, Trap, Verb};
+use super::{Act, Deal, DiskCall, Doing, Links, Till, Trap, Verb};
 use std::fmt::{Display, Formatter, Result};
 
 impl Display for Act {
@@ -56,6 +56,13 @@ impl Display for Doing {
                 Deal::WriteOff => write!(f, "{units} of stock {purchase} are gone at r{at}"),
                 Deal::Look => write!(f, "somebody looks at stock {purchase} at r{at}"),
                 Deal::Terms => write!(f, "the terms of stock {purchase} are set at r{at}"),
+            },
+            Self::Order { till, order, at, .. } => match till {
+                Till::Checkout => write!(f, "order {order} is held at r{at}"),
+                Till::Confirm => write!(f, "order {order} is confirmed at r{at}"),
+                Till::Cancel => write!(f, "order {order} is let go at r{at}"),
+                Till::Return => write!(f, "order {order} is sent back at r{at}"),
+                Till::Look => write!(f, "somebody looks at order {order} at r{at}"),
             },
             Self::Crash { replica, keep_log, keep_state, pause_us } => {
                 write!(f, "r{replica} loses power, keeps {keep_log}/255 of its unsynced log and ")?;

@@ -66,6 +66,7 @@ fn tell_request(request: &Request, names: &Names) -> String {
         Request::Merge { guest, .. } => format!("merge {} into", names.object(guest)),
         Request::Count(amount) => format!("count {amount:+} on"),
         Request::Stock => "of".into(),
+        Request::Order => "order of".into(),
     }
 }
 
@@ -77,6 +78,7 @@ fn tell_delta(bytes: &[u8], names: &Names) -> String {
         let what = match &op.effect {
             OpEffect::Count => String::new(),
             OpEffect::Stock(steps) => format!(": {steps:?}"),
+            OpEffect::Order(step) => format!(": {step:?}"),
             OpEffect::Cart(CartEffect::Add(_)) => String::new(),
             OpEffect::Cart(CartEffect::End(ids)) => format!(" ends {}", names.ops(ids.iter())),
             OpEffect::Cart(CartEffect::Assign(ids, _)) => {

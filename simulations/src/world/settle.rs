@@ -286,7 +286,8 @@ impl World<'_> {
             // there (`docs/stock.md`).
             let changes = self.scenario.options.joiners > 0;
             let is_asked = !self.scenario.options.forgets() && !early && !changes;
-            let sold = (sale.sold[at], is_asked.then(|| sale.stands[at]));
+            let bought = self.checks.bought(stock, &self.had_by_all());
+            let sold = (sale.sold[at] + bought, is_asked.then(|| sale.stands[at]));
             let may_be_left = early || changes;
             self.checks.market_is_balanced(stock, sheet, (sold, may_be_left), &self.names)?;
         }

@@ -76,7 +76,8 @@ pub fn replay<'a>(records: impl Iterator<Item = &'a LogRecord>) -> Option<Replay
                     made.counter.count(op.id, *amount, delta.dot);
                 }
                 (Effect::Stock(steps), _) => made.market.apply(delta.dot, op.id, steps),
-                (Effect::Count, _) => return None,
+                // Nobody orders here.
+                (Effect::Count | Effect::Order(_), _) => return None,
             }
         }
         made.vector.raise(delta.dot.origin, delta.dot.seq);

@@ -197,6 +197,8 @@ pub fn answered(
             Outcome::Returned => on_disks.market.returned.contains(&op),
             Outcome::Done => on_disks.ops.contains(&op),
             Outcome::Expired | Outcome::SoldOut { .. } | Outcome::Unavailable { .. } => true,
+            // Of orders alone.
+            Outcome::Short { .. } | Outcome::Conflicted { .. } => false,
         };
     let fits = match config.ask(of, step) {
         Some(Ask::Limit(_)) => *outcome == Outcome::Done,

@@ -369,6 +369,8 @@ impl State {
                 self.broken = self.broken.or(config.minded(Some(checks::SCARCE)));
             }
             Came::Expired | Came::SoldOut { .. } | Came::Unavailable { .. } => {}
+            // Of orders alone; `market.rs` says so.
+            Came::Short { .. } | Came::Conflicted { .. } => {}
         }
     }
 

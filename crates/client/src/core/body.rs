@@ -83,6 +83,8 @@ impl From<Wire> for Body {
             W::RestockStock(_) | W::WriteOffStock(_) | W::SetStockTerms(_) => Class::Alone,
             W::HoldStock(_) | W::CommitStock(_) | W::ReleaseStock(_) => Class::Alone,
             W::ExtendStock(_) | W::ReturnStock(_) => Class::Alone,
+            W::CheckoutCart(_) | W::ConfirmOrder(_) | W::CancelOrder(_) => Class::Alone,
+            W::GetOrder(_) | W::ReturnOrder(_) => Class::Alone,
         };
         // What a call of a stock came to is something seen, and not one's own to write again.
         let shows = match class {
@@ -106,6 +108,11 @@ const fn is_of_stock(body: &Wire) -> bool {
             | Wire::ReleaseStock(_)
             | Wire::ExtendStock(_)
             | Wire::ReturnStock(_)
+            | Wire::CheckoutCart(_)
+            | Wire::ConfirmOrder(_)
+            | Wire::CancelOrder(_)
+            | Wire::GetOrder(_)
+            | Wire::ReturnOrder(_)
     )
 }
 
@@ -135,6 +142,9 @@ fn seen_of(body: &mut Wire) -> Option<&mut Bytes> {
         Wire::RestockStock(_) | Wire::WriteOffStock(_) | Wire::SetStockTerms(_) => None,
         Wire::HoldStock(_) | Wire::CommitStock(_) | Wire::ReleaseStock(_) => None,
         Wire::ExtendStock(_) | Wire::ReturnStock(_) => None,
+        // It is part of what the op id names, and must be given.
+        Wire::CheckoutCart(_) | Wire::ConfirmOrder(_) | Wire::ReturnOrder(_) => None,
+        Wire::CancelOrder(_) | Wire::GetOrder(_) => None,
         Wire::GetStock(_) | Wire::ListStocks(_) => None,
     }
 }
@@ -162,6 +172,11 @@ fn op_id(body: &Wire) -> Bytes {
         Wire::ExtendStock(command) => command.op_id.clone(),
         Wire::ReturnStock(command) => command.op_id.clone(),
         Wire::SetStockTerms(command) => command.op_id.clone(),
+        Wire::CheckoutCart(command) => command.op_id.clone(),
+        Wire::ConfirmOrder(command) => command.op_id.clone(),
+        Wire::CancelOrder(command) => command.op_id.clone(),
+        Wire::GetOrder(command) => command.op_id.clone(),
+        Wire::ReturnOrder(command) => command.op_id.clone(),
         Wire::GetStock(_) | Wire::ListStocks(_) => Bytes::new(),
     }
 }

@@ -40,11 +40,12 @@ pub enum Method {
 }
 
 /// Services that go to a replica.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "pannier.v1.Carts",
     "pannier.v1.Sets",
     "pannier.v1.Counters",
     "pannier.v1.Stocks",
+    "pannier.v1.Checkouts",
     "pannier.v1.Executor",
     "pannier.v1.Watcher",
     "grpc.reflection.v1.ServerReflection",

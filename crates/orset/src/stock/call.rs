@@ -4,7 +4,9 @@
 use super::record::Want;
 use super::terms::{PEERS_MAX, Terms};
 use crate::dot::Member;
-use crate::object::QUANTITY_MAX;
+use crate::object::{Product, QUANTITY_MAX};
+use crate::op_id::OpId;
+use crate::order::Goods;
 use alloc::vec::Vec;
 
 /// What is asked of a stock, under an op id.
@@ -48,6 +50,57 @@ pub enum Ask {
     Return,
     /// The terms of the stock.
     Agree(Terms),
+    /// Something of an order: the object is a cart then, and the op id the order's.
+    Order(OrderAsk),
+}
+
+/// What is asked about an order of a cart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderAsk {
+    /// All lines are set aside, or none.
+    Checkout {
+        /// What is bought.
+        goods: Goods,
+        /// For how long, as of a hold.
+        ttl_ms: u64,
+    },
+    /// All lines are sold, and leave the cart; what was not set aside is taken now.
+    Confirm {
+        /// As in the checkout.
+        goods: Goods,
+    },
+    /// What is set aside is free again.
+    Cancel,
+    /// The order is over: held, bought, or never heard of. Nothing is sold under its id any more.
+    Return {
+        /// As in the checkout.
+        goods: Goods,
+    },
+    /// Where it stands.
+    Show,
+}
+
+impl OrderAsk {
+    /// What is bought, if it says.
+    pub const fn goods(&self) -> Option<&Goods> {
+        match self {
+            Self::Checkout { goods, .. } | Self::Confirm { goods } | Self::Return { goods } => {
+                Some(goods)
+            }
+            Self::Cancel | Self::Show => None,
+        }
+    }
+}
+
+/// A line of an order that nobody can serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShortLine {
+    /// Which product.
+    pub product: Product,
+    /// Units that are free, in all: fewer than were wanted.
+    pub free: u64,
+    /// Units that are set aside, and may come back.
+    pub held: u64,
 }
 
 impl Ask {
@@ -86,7 +139,9 @@ impl Ask {
             Self::Hold { want, .. } | Self::Commit { want } if !is_units(want.quantity.into()) => {
                 Err("quantity")
             }
-            Self::Hold { ttl_ms, .. } | Self::Extend { ttl_ms }
+            Self::Hold { ttl_ms, .. }
+            | Self::Extend { ttl_ms }
+            | Self::Order(OrderAsk::Checkout { ttl_ms, .. })
                 if !(1..=hold_max_ms).contains(ttl_ms) =>
             {
                 Err("time of a hold")
@@ -120,6 +175,16 @@ pub enum Outcome {
         free: u64,
         /// Units that are set aside, and may come back.
         held: u64,
+    },
+    /// Of an order: nobody has as many units of these lines. Nothing was changed.
+    Short {
+        /// Ascending by product.
+        lines: Vec<ShortLine>,
+    },
+    /// Another order has bought what this one is over. Void the payment.
+    Conflicted {
+        /// Which.
+        with: OpId,
     },
     /// These members may have units, or hold what is asked for, and were not heard in time. Nothing
     /// was changed, as far as is known: ask again, under the same op id.

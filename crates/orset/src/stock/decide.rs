@@ -89,6 +89,15 @@ pub enum Refused {
         /// The bound.
         limit: u64,
     },
+    /// The cart does not show what is ordered (any more). Read it again, and order what it shows.
+    #[error("the cart does not show what is ordered: read it again")]
+    CartChanged,
+    /// Lines with a limit are kept by different members, and none of them can say for all. Order
+    /// them apart.
+    #[error(
+        "lines with a limit for each customer that are kept by different members: order them apart"
+    )]
+    KeptApart,
     /// A sum would grow beyond what is counted. Mend the request.
     #[error("a stock counts up to {UNITS_MAX} units")]
     TooMany,

@@ -37,12 +37,13 @@ mod tally;
 mod terms;
 mod words;
 
-pub use call::{Account, Ask, Outcome, Sheet};
+pub use call::{Account, Ask, OrderAsk, Outcome, Sheet, ShortLine};
 pub use decide::{Answer, Refused, Verdict, agree, commit, commit_here, extend, hold, lend};
 pub use decide::{mint, over_limit, release, return_op, write_off};
 pub use heirs::{Closed, Heirs};
 pub use join::{join_own_record, join_record};
 pub use record::{CUSTOMER_MAX, Customer, Record, RecordId, State, Want};
+pub(crate) use record::{decode_dot, encode_dot};
 pub use row::{Answered, Row, UNITS_MAX};
 pub use settle::{fold, settle};
 pub use steps::{Applied, STEPS_MAX, Step, apply, content_hash};

@@ -100,12 +100,12 @@ impl RecordId {
     }
 }
 
-pub(super) fn encode_dot(dot: Dot, out: &mut Vec<u8>) {
+pub(crate) fn encode_dot(dot: Dot, out: &mut Vec<u8>) {
     out.extend_from_slice(dot.origin.as_bytes());
     put_u64(out, dot.seq);
 }
 
-pub(super) fn decode_dot(from: &mut Reader<'_>) -> Result<Dot, DecodeError> {
+pub(crate) fn decode_dot(from: &mut Reader<'_>) -> Result<Dot, DecodeError> {
     let dot = Dot::new(Origin::from_bytes(from.id()?), from.u64()?);
     if dot.seq == 0 {
         return Err(DecodeError::Bounds("a dot without a place in its log"));

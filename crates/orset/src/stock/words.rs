@@ -1,11 +1,14 @@
 //! Asks, outcomes and refusals as canonical bytes: how members pass calls on to each other.
 
-use super::call::{Ask, Outcome};
+use super::call::{Ask, OrderAsk, Outcome, ShortLine};
 use super::decide::Refused;
 use super::record::Want;
 use super::terms::{PEERS_MAX, Terms};
+use crate::cart::decode_op_id;
 use crate::codec::{DecodeError, Reader, put_u64};
 use crate::dot::Member;
+use crate::object::Product;
+use crate::order::{Goods, LINES_MAX};
 use alloc::vec::Vec;
 
 impl Ask {
@@ -41,6 +44,21 @@ impl Ask {
                 out.push(8);
                 terms.encode(out);
             }
+            Self::Order(OrderAsk::Checkout { goods, ttl_ms }) => {
+                out.push(9);
+                put_u64(out, *ttl_ms);
+                goods.encode(out);
+            }
+            Self::Order(OrderAsk::Confirm { goods }) => {
+                out.push(10);
+                goods.encode(out);
+            }
+            Self::Order(OrderAsk::Cancel) => out.push(11),
+            Self::Order(OrderAsk::Show) => out.push(12),
+            Self::Order(OrderAsk::Return { goods }) => {
+                out.push(13);
+                goods.encode(out);
+            }
         }
     }
 
@@ -55,6 +73,14 @@ impl Ask {
             6 => Self::Extend { ttl_ms: from.u64()? },
             7 => Self::Return,
             8 => Self::Agree(Terms::decode(from)?),
+            9 => {
+                let ttl_ms = from.u64()?;
+                Self::Order(OrderAsk::Checkout { goods: Goods::decode(from)?, ttl_ms })
+            }
+            10 => Self::Order(OrderAsk::Confirm { goods: Goods::decode(from)? }),
+            11 => Self::Order(OrderAsk::Cancel),
+            12 => Self::Order(OrderAsk::Show),
+            13 => Self::Order(OrderAsk::Return { goods: Goods::decode(from)? }),
             tag => return Err(DecodeError::UnknownTag { what: "ask of a stock", tag }),
         };
         ask.check(u64::MAX).map_err(DecodeError::Bounds)?;
@@ -87,6 +113,19 @@ impl Outcome {
                 put_u64(out, members.len() as u64);
                 members.iter().for_each(|member| out.extend_from_slice(member.as_bytes()));
             }
+            Self::Short { lines } => {
+                out.push(8);
+                put_u64(out, lines.len() as u64);
+                for line in lines {
+                    line.product.encode(out);
+                    put_u64(out, line.free);
+                    put_u64(out, line.held);
+                }
+            }
+            Self::Conflicted { with } => {
+                out.push(9);
+                out.extend_from_slice(with.as_bytes());
+            }
         }
     }
 
@@ -107,6 +146,19 @@ impl Outcome {
                 let members = (0..count).map(|_| from.id().map(Member::from_bytes));
                 Self::Unavailable { members: members.collect::<Result<_, _>>()? }
             }
+            8 => {
+                let count = from.count(4)?;
+                if count > LINES_MAX {
+                    return Err(DecodeError::Bounds("lines of an outcome"));
+                }
+                let mut lines = Vec::with_capacity(count);
+                for _ in 0..count {
+                    let product = Product::decode(from)?;
+                    lines.push(ShortLine { product, free: from.u64()?, held: from.u64()? });
+                }
+                Self::Short { lines }
+            }
+            9 => Self::Conflicted { with: decode_op_id(from)? },
             tag => return Err(DecodeError::UnknownTag { what: "outcome", tag }),
         })
     }
@@ -126,6 +178,8 @@ impl Refused {
                 put_u64(out, *limit);
             }
             Self::TooMany => out.push(6),
+            Self::CartChanged => out.push(7),
+            Self::KeptApart => out.push(8),
         }
     }
 
@@ -138,6 +192,8 @@ impl Refused {
             4 => Self::NoCustomer,
             5 => Self::OverLimit { has: from.u64()?, limit: from.u64()? },
             6 => Self::TooMany,
+            7 => Self::CartChanged,
+            8 => Self::KeptApart,
             tag => return Err(DecodeError::UnknownTag { what: "refusal of a stock", tag }),
         })
     }

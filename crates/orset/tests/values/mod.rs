@@ -5,6 +5,7 @@
 
 use orset::cart::{CartEffect, Content, Entry, EntryKind, Moved, Seen, Take};
 use orset::counter::Change;
+use orset::order::{Goods, Order, OrderLine, OrderStep, Stage};
 use orset::stock::{
     Answered, Customer, Record, RecordId, Row, Stamped, State, Step, Tally, Terms, UNITS_MAX, Want,
 };
@@ -242,6 +243,43 @@ pub fn step() -> impl Strategy<Value = Step> {
         grant.prop_map(|(to, number, granted)| Step::Lend(to, Answered { number, granted })),
         record_id().prop_map(Step::Fold),
         stamped().prop_map(Step::Agree),
+    ]
+}
+
+pub fn goods() -> impl Strategy<Value = Goods> {
+    let line = (product(), quantity(), vec(op_id(), 1..5));
+    let customer = want().prop_map(|want| want.customer);
+    (vec(line, 1..6), customer).prop_map(|(drawn, customer)| {
+        let (mut taken, mut lines) = (OpIdSet::new(), BTreeMap::new());
+        for (product, quantity, entries) in drawn {
+            let fresh = entries.into_iter().filter(|entry| taken.insert(*entry));
+            let entries: OpIdSet = fresh.collect();
+            if !entries.is_empty() {
+                let line = OrderLine { product: product.clone(), quantity, entries };
+                lines.insert(product, line);
+            }
+        }
+        Goods::new(lines.into_values().collect(), customer).unwrap()
+    })
+}
+
+pub fn order() -> impl Strategy<Value = Order> {
+    let stage = prop_oneof![Just(Stage::Open), Just(Stage::Released), Just(Stage::Confirmed)];
+    (goods(), stage, any::<bool>(), dot()).prop_map(|(goods, stage, returned, made)| Order {
+        goods,
+        stage,
+        returned,
+        made,
+    })
+}
+
+pub fn order_step() -> impl Strategy<Value = OrderStep> {
+    prop_oneof![
+        goods().prop_map(OrderStep::Open),
+        goods().prop_map(OrderStep::Confirm),
+        goods().prop_map(OrderStep::Return),
+        Just(OrderStep::Release),
+        Just(OrderStep::Fold),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! A call as it was typed, judged and turned into what the library takes.
 
+use super::checkout::OrderWord;
 use crate::fail::Fail;
 use crate::hex;
 use orset::cart::Seen;
@@ -28,6 +29,8 @@ pub enum Ask {
     Stock(orset::stock::Ask),
     /// The same, at whichever member answers.
     Here(Here),
+    /// Something of a cart's order.
+    Order(OrderWord),
     /// What is there.
     Show,
     /// What is there, now and after each change; so many times.

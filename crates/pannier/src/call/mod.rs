@@ -15,6 +15,7 @@
 
 mod answer;
 mod ask;
+mod checkout;
 mod place;
 mod session_file;
 mod stock;
@@ -22,6 +23,7 @@ mod verbs;
 
 pub use answer::{After, Did, Done, Show, Value};
 pub use ask::{Ask, Call};
+pub use checkout::{CheckoutVerb, OrderWord, Ordered, is_yes as is_order_yes};
 pub use place::{GATEWAY, Kept, Place, Target};
 pub use session_file::SessionFile;
 pub use stock::{Came, StockVerb, is_yes};

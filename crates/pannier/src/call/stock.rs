@@ -213,7 +213,10 @@ pub fn is_yes(ask: &StockAsk, outcome: &Outcome) -> Result<bool, Fail> {
     match outcome {
         Outcome::Expired if matches!(ask, StockAsk::Release) => Ok(true),
         Outcome::Held { .. } | Outcome::Committed | Outcome::Returned | Outcome::Done => Ok(true),
-        Outcome::Expired | Outcome::SoldOut { .. } => Ok(false),
+        Outcome::Expired
+        | Outcome::SoldOut { .. }
+        | Outcome::Short { .. }
+        | Outcome::Conflicted { .. } => Ok(false),
         Outcome::Unavailable { .. } => {
             let words = "whoever may have units was not heard; the same call may be tried again";
             Err(Fail::Away(words.into()))
@@ -260,6 +263,9 @@ impl Came {
                 (free, held) = (Some(*some), Some(*others));
                 "sold out"
             }
+            // Of orders alone.
+            Outcome::Short { .. } => "short",
+            Outcome::Conflicted { .. } => "conflicted",
             Outcome::Unavailable { members: away } => {
                 members = away.iter().map(ToString::to_string).collect();
                 "unavailable"

@@ -5,7 +5,10 @@
 //! directory that is not there yet. A directory that a replica has open is refused: ask the
 //! replica.
 
-use crate::call::{After, Ask, Call, Came, Did, Done, Kept, Place, SessionFile, Show, Value};
+use crate::call::{
+    After, Ask, Call, Came, Did, Done, Kept, OrderWord, Ordered, Place, SessionFile, Show, Value,
+    is_order_yes,
+};
 use crate::config;
 use crate::fail::Fail;
 use crate::out::Form;
@@ -76,6 +79,7 @@ impl Local<'_> {
             Ask::Watch(count) => self.watch(call, *count).map(|()| true),
             Ask::Stock(ask) => self.call_stock(call, ask.clone()),
             Ask::Here(here) => self.call_stock(call, here.at(self.replica.member())),
+            Ask::Order(word) => self.call_order(call, word),
             _ => self.write(call).map(|()| true),
         }
     }
@@ -87,6 +91,22 @@ impl Local<'_> {
         let reply = stock.ask(ask.clone()).wait().map_err(refused)?;
         self.form.print(&Came::new(call, op, at, &reply.outcome, self.after()?))?;
         crate::call::is_yes(&ask, &reply.outcome)
+    }
+
+    fn call_order(&self, call: &Call, word: &OrderWord) -> Result<bool, Fail> {
+        let op = call.op.map_or_else(|| self.session.op_id(), Ok)?;
+        let cart = with!(self, self.replica.cart(self.namespace, &call.id), call, op);
+        let goods = match word.reads() {
+            Some(customer) => {
+                let view = cart.read().wait().map_err(refused)?;
+                Some(view.goods(customer.clone()).map_err(|error| Fail::of("CART", error))?)
+            }
+            None => None,
+        };
+        let ask = word.ask(goods).ok_or_else(|| Fail::Usage("nothing is ordered".into()))?;
+        let reply = cart.order(ask.clone()).wait().map_err(refused)?;
+        self.form.print(&Ordered::new(call, op, &ask, &reply.outcome, self.after()?))?;
+        is_order_yes(&ask, &reply.outcome)
     }
 
     fn write(&self, call: &Call) -> Result<(), Fail> {

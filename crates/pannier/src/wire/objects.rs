@@ -7,13 +7,14 @@
 
 use super::refused;
 use crate::call::{
-    After, Ask, Call, Came, Did, Done, Kept, Place, SessionFile, Show, Target, Value, is_yes,
+    After, Ask, Call, Came, Did, Done, Kept, OrderWord, Ordered, Place, SessionFile, Show, Target,
+    Value, is_order_yes, is_yes,
 };
 use crate::fail::Fail;
 use crate::out::{Form, progress};
 use crate::run::runtime;
 use orset::cart::Seen;
-use orset::stock::Ask as StockAsk;
+use orset::stock::{Ask as StockAsk, Customer};
 use orset::{Kind, OpId};
 use pannier_client::{
     CartView, Client, ClientSettings, Error, NextMove, Reason, Session, SetView, Shown, Written,
@@ -122,6 +123,7 @@ impl<'a> Wire<'a> {
                 Ok(told.map(|()| adds_up))
             }
             (Ask::Stock(ask), Some(op)) => self.call_stock(call, op, ask.clone()).await,
+            (Ask::Order(word), Some(op)) => self.call_order(call, op, word).await,
             (Ask::Here(here), Some(op)) => {
                 // Whoever answers is the session's home.
                 self.read(call).await?;
@@ -155,6 +157,29 @@ impl<'a> Wire<'a> {
         let told = told.map(|it| Came::new(call, op, at, &answer.outcome, it));
         let told = told.and_then(|came| self.form.print(&came));
         Ok(told.and_then(|()| is_yes(&ask, &answer.outcome)))
+    }
+
+    async fn call_order(
+        &self,
+        call: &Call,
+        op: OpId,
+        word: &OrderWord,
+    ) -> Result<Result<bool, Fail>, Error> {
+        self.session.set_peers(call.peers);
+        let cart = self.session.cart(self.namespace, &call.id)?.with_op_id(op);
+        let goods = match word.reads() {
+            Some(customer) => {
+                let customer = customer.as_ref().map_or(&[][..], Customer::as_bytes);
+                Some(cart.read().await?.goods(customer)?)
+            }
+            None => None,
+        };
+        let ask = word.ask(goods).ok_or(Error::BadAsk { what: "what is ordered" })?;
+        let answer = cart.order(ask.clone()).await?;
+        let told = self.after();
+        let told = told.map(|it| Ordered::new(call, op, &ask, &answer.outcome, it));
+        let told = told.and_then(|ordered| self.form.print(&ordered));
+        Ok(told.and_then(|()| is_order_yes(&ask, &answer.outcome)))
     }
 
     async fn write(&self, call: &Call, op: OpId) -> Result<Written, Error> {

@@ -216,6 +216,10 @@ impl Cart {
         self.0.write(Ok(Request::Merge { guest, user }))
     }
 
+    pub(super) fn call(&self, ask: Ask) -> Pending<StockReply> {
+        self.0.call(ask)
+    }
+
     /// What it shows.
     pub fn read(&self) -> Pending<CartView> {
         self.0.replica.read(&self.0.object, self.0.session.clone())

@@ -19,6 +19,7 @@ mod error;
 mod handles;
 mod histogram;
 mod listeners;
+mod orders;
 mod pending;
 #[cfg(feature = "server")]
 mod serve;

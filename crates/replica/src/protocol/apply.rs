@@ -6,6 +6,7 @@
 //! `Rows::change`, so no row can move without its sum.
 
 use super::canary::Canary;
+use super::order;
 use super::rows::{
     Base, COUNTER, Memory, MemoryState, Rows, counter_value, decode_memory, encode_memory,
     entry_key, line_key, object_hash, object_key, parse_entry, row_hash,
@@ -93,7 +94,11 @@ pub(super) fn apply<B: Base>(
     };
     let known = view.load(op.id)?;
     // An order names one op id, and as many contents as stocks.
-    let is_told = |it: &&mut Memory| it.object == op.object || op.object.kind() != Kind::Stock;
+    let is_order = matches!(op.effect, Effect::Order(_));
+    let is_told = |it: &&mut Memory| {
+        let is_of_stock = is_order && it.object.kind() == Kind::Stock;
+        it.object == op.object || (op.object.kind() != Kind::Stock && !is_of_stock)
+    };
     let differs =
         |it: &mut Memory| content.is_some() && it.content.is_some_and(|is| Some(is) != content);
     if known.iter_mut().filter(is_told).any(differs) {
@@ -101,6 +106,7 @@ pub(super) fn apply<B: Base>(
     }
     match &op.effect {
         Effect::Stock(steps) => stock::apply(view, op.id, steps, of),
+        Effect::Order(step) => order::apply(view, op.id, step, of),
         Effect::Count => match op.request {
             orset::Request::Count(amount) => orset::counter::count(&mut view, op.id, amount, dot),
             // The decoder lets no other request have this effect.
@@ -270,9 +276,12 @@ impl<B: Base> CartRows for ObjectRows<'_, B> {
         Ok(match self.state(op)? {
             None => None,
             Some(MemoryState::In(product)) => Some(Place::In(product)),
-            Some(MemoryState::Gone | MemoryState::Counted(_) | MemoryState::Stock(_)) => {
-                Some(Place::Gone)
-            }
+            Some(
+                MemoryState::Gone
+                | MemoryState::Counted(_)
+                | MemoryState::Stock(_)
+                | MemoryState::Order,
+            ) => Some(Place::Gone),
         })
     }
 

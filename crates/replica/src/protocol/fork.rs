@@ -53,6 +53,7 @@ impl<B: Base> Protocol<B> {
             lending: self.lending.clone(),
             passing: self.passing.clone(),
             keeping: self.keeping.clone(),
+            ordering: self.ordering.clone(),
             tend_us: self.tend_us,
             skew_alarmed: self.skew_alarmed,
             effects: VecDeque::new(),
@@ -101,6 +102,7 @@ impl<B: Base> Protocol<B> {
             lending,
             passing,
             keeping,
+            ordering,
             tend_us,
             skew_alarmed,
             effects,
@@ -114,6 +116,7 @@ impl<B: Base> Protocol<B> {
         digest_text(lending, into);
         digest_text(passing, into);
         digest_text(keeping, into);
+        digest_text(ordering, into);
         freeze_after.as_ref().map(|(round, batch)| (last_round - round, batch)).hash(into);
         digest_open(open, into);
         into.write_usize(unsynced.len());

@@ -23,6 +23,8 @@ pub(super) enum MemoryState {
     In(Product),
     Counted(Change),
     Stock(OfStock),
+    /// Of a cart: it names an order, which has a row.
+    Order,
 }
 
 /// What a stock knows of an op id. Its records are rows; here is which.
@@ -83,6 +85,7 @@ pub(super) fn encode_memory(era: u64, memories: &[Memory], out: &mut Vec<u8>) {
             MemoryState::In(_) => 1,
             MemoryState::Counted(_) => 2,
             MemoryState::Stock(_) => 3,
+            MemoryState::Order => ORDER,
         };
         out.push(state | if memory.content.is_some() { 4 } else { 0 });
         out.extend_from_slice(memory.object.as_bytes());
@@ -90,7 +93,7 @@ pub(super) fn encode_memory(era: u64, memories: &[Memory], out: &mut Vec<u8>) {
             out.extend_from_slice(&content.to_be_bytes());
         }
         match &memory.state {
-            MemoryState::Gone => {}
+            MemoryState::Gone | MemoryState::Order => {}
             MemoryState::In(product) => product.encode(out),
             MemoryState::Counted(change) => change.encode(out),
             MemoryState::Stock(known) => known.encode(out),
@@ -100,6 +103,9 @@ pub(super) fn encode_memory(era: u64, memories: &[Memory], out: &mut Vec<u8>) {
 
 /// Tag of the part that says when a row last changed; it stands first.
 const ERA: u8 = 8;
+
+/// Tag of an order.
+const ORDER: u8 = 16;
 
 /// The era in which it last changed, and its parts.
 pub(super) fn decode_memory(bytes: &[u8]) -> Result<(u64, Vec<Memory>), DecodeError> {
@@ -127,6 +133,7 @@ pub(super) fn decode_memory(bytes: &[u8]) -> Result<(u64, Vec<Memory>), DecodeEr
             1 => MemoryState::In(Product::decode(&mut from)?),
             2 => MemoryState::Counted(Change::decode(&mut from)?),
             3 => MemoryState::Stock(OfStock::decode(&mut from)?),
+            ORDER => MemoryState::Order,
             tag => return Err(DecodeError::UnknownTag { what: "op memory", tag }),
         };
         memories.push(Memory { object, content, state });

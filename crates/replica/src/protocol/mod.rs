@@ -34,6 +34,7 @@ mod listing;
 pub mod membership;
 mod memory;
 mod message;
+mod order;
 mod peers;
 mod prune;
 mod pull;
@@ -72,6 +73,7 @@ use crate::store::{LogRecord, StateBatch, StoreError};
 use cuts::Cutting;
 use durable::Durable;
 use membership::{Membership, Place, Record, Wish};
+use order::Ordering;
 use orset::{HybridClock, Member, ObjectKey, Origin, VersionVector};
 use peers::Peers;
 use prune::Pruning;
@@ -240,6 +242,14 @@ pub struct Stats {
     pub buckets_differing: u64,
     /// Buckets mended from a peer.
     pub buckets_mended: u64,
+    /// Orders opened here.
+    pub orders_opened: u64,
+    /// Orders confirmed here.
+    pub orders_confirmed: u64,
+    /// Stocks in which an order in conflict was returned here.
+    pub orders_returned: u64,
+    /// Orders folded here.
+    pub orders_folded: u64,
     /// Purchases that waited for rights.
     pub waited_for_rights: u64,
     /// Purchases answered "sold out".
@@ -305,6 +315,7 @@ pub struct Protocol<B> {
     lending: Lending,
     passing: Passing,
     keeping: Keeping,
+    ordering: Ordering,
     /// When to look after stocks next.
     tend_us: u64,
     skew_alarmed: bool,

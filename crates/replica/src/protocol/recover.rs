@@ -15,6 +15,7 @@ use super::cuts::Cutting;
 use super::delta::Delta;
 use super::durable::Durable;
 use super::membership::{Membership, Record, book::Page};
+use super::order::Ordering;
 use super::peers::Peers;
 use super::prune::{Pruning, decode_last_start};
 use super::pull::Pulls;
@@ -129,6 +130,7 @@ impl<B: Base> Protocol<B> {
             lending: Lending::default(),
             passing: Passing::begin(start.origin),
             keeping: Keeping::default(),
+            ordering: Ordering::default(),
             tend_us: 0,
             skew_alarmed: false,
             effects: VecDeque::new(),

@@ -8,7 +8,9 @@
 //! 0x04 row                        -> a row of a snapshot that is being taken in    not hashed
 //! 0x05 stock, and which           -> rows of a stock (`stock/rows.rs`)         hashed
 //! 0x06 deadline, record           -> (a hold of this member's)                 not hashed
-//! 0x07 stock, op id               -> (an op id to be settled by this member)   not hashed
+//! 0x07 object, op id              -> (an op id to be settled by this member)   not hashed
+//! 0x08 cart, order id             -> an order (`order/rows.rs`)                hashed
+//! 0x09 cart, entry, order id      -> (an order over that entry)                not hashed
 //! ```
 //!
 //! Rows changed since the last checkpoint are held in `live` (op memory apart: it is only ever
@@ -72,9 +74,11 @@ pub(super) const STAGED: u8 = 4;
 pub(super) const STOCK: u8 = 5;
 pub(super) const DEADLINE: u8 = 6;
 pub(super) const STIRRED: u8 = 7;
+pub(super) const ORDER: u8 = 8;
+pub(super) const CLAIM: u8 = 9;
 
 /// The kinds of rows that are in the sums, ascending.
-pub(super) const HASHED: [u8; 3] = [ENTRY, COUNTER, STOCK];
+pub(super) const HASHED: [u8; 4] = [ENTRY, COUNTER, STOCK, ORDER];
 
 pub(super) fn line_key(object: &ObjectKey, product: &Product) -> Vec<u8> {
     let mut key = Vec::with_capacity(object.as_bytes().len() + product.as_bytes().len() + 19);

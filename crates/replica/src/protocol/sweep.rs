@@ -91,7 +91,7 @@ impl<B: Base> Protocol<B> {
                 let is_living = |it: &Memory| match &it.state {
                     MemoryState::In(_) => true,
                     MemoryState::Stock(known) => !known.dots.is_empty(),
-                    MemoryState::Gone | MemoryState::Counted(_) => false,
+                    MemoryState::Gone | MemoryState::Counted(_) | MemoryState::Order => false,
                 };
                 all += 1;
                 idle += usize::from(op.born_ms() <= by_ms && !parts.iter().any(is_living));
@@ -205,7 +205,7 @@ impl<B: Base> Protocol<B> {
                 return Ok(false);
             }
             let (era, memories) = decode_memory(&value).map_err(corrupted("op memory row"))?;
-            self.fold(op, &memories, &pass.upto)?;
+            self.fold(op, (era, &memories), &pass.upto)?;
             if self.may_forget(op, era, &memories, &pass.upto) {
                 let is_count = |it: &&Memory| matches!(it.state, MemoryState::Counted(_));
                 self.stats.counts_forgotten += memories.iter().filter(is_count).count() as u64;
@@ -220,7 +220,8 @@ impl<B: Base> Protocol<B> {
     fn may_forget(&self, op: OpId, era: u64, memories: &[Memory], upto: &Cuts) -> bool {
         let born_ms = op.born_ms();
         memories.iter().all(|memory| match &memory.state {
-            MemoryState::In(_) => false,
+            // An order is folded before (`order/mod.rs`).
+            MemoryState::In(_) | MemoryState::Order => false,
             MemoryState::Stock(known) => {
                 known.dots.is_empty() && born_ms <= upto.get(memory.object.namespace())
             }

@@ -122,7 +122,7 @@ impl<B: Base> Protocol<B> {
         };
         Ok(match &write.request {
             // A call of a stock is no write, and `Write::check` has refused it.
-            Request::Stock | Request::Count(_) => {
+            Request::Stock | Request::Order | Request::Count(_) => {
                 let op = Op { effect: OpEffect::Count, ..op(CartEffect::End(OpIdSet::new())) };
                 (vec![op], OpIdSet::new(), 0)
             }
@@ -252,7 +252,7 @@ fn judge(known: &[Memory], object: &ObjectKey, content: u64) -> Judgement {
 
 impl Write {
     pub(super) fn check(&self, now: Now, skew_ms: u64) -> Result<(), Refusal> {
-        let is_call = matches!(self.request, Request::Stock);
+        let is_call = matches!(self.request, Request::Stock | Request::Order);
         if is_call || !orset::fits(&self.request, self.object.kind()) {
             return Err(Refusal::WrongKind(self.object.clone()));
         }

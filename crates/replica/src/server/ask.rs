@@ -43,9 +43,11 @@ pub(super) fn command(asked: Asked, terms: Terms) -> (Command, Question) {
             let tells = match &request {
                 Request::Remove(_) | Request::Set { .. } | Request::Decrement(..) => seen.is_none(),
                 Request::Clear => seen.is_none(),
-                Request::Add(_) | Request::Merge { .. } | Request::Count(_) | Request::Stock => {
-                    false
-                }
+                Request::Add(_)
+                | Request::Merge { .. }
+                | Request::Count(_)
+                | Request::Stock
+                | Request::Order => false,
             };
             let question = match tells {
                 true => Question::Ending(Box::new(request.clone())),

@@ -48,6 +48,7 @@ use listen::{Gate, Listening};
 use pannier_proto::v1;
 use pannier_proto::v1::admin_server::AdminServer;
 use pannier_proto::v1::carts_server::CartsServer;
+use pannier_proto::v1::checkouts_server::CheckoutsServer;
 use pannier_proto::v1::counters_server::CountersServer;
 use pannier_proto::v1::executor_server::ExecutorServer;
 use pannier_proto::v1::sets_server::SetsServer;
@@ -309,6 +310,7 @@ fn public_routes(shared: &Arc<Shared>, reporter: &HealthReporter) -> Result<Rout
         .with(bounded!(SetsServer::new(Unary(shared.clone()))))
         .with(bounded!(CountersServer::new(Unary(shared.clone()))))
         .with(bounded!(StocksServer::new(Unary(shared.clone()))))
+        .with(bounded!(CheckoutsServer::new(Unary(shared.clone()))))
         .with(bounded!(WatcherServer::new(watch::Watcher(shared.clone()))))
         .with(HealthServer::new(HealthService::from_health_reporter(reporter.clone())))
         .with(reflection))
@@ -332,6 +334,7 @@ async fn health(shared: Arc<Shared>, reporter: HealthReporter) {
         <SetsServer<Unary> as NamedService>::NAME,
         <CountersServer<Unary> as NamedService>::NAME,
         <StocksServer<Unary> as NamedService>::NAME,
+        <CheckoutsServer<Unary> as NamedService>::NAME,
         <ExecutorServer<execute::Executor> as NamedService>::NAME,
         <WatcherServer<watch::Watcher> as NamedService>::NAME,
     ];

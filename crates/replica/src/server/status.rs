@@ -59,6 +59,8 @@ fn stock_refused(refused: Refused) -> Failure {
             failure(Reason::OverLimit).with("has", has).with("limit", limit)
         }
         Refused::TooMany => failure(Reason::TooManyUnits),
+        Refused::CartChanged => failure(Reason::CartChanged),
+        Refused::KeptApart => failure(Reason::KeptApart),
         // `Unknown`, and what a later library may add: nothing of it is held here.
         _ => failure(Reason::NothingHeld),
     }

@@ -10,7 +10,9 @@ use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::limits::PAGE_BYTES;
 use pannier_proto::metadata::{self, TOKEN};
 use pannier_proto::v1::answer::Body;
-use pannier_proto::v1::{self, carts_server, counters_server, sets_server, stocks_server};
+use pannier_proto::v1::{
+    self, carts_server, checkouts_server, counters_server, sets_server, stocks_server,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tonic::{Request, Response, Status};
@@ -231,6 +233,30 @@ calls! {
     r#return ReturnStock -> StockAnswer;
     set_terms SetStockTerms -> StockAnswer;
     get GetStock -> Stock;
+}
+
+macro_rules! orders {
+    ($($method:ident $ask:ident;)*) => {
+        #[tonic::async_trait]
+        impl checkouts_server::Checkouts for Unary {
+            $(
+                async fn $method(
+                    &self,
+                    request: Request<v1::$ask>,
+                ) -> Result<Response<v1::StockAnswer>, Status> {
+                    self.one(request, TryInto::try_into).await
+                }
+            )*
+        }
+    };
+}
+
+orders! {
+    checkout CheckoutCart;
+    confirm ConfirmOrder;
+    cancel CancelOrder;
+    r#return ReturnOrder;
+    get GetOrder;
 }
 
 service! {

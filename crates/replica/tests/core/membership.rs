@@ -259,8 +259,8 @@ fn what_was_made_under_a_membership_is_replayed_after_what_it_closed() {
 /// Found by fresh seeds, 337739114443: a replica was told that what it had asked for is dropped
 /// from a log, when the origin had been closed meanwhile. It took all of it for missing, and began
 /// a snapshot.
-/// Found by the simulator: what a peer had once said to have dropped was had of another, and closed.
-/// Then the vector had it no more, and a snapshot of everything was asked for.
+/// Found by the simulator: what a peer had once said to have dropped was had of another, and
+/// closed. Then the vector had it no more, and a snapshot of everything was asked for.
 #[test]
 fn what_was_said_early_of_a_closed_origin_begins_no_snapshot() {
     let third = Member::from_bytes([3; 16]);

@@ -3,9 +3,9 @@
 use super::{Sample, answer, b, command, dot, event, id, list_request, op, said};
 use pannier_proto::v1::{
     Answer, Command, CommitStock, ExtendStock, Failure, GetStock, HoldStock, PeerMessage,
-    ReleaseStock, RestockStock, ReturnStock, SetStockTerms, Stock, StockAccount, StockAnswer,
-    StockOutcome, StockTalk, WatchEvent, WriteOffStock, answer::Body as Said, command::Body,
-    peer_message, watch_event,
+    ReleaseStock, RestockStock, ReturnStock, SetStockTerms, ShortLine, Stock, StockAccount,
+    StockAnswer, StockOutcome, StockTalk, WatchEvent, WriteOffStock, answer::Body as Said,
+    command::Body, peer_message, watch_event,
 };
 use prost::Message;
 
@@ -55,7 +55,13 @@ fn stock_answer() -> StockAnswer {
         held: 2,
         members: vec![id(1), id(2)],
         dot: Some(dot()),
+        short: vec![short()],
+        conflicts_with: id(3),
     }
+}
+
+fn short() -> ShortLine {
+    ShortLine { product: b("phone"), free: 1, held: 2 }
 }
 
 fn account() -> StockAccount {
@@ -100,6 +106,7 @@ pub fn samples() -> Vec<Sample> {
         SetStockTerms terms();
         GetStock get();
         StockAnswer stock_answer();
+        ShortLine short();
         StockAccount account();
         Stock stock();
         Command command(Body::RestockStock(restock()));

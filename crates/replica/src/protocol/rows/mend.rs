@@ -11,7 +11,10 @@
 
 use super::{Base, ENTRY, MEMORY, Rows, memory_key};
 use crate::protocol::apply::{corrupted, memories, on_object};
-use crate::protocol::rows::{COUNTER, HASHED, Memory, MemoryState, OfStock, STOCK, encode_memory};
+use crate::protocol::order;
+use crate::protocol::rows::{
+    COUNTER, HASHED, Memory, MemoryState, ORDER, OfStock, STOCK, encode_memory,
+};
 use crate::protocol::stock;
 use crate::protocol::walk::Walk;
 use crate::store::{Row, StoreError};
@@ -66,6 +69,10 @@ impl Named {
             let record = if let stock::Sort::Record(id) = sort { Some(id) } else { None };
             return Some(Self { object, entry: None, record });
         }
+        if *kind == ORDER {
+            let (object, _) = order::parse_order(key).ok()?;
+            return Some(Self { object, entry: None, record: None });
+        }
         let mut from = Reader::new(rest);
         let object = ObjectKey::decode(&mut from).ok()?;
         let entry = match *kind {
@@ -89,6 +96,9 @@ impl Named {
 pub(in crate::protocol) fn is_sound(named: &Named, key: &[u8], value: &[u8]) -> bool {
     if key.first() == Some(&STOCK) {
         return stock::is_sound(key, value);
+    }
+    if key.first() == Some(&ORDER) {
+        return order::is_sound(key, value);
     }
     if named.entry.is_none() {
         return super::counter_value(Some(value)).is_ok();
@@ -158,7 +168,9 @@ impl<B: Base> Rows<B> {
 
     /// Ends a row whose key none of ours has; no sum ever held it.
     pub fn drop_stray(&mut self, key: Vec<u8>) {
-        if Named::of(&key).is_none() && matches!(key.first(), Some(&(ENTRY | COUNTER | STOCK))) {
+        if Named::of(&key).is_none()
+            && matches!(key.first(), Some(&(ENTRY | COUNTER | STOCK | ORDER)))
+        {
             self.live.insert(key, None);
         }
     }

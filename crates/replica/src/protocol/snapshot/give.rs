@@ -7,7 +7,7 @@
 
 use super::{Name, Parcel};
 use crate::protocol::message::Message;
-use crate::protocol::rows::{Base, COUNTER, ENTRY, MEMORY, STOCK, decode_vector, meta_key};
+use crate::protocol::rows::{Base, COUNTER, ENTRY, MEMORY, ORDER, STOCK, decode_vector, meta_key};
 use crate::protocol::settings::ProtocolSettings;
 use crate::protocol::time::{Now, Number};
 use crate::protocol::{Canary, Effect, Protocol};
@@ -24,7 +24,7 @@ const GIVEN_MAX: usize = 2;
 const CREDIT_MAX: u32 = 16;
 
 /// What is sent, in this order: its kinds of rows.
-const KINDS: [u8; 4] = [ENTRY, MEMORY, COUNTER, STOCK];
+const KINDS: [u8; 5] = [ENTRY, MEMORY, COUNTER, STOCK, ORDER];
 
 /// One snapshot on its way.
 #[derive(Clone)]

@@ -10,7 +10,8 @@
 //!                   else joined as any entry is (an id that has ended stays ended)
 //!      1  counters  where the other side has forgotten further, its value is the base
 //!      2  stocks    row by row (`orset::stock`, `join.rs`)
-//!      3  memory    each change that the base does not know counts on top;
+//!      3  orders    by stage; one that the other side has folded is folded here
+//!      4  memory    each change that the base does not know counts on top;
 //!                   what has ended there ends here
 //! ```
 //!
@@ -27,8 +28,9 @@ use super::pairs::{Pair, parse_op};
 use super::take::{Stage, staged_key};
 use crate::protocol::apply::{corrupted, on_object};
 use crate::protocol::cuts::Cuts;
+use crate::protocol::order;
 use crate::protocol::rows::{
-    BUCKETS, Base, COUNTER, ENTRY, MEMORY, Memory, MemoryState, STOCK, counter_value,
+    BUCKETS, Base, COUNTER, ENTRY, MEMORY, Memory, MemoryState, ORDER, STOCK, counter_value,
     decode_memory, decode_vector, is_alike, memory_key, meta_key, object_hash, object_key,
     row_hash,
 };
@@ -44,7 +46,7 @@ use orset::{DecodeError, HybridTime, Lattice, ObjectKey, OpId, Origin, Product, 
 use std::sync::Arc;
 
 /// Steps of the join: the kinds of rows, in their order.
-const STEPS: [u8; 4] = [ENTRY, COUNTER, STOCK, MEMORY];
+const STEPS: [u8; 5] = [ENTRY, COUNTER, STOCK, ORDER, MEMORY];
 
 /// What both sides stand for.
 struct Sides {
@@ -191,6 +193,11 @@ impl<B: Base> Protocol<B> {
                 ENTRY => self.join_entry(&sides, &key, here.as_deref(), there.as_deref())?,
                 COUNTER => self.join_counter(&sides, &key, there.as_deref())?,
                 STOCK => self.join_stock(&sides, &key, here.as_deref(), there.as_deref())?,
+                ORDER if here == there => {}
+                ORDER => {
+                    let rows = (here.as_deref(), there.as_deref());
+                    order::join_rows(&mut self.rows, &key, rows, (&sides.here, &sides.there))?;
+                }
                 _ => self.join_memory(&sides, &key, here.as_deref(), there.as_deref())?,
             }
             if there.is_some() {
@@ -375,7 +382,8 @@ impl<B: Base> Protocol<B> {
                 rows.knows(op, known);
             }
             match state {
-                MemoryState::Gone => end(&mut rows, op)?,
+                // The row of an order has been joined.
+                MemoryState::Gone | MemoryState::Order => end(&mut rows, op)?,
                 // Its entry was staged, too, and has been joined.
                 MemoryState::In(_) => {}
                 MemoryState::Counted(change) => join_change(&mut rows, sides, &object, op, change)?,

@@ -12,7 +12,7 @@ use super::give::patience_us;
 use super::pace::{Pace, share_of};
 use super::{Name, Parcel, is_there, put_option};
 use crate::protocol::apply::corrupted;
-use crate::protocol::rows::{Base, COUNTER, ENTRY, MEMORY, STAGED, STOCK, meta_key};
+use crate::protocol::rows::{Base, COUNTER, ENTRY, MEMORY, ORDER, STAGED, STOCK, meta_key};
 use crate::protocol::time::{Now, Number};
 use crate::protocol::{Alarm, Effect, Protocol};
 use crate::store::{MAX_KEY_BYTES, Row, StoreError};
@@ -244,7 +244,7 @@ impl<B: Base> Protocol<B> {
             return;
         }
         let is_taken = |(key, _): &Row| {
-            let kinds = [ENTRY, MEMORY, COUNTER, STOCK];
+            let kinds = [ENTRY, MEMORY, COUNTER, STOCK, ORDER];
             let is_named = [meta_key(b"cuts"), meta_key(b"vector")].contains(key);
             let is_kind = key.first().is_some_and(|kind| kinds.contains(kind));
             key.len() < MAX_KEY_BYTES && (is_kind || is_named)

@@ -41,7 +41,8 @@ pub struct StockReply {
 
 impl Call {
     pub(super) fn check(&self, now: Now, skew_ms: u64, hold_max_ms: u64) -> Result<(), Refusal> {
-        if self.object.kind() != Kind::Stock {
+        let kind = if let Ask::Order(_) = self.ask { Kind::Cart } else { Kind::Stock };
+        if self.object.kind() != kind {
             return Err(Refusal::WrongKind(self.object.clone()));
         }
         self.ask.check(hold_max_ms).map_err(Refusal::OutOfBounds)?;

@@ -22,7 +22,7 @@ use orset::stock::{
 use orset::{Dot, HybridTime, Kind, Member, Request};
 
 /// What came of trying a call here.
-pub(super) enum Tried {
+pub(in crate::protocol) enum Tried {
     /// It is answered, or will be when its round is synced.
     Over,
     /// Rights are missing.
@@ -55,7 +55,7 @@ impl<B: Base> Protocol<B> {
         }
     }
 
-    pub(super) fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
+    pub(in crate::protocol) fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
         self.effect(Effect::Reply(ticket, Err(refusal)));
     }
 
@@ -81,7 +81,11 @@ impl<B: Base> Protocol<B> {
         let is_old = born_ms <= cut_ms;
         let is_told = of_stock.is_some_and(|it| it.returned || it.done);
         let has_records = of_stock.is_some_and(|it| !it.dots.is_empty());
-        if is_told || (has_records && (!is_old || self.is_sold(call)?)) {
+        let is_order = known
+            .iter()
+            .any(|it| matches!(it.state, MemoryState::Order) && it.object == call.object);
+        let is_known = has_records || is_order;
+        if is_told || (is_known && (!is_old || self.is_sold(call)?)) {
             return Ok(None);
         }
         if is_old {
@@ -92,12 +96,15 @@ impl<B: Base> Protocol<B> {
 
     /// Whether what a call is about is sold, by this view.
     pub(super) fn is_sold(&mut self, call: &Call) -> Result<bool, StoreError> {
+        if matches!(call.ask, Ask::Order(_)) {
+            return self.is_bought(call);
+        }
         let records = self.stock(&call.object, call.op)?.records(call.op)?;
         Ok(records.iter().any(|(_, record)| record.was_committed()))
     }
 
     /// Decides a call by this view, and does it if it can be done.
-    pub(super) fn decide_call(
+    pub(in crate::protocol) fn decide_call(
         &mut self,
         ticket: Ticket,
         call: &Call,
@@ -109,6 +116,9 @@ impl<B: Base> Protocol<B> {
         }
         if self.is_round_full() {
             self.commit(now)?;
+        }
+        if let Ask::Order(ask) = &call.ask {
+            return self.decide_order(ticket, (call, ask), false, now);
         }
         let own = self.member;
         if let Some(at) = call.ask.at().filter(|at| *at != own) {
@@ -143,13 +153,15 @@ impl<B: Base> Protocol<B> {
             Ask::Extend { ttl_ms } => stock::extend(rows, &HEIRS, own, op, until(*ttl_ms))?,
             Ask::Return => stock::return_op(rows, &HEIRS, own, op)?,
             Ask::Agree(terms) => stock::agree(rows, op, Stamped { stamp, terms: *terms })?,
+            // Decided above.
+            Ask::Order(_) => Verdict::Refused(Refused::Unknown),
         };
         self.carry_out(ticket, call, (verdict, terms), now)
     }
 
     /// Why nothing can be decided here now, if nothing can: this member joins a snapshot, or is
     /// about to leave. What comes is refused before; what has waited here must be, too.
-    fn not_now(&self) -> Option<Refusal> {
+    pub(super) fn not_now(&self) -> Option<Refusal> {
         let place = self.place();
         if self.may_tend() {
             None
@@ -208,13 +220,8 @@ impl<B: Base> Protocol<B> {
         // Terms that nobody can keep must be refused, and must not stand in the way of others.
         let asked = if let Ask::Agree(fresh) = &call.ask { fresh.peers } else { terms.peers };
         let peers = call.peers.max(asked.into());
-        let others = self.peers.members().count() as u32;
-        if peers > others {
-            self.refuse(ticket, Refusal::TooFewPeers { asked: peers, others });
-            return Ok(Tried::Over);
-        }
-        if peers > 0 && self.is_full_of_waiting() {
-            self.refuse(ticket, Refusal::Overloaded);
+        if let Some(refusal) = self.cannot_wait_for(peers) {
+            self.refuse(ticket, refusal);
             return Ok(Tried::Over);
         }
         if let [Step::Agree(stamped)] = &mut steps[..] {
@@ -229,16 +236,40 @@ impl<B: Base> Protocol<B> {
             Answer::Returned => Outcome::Returned,
             Answer::Done | Answer::Lent(_) => Outcome::Done,
         };
-        // Whoever has a deadline of its own does not wait longer; nobody waits for ever.
-        let patience_us = self.settings.rights_us.saturating_mul(10);
-        let by_us = call.by_us.min(now.mono_us.saturating_add(patience_us));
-        self.want_peers_for(ticket, peers, by_us);
+        self.want_peers_till(ticket, peers, call, now);
         self.answer_call(ticket, answer, dot);
         Ok(Tried::Over)
     }
 
+    /// Why an answer cannot wait for so many peers, if it cannot.
+    pub(in crate::protocol) fn cannot_wait_for(&self, peers: u32) -> Option<Refusal> {
+        let others = self.peers.members().count() as u32;
+        if peers > others {
+            return Some(Refusal::TooFewPeers { asked: peers, others });
+        }
+        (peers > 0 && self.is_full_of_waiting()).then_some(Refusal::Overloaded)
+    }
+
+    /// The answer of a call waits for peers: for as long as the call does, and never for ever.
+    pub(in crate::protocol) fn want_peers_till(
+        &mut self,
+        ticket: Ticket,
+        peers: u32,
+        call: &Call,
+        now: Now,
+    ) {
+        let patience_us = self.settings.rights_us.saturating_mul(10);
+        let by_us = call.by_us.min(now.mono_us.saturating_add(patience_us));
+        self.want_peers_for(ticket, peers, by_us);
+    }
+
     /// Answers when everything applied so far is synced (K1).
-    pub(super) fn answer_call(&mut self, ticket: Ticket, outcome: Outcome, dot: Option<Dot>) {
+    pub(in crate::protocol) fn answer_call(
+        &mut self,
+        ticket: Ticket,
+        outcome: Outcome,
+        dot: Option<Dot>,
+    ) {
         let reply = StockReply { outcome, dot, vector: self.synced.clone() };
         self.park(ticket, Reply::Stock(reply));
     }
@@ -289,6 +320,7 @@ fn content_of(call: &Call) -> Option<u64> {
         Ask::WriteOff { units, .. } => Step::WriteOff(*units),
         Ask::Hold { want, .. } | Ask::Commit { want } => Step::Sell(want.clone()),
         Ask::Agree(terms) => Step::Agree(Stamped { stamp: HybridTime::default(), terms: *terms }),
+        Ask::Order(ask) => return ask.goods().map(|goods| goods.content_hash(&call.object)),
         Ask::Release | Ask::Extend { .. } | Ask::Return => return None,
     };
     content_hash(std::slice::from_ref(&step), &call.object)

@@ -18,7 +18,8 @@ use crate::protocol::Protocol;
 use crate::protocol::canary::Canary;
 use crate::protocol::rows::Base;
 use crate::protocol::time::Number;
-use orset::{Dot, Member, VersionVector};
+use orset::stock::Customer;
+use orset::{Dot, Member, ObjectKey, VersionVector};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -31,8 +32,17 @@ pub(in crate::protocol) struct Keeping {
 impl<B: Base> Protocol<B> {
     /// Who keeps the customer of a call, if it is about one.
     pub(super) fn keeper_of(&self, call: &Call) -> Option<Member> {
-        let customer = call.ask.want()?.customer.as_ref()?.as_bytes();
-        let object = call.object.as_bytes();
+        let customer = call.ask.want()?.customer.as_ref()?;
+        self.keeper_for(&call.object, customer)
+    }
+
+    /// Who keeps a customer of a stock.
+    pub(in crate::protocol) fn keeper_for(
+        &self,
+        object: &ObjectKey,
+        customer: &Customer,
+    ) -> Option<Member> {
+        let (object, customer) = (object.as_bytes(), customer.as_bytes());
         if self.canary == Canary::KeeperUnasked {
             return Some(self.member);
         }
@@ -64,7 +74,7 @@ impl<B: Base> Protocol<B> {
     }
 
     /// Whom this member has to hear, or to catch up with, before it decides for a customer.
-    pub(super) fn keeps_not_yet(&mut self) -> Vec<Member> {
+    pub(in crate::protocol) fn keeps_not_yet(&mut self) -> Vec<Member> {
         if self.keeping.waits.is_empty() {
             return Vec::new();
         }

@@ -37,15 +37,32 @@ use crate::protocol::rows::Base;
 use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
 use crate::store::StoreError;
-use orset::stock::{self, Outcome, StockRows, Verdict};
+use orset::stock::{self, Ask, Outcome, StockRows, Verdict};
 use orset::{Member, ObjectKey, VersionVector};
 use std::collections::{BTreeMap, VecDeque};
 
-/// A purchase that waits for rights.
+/// What waits in a queue.
+#[derive(Clone, Debug)]
+enum Wanted {
+    /// A purchase.
+    Call(Ticket, Box<Call>),
+    /// A line of an order (`order/waiting.rs`), and its units.
+    Line(u64, u64),
+}
+
+impl Wanted {
+    fn units(&self) -> u64 {
+        match self {
+            Self::Call(_, call) => call.ask.units(),
+            Self::Line(_, units) => *units,
+        }
+    }
+}
+
+/// One that waits for rights.
 #[derive(Clone, Debug)]
 struct Waiter {
-    ticket: Ticket,
-    call: Call,
+    wanted: Wanted,
     /// Ascending in order of arrival.
     arrival: u64,
     until_us: u64,
@@ -101,40 +118,79 @@ impl<B: Base> Protocol<B> {
         call: Call,
         now: Now,
     ) -> Result<(), StoreError> {
+        if matches!(call.ask, Ask::Order(_)) {
+            return self.wait_for_lines(ticket, call, now);
+        }
         if self.lending.waiting >= self.settings.waiting_max {
             self.refuse(ticket, Refusal::Overloaded);
             return Ok(());
         }
+        let until_us = call.by_us.min(now.mono_us.saturating_add(self.settings.rights_us));
+        let object = call.object.clone();
+        self.wait(&object, Wanted::Call(ticket, Box::new(call)), until_us, now)
+    }
+
+    /// A line of an order waits for so many units.
+    pub(in crate::protocol) fn wait_in_line(
+        &mut self,
+        object: &ObjectKey,
+        line: u64,
+        units: u64,
+        until_us: u64,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        self.wait(object, Wanted::Line(line, units), until_us, now)
+    }
+
+    fn wait(
+        &mut self,
+        object: &ObjectKey,
+        wanted: Wanted,
+        until_us: u64,
+        now: Now,
+    ) -> Result<(), StoreError> {
         self.lending.waiting += 1;
         self.lending.arrivals += 1;
         self.stats.waited_for_rights += 1;
         let arrival = self.lending.arrivals;
-        let until_us = call.by_us.min(now.mono_us.saturating_add(self.settings.rights_us));
-        let object = call.object.clone();
         let queue = self.lending.queues.entry(object.clone()).or_default();
-        queue.waiters.push_back(Waiter { ticket, call, arrival, until_us });
-        self.seek(&object, now)
+        queue.waiters.push_back(Waiter { wanted, arrival, until_us });
+        self.seek(object, now)
     }
 
     /// Tries what waits for a stock again, in the order in which it came, and asks on.
     pub(super) fn seek(&mut self, object: &ObjectKey, now: Now) -> Result<(), StoreError> {
         let Some(mut queue) = self.lending.queues.remove(object) else { return Ok(()) };
         while let Some(waiter) = queue.waiters.pop_front() {
-            match self.decide_call(waiter.ticket, &waiter.call, now)? {
-                Tried::Over => self.lending.waiting -= 1,
-                Tried::Pass(member) => {
-                    self.lending.waiting -= 1;
-                    self.pass(waiter.ticket, waiter.call, member, now)?;
+            let tried = match &waiter.wanted {
+                Wanted::Call(ticket, call) => self.decide_call(*ticket, call, now)?,
+                Wanted::Line(line, units) => self.try_line(object, *line, *units, now)?,
+            };
+            let refused = match tried {
+                Tried::Short => self.refused(object, &queue, &waiter, now)?,
+                Tried::Over | Tried::Pass(_) => None,
+            };
+            match (tried, waiter.wanted, refused) {
+                (Tried::Short, wanted, None) => {
+                    queue.waiters.push_front(Waiter { wanted, ..waiter });
+                    break;
                 }
-                Tried::Short => {
-                    if self.is_refused(&queue, &waiter, now)? {
-                        self.lending.waiting -= 1;
-                    } else {
-                        queue.waiters.push_front(waiter);
-                        break;
-                    }
+                (Tried::Pass(member), Wanted::Call(ticket, call), _) => {
+                    self.pass(ticket, *call, member, now)?;
                 }
+                (_, Wanted::Call(ticket, _), Some(outcome)) => {
+                    self.answer_call(ticket, outcome, None);
+                }
+                (_, Wanted::Line(line, _), Some(outcome)) => {
+                    self.line_said(line, Some(outcome), now)?;
+                }
+                _ => {}
             }
+            self.lending.waiting -= 1;
+        }
+        // An order that was tried in its turn may have come back.
+        if let Some(later) = self.lending.queues.remove(object) {
+            queue.waiters.extend(later.waiters);
         }
         if !queue.waiters.is_empty() {
             self.ask_for_rights(object, &mut queue, now)?;
@@ -143,11 +199,34 @@ impl<B: Base> Protocol<B> {
         Ok(())
     }
 
-    /// Answers one that nobody can serve, or that has waited long enough.
-    fn is_refused(&mut self, queue: &Queue, waiter: &Waiter, now: Now) -> Result<bool, StoreError> {
+    /// A line of an order is at the front: are its units there?
+    fn try_line(
+        &mut self,
+        object: &ObjectKey,
+        line: u64,
+        units: u64,
+        now: Now,
+    ) -> Result<Tried, StoreError> {
+        let Some(op) = nobodys() else { return Ok(Tried::Short) };
+        let own = self.member;
+        if stock::available(&mut self.stock(object, op)?, &HEIRS, own)? < i128::from(units) {
+            return Ok(Tried::Short);
+        }
+        self.line_said(line, None, now)?;
+        Ok(Tried::Over)
+    }
+
+    /// What one is told that nobody can serve, or that has waited long enough.
+    fn refused(
+        &mut self,
+        object: &ObjectKey,
+        queue: &Queue,
+        waiter: &Waiter,
+        now: Now,
+    ) -> Result<Option<Outcome>, StoreError> {
         let others: Vec<Member> = self.peers.members().collect();
-        let shown = super::shown(&self.rows, &waiter.call.object)?;
-        let wanted = waiter.call.ask.units();
+        let shown = super::shown(&self.rows, object)?;
+        let wanted = waiter.wanted.units();
         let has_refused = |member: &Member| {
             if self.canary == Canary::SoldOutUnasked {
                 return true;
@@ -162,13 +241,11 @@ impl<B: Base> Protocol<B> {
         let of_those = shown.accounts.iter().filter(|(member, _)| is_here(member));
         let free = of_those.map(|(_, account)| account.available).fold(0, u64::saturating_add);
         if free < wanted && others.iter().all(has_refused) {
-            let answer = Outcome::SoldOut { free, held: shown.held };
             self.stats.sold_out += 1;
-            self.answer_call(waiter.ticket, answer, None);
-            return Ok(true);
+            return Ok(Some(Outcome::SoldOut { free, held: shown.held }));
         }
         if now.mono_us < waiter.until_us {
-            return Ok(false);
+            return Ok(None);
         }
         let has_some = |member: &Member| {
             let of = shown.accounts.iter().find(|(it, _)| it == member);
@@ -176,8 +253,7 @@ impl<B: Base> Protocol<B> {
         };
         let members = others.into_iter().filter(|it| has_some(it) || !has_refused(it)).collect();
         self.stats.unavailable += 1;
-        self.answer_call(waiter.ticket, Outcome::Unavailable { members }, None);
-        Ok(true)
+        Ok(Some(Outcome::Unavailable { members }))
     }
 
     fn ask_for_rights(
@@ -191,7 +267,7 @@ impl<B: Base> Protocol<B> {
         };
         let shown = super::shown(&self.rows, object)?;
         // Of those that can be served at all, in their order; of 0 it is only asked what is there.
-        let wants = queue.waiters.iter().map(|it| it.call.ask.units());
+        let wants = queue.waiters.iter().map(|it| it.wanted.units());
         let want = wants
             .scan(0_u64, |sum, units| {
                 *sum = sum.saturating_add(units);

@@ -30,6 +30,7 @@ mod talk;
 mod tending;
 
 pub use ask::{Call, StockReply};
+pub(super) use calls::Tried;
 pub(super) use keeping::Keeping;
 pub(super) use lending::Lending;
 pub(super) use passing::{INTERNAL, Passing, did};
@@ -46,7 +47,7 @@ use super::rows::{Base, object_hash};
 use super::{Effect, Protocol};
 use crate::store::StoreError;
 use orset::stock::{self, Applied, Heirs, Step};
-use orset::{Dot, Effect as OpEffect, ObjectKey, Op, OpId, Request};
+use orset::{Dot, Effect as OpEffect, Kind, ObjectKey, Op, OpId, Request};
 
 /// What commits that were applied have stirred up, until it is looked at.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +61,7 @@ pub(super) struct Stirred {
 }
 
 /// Nobody is closed yet who left rights behind.
-pub(super) const HEIRS: Heirs = Heirs::new();
+pub(in crate::protocol) const HEIRS: Heirs = Heirs::new();
 
 /// Applies the steps of one op, and notes what they stir up.
 pub(super) fn apply<B: Base>(
@@ -88,7 +89,7 @@ pub(super) fn apply<B: Base>(
 
 impl<B: Base> Protocol<B> {
     /// The stock as it is now, to decide by.
-    pub(super) fn stock<'a>(
+    pub(in crate::protocol) fn stock<'a>(
         &'a mut self,
         object: &'a ObjectKey,
         op: OpId,
@@ -98,14 +99,24 @@ impl<B: Base> Protocol<B> {
     }
 
     /// Puts steps into the open round.
-    pub(super) fn make(
+    pub(in crate::protocol) fn make(
         &mut self,
         object: &ObjectKey,
         id: OpId,
         steps: Vec<Step>,
     ) -> Result<Dot, StoreError> {
-        let effect = OpEffect::Stock(steps);
-        let op = Op { id, object: object.clone(), request: Request::Stock, effect };
+        self.make_op(object, id, Request::Stock, OpEffect::Stock(steps))
+    }
+
+    /// Puts an op of this member's own making into the open round.
+    pub(in crate::protocol) fn make_op(
+        &mut self,
+        object: &ObjectKey,
+        id: OpId,
+        request: Request,
+        effect: OpEffect,
+    ) -> Result<Dot, StoreError> {
+        let op = Op { id, object: object.clone(), request, effect };
         op.encode(&mut self.open.bytes);
         let dot = Dot::new(self.origin, self.applied.get(self.origin) + 1);
         let content = op.content_hash_in(&mut self.rows.scratch);
@@ -114,7 +125,7 @@ impl<B: Base> Protocol<B> {
         self.alarm_of_broken();
         self.open.touched.insert(object_hash(object));
         self.open.ops += 1;
-        self.open.stock = true;
+        self.open.stock |= matches!(op.effect, OpEffect::Stock(_));
         Ok(dot)
     }
 
@@ -163,6 +174,9 @@ impl<B: Base> Protocol<B> {
     }
 
     fn settle_op(&mut self, object: &ObjectKey, op: OpId) -> Result<(), StoreError> {
+        if object.kind() == Kind::Cart {
+            return self.settle_order(object, op);
+        }
         let own = self.member;
         let steps = stock::settle(&mut self.stock(object, op)?, &HEIRS, own, op)?;
         if !steps.is_empty() {

@@ -22,7 +22,7 @@ use crate::protocol::rows::Base;
 use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
 use crate::store::StoreError;
-use orset::stock::{Ask, Outcome, StockRows};
+use orset::stock::{Ask, OrderAsk, Outcome, StockRows};
 use orset::{Lattice, Member, Origin, VersionVector};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ pub(in crate::protocol) fn did(id: u64, result: Result<Reply, Refusal>) -> Talk 
 
 impl<B: Base> Protocol<B> {
     /// Passes a call on.
-    pub(super) fn pass(
+    pub(in crate::protocol) fn pass(
         &mut self,
         ticket: Ticket,
         call: Call,
@@ -196,7 +196,11 @@ impl<B: Base> Protocol<B> {
     fn is_sold_here(&mut self, call: &Call) -> Result<bool, StoreError> {
         let is_told = matches!(
             call.ask,
-            Ask::Hold { .. } | Ask::Commit { .. } | Ask::Release | Ask::Extend { .. }
+            Ask::Hold { .. }
+                | Ask::Commit { .. }
+                | Ask::Release
+                | Ask::Extend { .. }
+                | Ask::Order(_)
         );
         Ok(is_told && self.is_sold(call)?)
     }
@@ -225,6 +229,19 @@ impl<B: Base> Protocol<B> {
         whom: Option<Member>,
         now: Now,
     ) -> Result<(), StoreError> {
+        if let (Ask::Order(ask @ OrderAsk::Confirm { .. }), Some(to)) = (&call.ask, whom) {
+            if let Some(refusal) = self.not_now() {
+                self.refuse(ticket, refusal);
+                return Ok(());
+            }
+            return match self.decide_order(ticket, (call, ask), true, now)? {
+                Tried::Over => Ok(()),
+                Tried::Short | Tried::Pass(_) => {
+                    self.answer_call(ticket, Outcome::Unavailable { members: vec![to] }, None);
+                    Ok(())
+                }
+            };
+        }
         let has_limit = self.stock(&call.object, call.op)?.terms()?.terms.limit > 0;
         if let (Ask::Commit { want }, Some(to), false) = (&call.ask, whom, has_limit) {
             return match self.commit_here(ticket, call, want, now)? {

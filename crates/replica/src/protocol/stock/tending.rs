@@ -18,8 +18,8 @@ use crate::protocol::memory::{Memory, MemoryState};
 use crate::protocol::rows::{Base, DEADLINE, STIRRED};
 use crate::protocol::time::Now;
 use crate::store::StoreError;
-use orset::OpId;
-use orset::stock::{self, Step, StockRows};
+use orset::stock::{self, RecordId, Step, StockRows};
+use orset::{ObjectKey, OpId};
 
 /// Holds that are let go in one tick, at most, and notes that are looked at.
 const AT_ONCE: usize = 256;
@@ -63,7 +63,7 @@ impl<B: Base> Protocol<B> {
             let is_held = record.is_some_and(|(_, it)| it.owner == own && it.is_held());
             if is_held {
                 self.stats.lapsed += 1;
-                self.make(&object, id.op, vec![Step::Release(id)])?;
+                self.let_go(&object, id)?;
             } else {
                 // Nothing of that is so any more.
                 self.rows.put_plain(key, None);
@@ -72,13 +72,24 @@ impl<B: Base> Protocol<B> {
         Ok(())
     }
 
+    /// Releases one hold; of an order, all of them.
+    fn let_go(&mut self, object: &ObjectKey, id: RecordId) -> Result<(), StoreError> {
+        if let Some(cart) = self.cart_of(id.op)?
+            && self.release_order(&cart, id.op)?
+        {
+            return Ok(());
+        }
+        self.make(object, id.op, vec![Step::Release(id)]).map(drop)
+    }
+
     /// Folds what this member has of an op id, if that is settled (T3).
     pub(in crate::protocol) fn fold(
         &mut self,
         op: OpId,
-        memories: &[Memory],
+        (era, memories): (u64, &[Memory]),
         upto: &Cuts,
     ) -> Result<(), StoreError> {
+        self.fold_order(op, era, memories, upto.least())?;
         for memory in memories {
             let MemoryState::Stock(known) = &memory.state else { continue };
             let is_old = op.born_ms() <= upto.get(memory.object.namespace());
@@ -89,11 +100,12 @@ impl<B: Base> Protocol<B> {
             let rows = &mut self.stock(&memory.object, op)?;
             let held = rows.records(op)?.into_iter().filter(|(_, it)| it.is_held());
             let own_held = held.filter(|(_, it)| it.owner == own);
-            let mut steps: Vec<Step> =
-                own_held.map(|(dot, _)| Step::Release(stock::RecordId { dot, op })).collect();
-            if steps.is_empty() {
-                steps = stock::fold(rows, &HEIRS, own, op)?;
+            let held: Vec<RecordId> = own_held.map(|(dot, _)| RecordId { dot, op }).collect();
+            if let Some(id) = held.first() {
+                self.let_go(&memory.object, *id)?;
+                continue;
             }
+            let steps = stock::fold(rows, &HEIRS, own, op)?;
             if !steps.is_empty() {
                 self.make(&memory.object, op, steps)?;
             }

@@ -29,8 +29,9 @@ pub use report::{Difference, Fault, Report, Verify};
 pub use survey::{NAMED_MAX, Survey, Surveying};
 
 use super::command::Alarm;
-use super::rows::Base;
+use super::order;
 use super::rows::mend::Named;
+use super::rows::{Base, ORDER};
 use super::{Effect, Now, Protocol};
 use crate::store::StoreError;
 use asking::{Asking, Ended, Found};
@@ -406,7 +407,11 @@ impl<B: Base> Protocol<B> {
         let mut objects = BTreeSet::new();
         for (key, value) in &changed {
             if let Some(named) = Named::of(key) {
-                self.rows.remember_entry(&named, value.is_some())?;
+                if key.first() == Some(&ORDER) {
+                    order::remember(&mut self.rows, key, value.as_deref())?;
+                } else {
+                    self.rows.remember_entry(&named, value.is_some())?;
+                }
                 objects.insert(named.object);
             }
         }

@@ -20,7 +20,7 @@
 use super::super::delta::Delta;
 use super::super::membership::book::Page;
 use super::super::rows::mend::{Named, is_sound, is_sound_memory};
-use super::super::rows::{BUCKETS, COUNTER, ENTRY, MEMORY, META, STOCK, meta_key, row_hash};
+use super::super::rows::{BUCKETS, COUNTER, ENTRY, MEMORY, META, ORDER, STOCK, meta_key, row_hash};
 use crate::store::{LogExtent, LogRecord, StateView, Store, StoreError};
 use orset::{Dot, ObjectKey, Origin};
 
@@ -142,7 +142,7 @@ impl Surveying {
                 survey.memories += 1;
                 survey.unsound_memories += u64::from(!is_sound_memory(key, value));
             }
-            Some(&(ENTRY | COUNTER | STOCK)) => {
+            Some(&(ENTRY | COUNTER | STOCK | ORDER)) => {
                 survey.rows += 1;
                 let Some(named) = Named::of(key) else {
                     survey.strays += 1;

@@ -1,0 +1,68 @@
+//! Checkout of a cart: held, paid for, bought; all of it or nothing.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let replica = pannier_replica::Replica::open("data")?;
+//! let ada = replica.session()?;
+//! let cart = replica.cart("shop", "ada")?.in_session(&ada);
+//! let goods = cart.read().wait()?.goods(None)?; // what she was shown is what she buys
+//! let order = cart.with_op_id(ada.op_id()?); // one id: its checkout, its confirm, every retry
+//! order.checkout(goods.clone(), std::time::Duration::from_secs(600)).wait()?; // Held
+//! // ... the payment is authorised ...
+//! order.confirm(goods).wait()?; // Committed: capture; Expired or Conflicted: void
+//! # Ok(()) }
+//! ```
+
+use super::handles::Cart;
+use super::pending::{CartView, Pending};
+use crate::protocol::stock::StockReply;
+use orset::QUANTITY_MAX;
+use orset::order::{Goods, OrderLine, Unfit};
+use orset::stock::{Ask, Customer, OrderAsk};
+use std::time::Duration;
+
+impl CartView {
+    /// All that it shows, as an order for somebody. An empty cart is none, and a line of more than
+    /// `QUANTITY_MAX` units is not bought at once.
+    pub fn goods(&self, customer: Option<Customer>) -> Result<Goods, Unfit> {
+        let line = |line: &orset::cart::Line| OrderLine {
+            product: line.product.clone(),
+            quantity: u32::try_from(line.quantity).unwrap_or(QUANTITY_MAX.saturating_add(1)),
+            entries: line.seen.clone(),
+        };
+        Goods::new(self.lines.iter().map(line).collect(), customer)
+    }
+}
+
+impl Cart {
+    /// Sets the units of every line aside for so long, or of none.
+    pub fn checkout(&self, goods: Goods, ttl: Duration) -> Pending<StockReply> {
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        self.order(OrderAsk::Checkout { goods, ttl_ms })
+    }
+
+    /// Sells every line, and takes it out of the cart; what was not set aside is taken now.
+    pub fn confirm(&self, goods: Goods) -> Pending<StockReply> {
+        self.order(OrderAsk::Confirm { goods })
+    }
+
+    /// Frees what is set aside under the op id.
+    pub fn cancel_order(&self) -> Pending<StockReply> {
+        self.order(OrderAsk::Cancel)
+    }
+
+    /// Ends the order, whatever became of it, wherever.
+    pub fn return_order(&self, goods: Goods) -> Pending<StockReply> {
+        self.order(OrderAsk::Return { goods })
+    }
+
+    /// Where the order of the op id stands.
+    pub fn order_standing(&self) -> Pending<StockReply> {
+        self.order(OrderAsk::Show)
+    }
+
+    /// Any of these.
+    pub fn order(&self, ask: OrderAsk) -> Pending<StockReply> {
+        self.call(Ask::Order(ask))
+    }
+}

@@ -1,0 +1,199 @@
+//! Orders that meet: one confirmed at two members, two over one entry, and what becomes of those
+//! that lose.
+
+use crate::orders::{held, shop};
+use orset::stock::{OrderAsk, Outcome};
+use pannier_replica::protocol::Refusal;
+
+/// S13.
+#[test]
+fn an_order_confirmed_at_two_is_one_order_and_uses_its_units_once() {
+    for is_cut in [false, true] {
+        let mut it = shop(2);
+        let (id, goods) = (it.op(), it.goods(0, None));
+        assert!(held(&it.checks_out(0, id, &goods)));
+        // The other has rights of its own, and has heard of the hold.
+        for name in ["x", "y"] {
+            it.has(1, name, 5);
+        }
+        it.rests();
+        if is_cut {
+            it.cut.insert(0);
+            assert_eq!(it.confirms(1, id, &goods), Ok(Outcome::Committed), "from its own rights");
+        }
+        assert_eq!(it.confirms(0, id, &goods), Ok(Outcome::Committed));
+        it.cut.clear();
+        if !is_cut {
+            assert_eq!(it.confirms(1, id, &goods), Ok(Outcome::Committed), "its owner says so");
+        }
+        it.rests();
+        it.run(3_000);
+        for at in 0..2 {
+            assert_eq!((it.sums(at, "x"), it.sums(at, "y")), ((13, 0, 2), (14, 0, 1)));
+            assert_eq!((it.units(at, "x"), it.units(at, "y")), (0, 0));
+            assert_eq!(it.orders(at, id, OrderAsk::Show), Ok(Outcome::Committed));
+        }
+    }
+}
+
+/// Where the owner of the holds is cut off and the order is confirmed elsewhere, its holds are let
+/// go when it hears of that.
+#[test]
+fn what_was_held_is_freed_when_the_order_was_confirmed_elsewhere() {
+    let mut it = shop(2);
+    let (id, goods) = (it.op(), it.goods(0, None));
+    assert!(held(&it.checks_out(0, id, &goods)));
+    for name in ["x", "y"] {
+        it.has(1, name, 5);
+    }
+    it.rests();
+    it.cut.insert(0);
+    assert_eq!(it.confirms(1, id, &goods), Ok(Outcome::Committed));
+    it.cut.clear();
+    it.rests();
+    it.run(3_000);
+    for at in 0..2 {
+        assert_eq!((it.sums(at, "x"), it.sums(at, "y")), ((13, 0, 2), (14, 0, 1)));
+    }
+}
+
+/// S13b.
+#[test]
+fn of_two_orders_over_one_entry_one_stands_and_the_other_gives_its_units_back() {
+    for lower_first in [false, true] {
+        let mut it = shop(2);
+        for name in ["x", "y"] {
+            it.has(1, name, 5);
+        }
+        it.rests();
+        let (low, high, goods) = (it.op(), it.op(), it.goods(0, None));
+        assert!(low < high);
+        it.cut.insert(1);
+        let (here, there) = if lower_first { (low, high) } else { (high, low) };
+        assert_eq!(it.confirms(0, here, &goods), Ok(Outcome::Committed));
+        assert_eq!(it.confirms(1, there, &goods), Ok(Outcome::Committed));
+        it.cut.clear();
+        it.rests();
+        it.run(3_000);
+        for at in 0..2 {
+            assert_eq!(it.orders(at, low, OrderAsk::Show), Ok(Outcome::Committed));
+            let lost = Ok(Outcome::Conflicted { with: low });
+            assert_eq!(it.orders(at, high, OrderAsk::Show), lost, "the payment is void");
+            assert_eq!(it.confirms(at, high, &goods), lost);
+            assert_eq!((it.sums(at, "x"), it.sums(at, "y")), ((13, 0, 2), (14, 0, 1)));
+            assert_eq!((it.units(at, "x"), it.units(at, "y")), (0, 0));
+        }
+        let returned: u64 = it.nodes.iter().map(|it| it.protocol.stats().orders_returned).sum();
+        assert!(returned > 0);
+    }
+}
+
+/// Two are at the till with one cart: who pays second is told, and nothing stays held.
+#[test]
+fn an_open_order_falls_when_another_has_bought_its_entries() {
+    let mut it = shop(2);
+    let (low, high, goods) = (it.op(), it.op(), it.goods(0, None));
+    assert!(held(&it.checks_out(0, low, &goods)));
+    it.rests();
+    assert!(held(&it.checks_out(1, high, &goods)));
+    it.rests();
+    assert_eq!(it.sums(0, "x"), (6, 4, 0));
+    assert_eq!(it.confirms(1, high, &goods), Ok(Outcome::Committed), "the higher, but the first");
+    it.rests();
+    it.run(3_000);
+    let lost = Ok(Outcome::Conflicted { with: high });
+    assert_eq!(it.confirms(0, low, &goods), lost);
+    assert_eq!(it.orders(1, low, OrderAsk::Show), lost);
+    for at in 0..2 {
+        assert_eq!((it.sums(at, "x"), it.sums(at, "y")), ((8, 0, 2), (9, 0, 1)));
+    }
+    let third = it.op();
+    assert_eq!(it.checks_out(0, third, &goods), lost);
+}
+
+/// C2. Who holds units for an order lets them go when it hears that another has bought the entries;
+/// a third has confirmed it meanwhile, it is the lower one, and it stands.
+#[test]
+fn what_is_let_go_for_another_order_may_still_be_confirmed_elsewhere() {
+    let mut it = shop(3);
+    for at in [1, 2] {
+        it.has(at, "x", 5);
+        it.has(at, "y", 5);
+    }
+    it.rests();
+    let (low, high, goods) = (it.op(), it.op(), it.goods(0, None));
+    assert!(held(&it.checks_out(0, low, &goods)));
+    it.rests();
+    it.cut.insert(2);
+    assert_eq!(it.confirms(1, high, &goods), Ok(Outcome::Committed));
+    it.run(2_000);
+    assert_eq!(it.orders(0, low, OrderAsk::Show), Ok(Outcome::Conflicted { with: high }));
+    assert_eq!(it.confirms(2, low, &goods), Ok(Outcome::Committed), "from its own rights");
+    it.cut.clear();
+    it.rests();
+    it.run(3_000);
+    for at in 0..3 {
+        assert_eq!(it.orders(at, low, OrderAsk::Show), Ok(Outcome::Committed));
+        assert_eq!(it.orders(at, high, OrderAsk::Show), Ok(Outcome::Conflicted { with: low }));
+        assert_eq!((it.sums(at, "x"), it.sums(at, "y")), ((18, 0, 2), (19, 0, 1)));
+    }
+}
+
+/// C3. While an order is there that another has beaten, the other is not forgotten: it would stand.
+#[test]
+fn an_order_is_not_forgotten_before_those_that_it_beats() {
+    let mut it = shop(2);
+    for name in ["x", "y"] {
+        it.has(1, name, 5);
+    }
+    it.rests();
+    let window_ms = it.nodes[0].settings.window_ms;
+    let low = it.op();
+    it.now.wall_ms += window_ms / 2;
+    let later = orset::OpIdSession::new(it.now.wall_ms / 1_000, 9).next_id().unwrap();
+    let goods = it.goods(0, None);
+    it.cut.insert(1);
+    assert_eq!(it.confirms(0, low, &goods), Ok(Outcome::Committed));
+    assert_eq!(it.confirms(1, later, &goods), Ok(Outcome::Committed));
+    it.cut.clear();
+    it.rests();
+    let lost = Ok(Outcome::Conflicted { with: low });
+    let mut past = 0;
+    for _ in 0..60 {
+        it.now.wall_ms += window_ms / 32;
+        it.now.mono_us += window_ms / 32 * 1_000;
+        it.run(1_000);
+        let stands = it.orders(0, later, OrderAsk::Show);
+        let is_past = matches!(stands, Err(Refusal::TooOld { .. }));
+        assert!(is_past || stands == lost, "{stands:?}");
+        past += u64::from(is_past);
+    }
+    assert!(past > 0);
+    let folded: u64 = it.nodes.iter().map(|it| it.protocol.stats().orders_folded).sum();
+    assert_eq!(folded, 2);
+}
+
+/// A customer's return of the whole order; or the fence of a client that was told to void its
+/// payment by one who may not have heard of the sale.
+#[test]
+fn a_returned_order_gives_everything_back_wherever_it_is_confirmed() {
+    let mut it = shop(2);
+    for name in ["x", "y"] {
+        it.has(1, name, 5);
+    }
+    it.rests();
+    let (id, goods) = (it.op(), it.goods(0, None));
+    it.cut.insert(1);
+    assert_eq!(it.confirms(1, id, &goods), Ok(Outcome::Committed));
+    let back = OrderAsk::Return { goods: goods.clone() };
+    assert_eq!(it.orders(0, id, back.clone()), Ok(Outcome::Returned), "never heard of here");
+    assert_eq!(it.confirms(0, id, &goods), Ok(Outcome::Returned));
+    it.cut.clear();
+    it.rests();
+    it.run(3_000);
+    for at in 0..2 {
+        assert_eq!(it.orders(at, id, OrderAsk::Show), Ok(Outcome::Returned));
+        assert_eq!((it.sums(at, "x"), it.sums(at, "y")), ((15, 0, 0), (15, 0, 0)));
+    }
+    assert_eq!(it.orders(1, id, back), Ok(Outcome::Returned), "a retry");
+}

@@ -1,0 +1,119 @@
+//! Orders, both ways: on the wire a line is a product and how many, and which entries of the cart
+//! are meant stands in `seen`, the bytes that the cart's page gave.
+
+use super::Asked;
+use super::ask::{context, op_id};
+use super::stock::{customer_from, out_of_bounds};
+use crate::errors::{Failure, Reason};
+use crate::v1::{self, command::Body};
+use bytes::Bytes;
+use orset::cart::Seen;
+use orset::order::{Goods, OrderLine, Unfit};
+use orset::stock::{Ask, Customer, OrderAsk};
+use orset::{Kind, ObjectKey, OpId, OpIdSet, Product, check_quantity};
+
+fn goods(lines: &[v1::OrderLine], seen: &[u8], customer: &[u8]) -> Result<Goods, Failure> {
+    let seen = context(seen)?.unwrap_or_default();
+    let customer = customer_from(customer)?;
+    let line = |line: &v1::OrderLine| {
+        check_quantity(line.quantity)?;
+        let product = Product::new(&line.product)?;
+        let entries = seen.line(&product).cloned().unwrap_or_default();
+        Ok(OrderLine { product, quantity: line.quantity, entries })
+    };
+    let lines = lines.iter().map(line).collect::<Result<Vec<_>, Failure>>()?;
+    Goods::new(lines, customer).map_err(unfit)
+}
+
+fn unfit(unfit: Unfit) -> Failure {
+    let field = match unfit {
+        Unfit::NoEntries => "seen",
+        _ => "lines",
+    };
+    Failure::new(Reason::Bounds, unfit.to_string()).with("field", field)
+}
+
+/// Calls: message, what is asked.
+macro_rules! calls {
+    ($($message:ident |$ask:ident| $what:expr;)*) => {$(
+        impl TryFrom<v1::$message> for Asked {
+            type Error = Failure;
+
+            fn try_from($ask: v1::$message) -> Result<Self, Failure> {
+                let op = op_id(&$ask.op_id)?;
+                let object = ObjectKey::new(Kind::Cart, &$ask.namespace, &$ask.cart)?;
+                let ask = Ask::Order($what);
+                // How long units may be held is the replica's to say.
+                ask.check(u64::MAX).map_err(out_of_bounds)?;
+                Ok(Self::Stock { op, object, ask })
+            }
+        }
+    )*};
+}
+
+calls! {
+    CheckoutCart |ask| OrderAsk::Checkout {
+        goods: goods(&ask.lines, &ask.seen, &ask.customer)?,
+        ttl_ms: ask.ttl_ms,
+    };
+    ConfirmOrder |ask| OrderAsk::Confirm { goods: goods(&ask.lines, &ask.seen, &ask.customer)? };
+    ReturnOrder |ask| OrderAsk::Return { goods: goods(&ask.lines, &ask.seen, &ask.customer)? };
+    CancelOrder |_ask| OrderAsk::Cancel;
+    GetOrder |_ask| OrderAsk::Show;
+}
+
+/// The message that asks this of a cart.
+pub(super) fn body(op: OpId, object: &ObjectKey, ask: &OrderAsk) -> Result<Body, Failure> {
+    if object.kind() != Kind::Cart {
+        let message = format!("no message asks this of {object}");
+        return Err(Failure::new(Reason::WrongKind, message));
+    }
+    let copy = Bytes::copy_from_slice;
+    let (op_id, namespace) = (copy(op.as_bytes()), copy(object.namespace()));
+    let cart = copy(object.id());
+    let lines = |goods: &Goods| {
+        let line = |line: &OrderLine| v1::OrderLine {
+            product: copy(line.product.as_bytes()),
+            quantity: line.quantity,
+        };
+        goods.lines().iter().map(line).collect()
+    };
+    let seen = |goods: &Goods| {
+        let mut seen = Seen::new();
+        for OrderLine { product, entries, .. } in goods.lines() {
+            seen.add_line(product.clone(), OpIdSet::clone(entries));
+        }
+        Bytes::from(seen.to_bytes())
+    };
+    let customer =
+        |goods: &Goods| goods.customer().map(Customer::as_bytes).map_or_else(Bytes::new, copy);
+    Ok(match ask {
+        OrderAsk::Checkout { goods, ttl_ms } => Body::CheckoutCart(v1::CheckoutCart {
+            op_id,
+            namespace,
+            cart,
+            lines: lines(goods),
+            seen: seen(goods),
+            customer: customer(goods),
+            ttl_ms: *ttl_ms,
+        }),
+        OrderAsk::Confirm { goods } => Body::ConfirmOrder(v1::ConfirmOrder {
+            op_id,
+            namespace,
+            cart,
+            lines: lines(goods),
+            seen: seen(goods),
+            customer: customer(goods),
+        }),
+        OrderAsk::Return { goods } => Body::ReturnOrder(v1::ReturnOrder {
+            op_id,
+            namespace,
+            cart,
+            lines: lines(goods),
+            seen: seen(goods),
+            customer: customer(goods),
+        }),
+        OrderAsk::Cancel => Body::CancelOrder(v1::CancelOrder { op_id, namespace, cart }),
+        OrderAsk::Show => Body::GetOrder(v1::GetOrder { op_id, namespace, cart }),
+    })
+}
