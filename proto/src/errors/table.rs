@@ -187,6 +187,8 @@ reasons! {
         "The cart does not show what is ordered. Read it again, and order what it shows.";
     KeptApart "KEPT_APART" FailedPrecondition None MendRequest NEVER,
         "Lines with a limit for each customer are kept by different members. Order them apart.";
+    TooManyOrders "TOO_MANY_ORDERS" ResourceExhausted None Retry ms(1_000),
+        "As many orders are under way over an entry of the cart as may be. Let some go, or wait.";
     CatchingUp "CATCHING_UP" Unavailable None Retry ms(250),
         "The replica must catch up with its peers first; it takes this in when it has.";
 }

@@ -5,7 +5,6 @@
 //! the cart at that moment makes two orders of one, when the answer is lost and the retry lands
 //! where somebody has added something.)
 
-use crate::cart::IDS_MAX;
 use crate::codec::{DecodeError, Reader, put_bytes, put_u64};
 use crate::object::{ObjectKey, Product, QUANTITY_MAX};
 use crate::op_id::OpId;
@@ -19,6 +18,8 @@ const TAG: u8 = 9;
 
 /// Most lines of one order.
 pub const LINES_MAX: usize = 128;
+/// Most entries that one order names: each is looked up by whoever takes the order in.
+pub const ENTRIES_MAX: u64 = 2_048;
 
 /// One line of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub enum Unfit {
     #[error("a line names no entry of the cart")]
     NoEntries,
     /// It names too many.
-    #[error("an order names at most {IDS_MAX} entries")]
+    #[error("an order names at most {ENTRIES_MAX} entries")]
     TooManyEntries,
     /// A product, or an entry, is named twice.
     #[error("a product or an entry is named twice")]
@@ -85,7 +86,7 @@ impl Goods {
         }
         // By their number before they are walked: a run of 2^32 takes a few bytes.
         let count = self.lines.iter().fold(0, |sum: u64, it| sum.saturating_add(it.entries.len()));
-        if count > IDS_MAX {
+        if count > ENTRIES_MAX {
             return Err(Unfit::TooManyEntries);
         }
         let all: OpIdSet = self.entries().collect();

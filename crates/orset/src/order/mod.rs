@@ -10,7 +10,7 @@
 //!         Open ──> Released (cancelled, lapsed)
 //!           └────────┴────> Confirmed            and any of them, or none: returned
 //! Join    by order id the later stage, and whether it is returned
-//! O1      an entry names the orders that are over it (its *claims*), derived from the orders
+//! O1      an entry names the orders over it that are not released (its *claims*): derived
 //! O2      of the confirmed orders over an entry the lowest is the only one that may stand
 //! O3      an order that does not stand never will, but for a lower one whose confirm was made
 //!         before it was known that another had been confirmed
@@ -35,7 +35,7 @@
 mod goods;
 mod steps;
 
-pub use goods::{Goods, LINES_MAX, OrderLine, Unfit};
+pub use goods::{ENTRIES_MAX, Goods, LINES_MAX, OrderLine, Unfit};
 pub use steps::{Moved, OrderStep, apply, take_in};
 
 use crate::codec::{DecodeError, Reader, put_u64};
@@ -75,6 +75,12 @@ pub struct Order {
 }
 
 impl Order {
+    /// Whether it is named at its entries: who has let go stands in nobody's way, and is no rival
+    /// until somebody confirms it.
+    pub const fn has_claims(&self) -> bool {
+        !matches!(self.stage, Stage::Released)
+    }
+
     /// Appends canonical bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let stage = match self.stage {
@@ -174,7 +180,7 @@ pub fn standing<R: OrderRows>(rows: &mut R, id: OpId) -> Result<Option<Standing>
     }))
 }
 
-/// The other orders over an entry of these goods, whatever their stage.
+/// The other orders over an entry of these goods that are not released.
 pub fn rivals<R: OrderRows>(rows: &mut R, id: OpId, goods: &Goods) -> Result<OpIdSet, R::Error> {
     let mut all = OpIdSet::new();
     for line in goods.lines() {
@@ -222,7 +228,7 @@ impl Orders {
 
     fn derived(&self) -> BTreeMap<OpId, OpIdSet> {
         let mut claims: BTreeMap<OpId, OpIdSet> = BTreeMap::new();
-        for (id, order) in &self.orders {
+        for (id, order) in self.orders.iter().filter(|(_, order)| order.has_claims()) {
             for entry in order.goods.entries() {
                 claims.entry(entry).or_default().insert(*id);
             }

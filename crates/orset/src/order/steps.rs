@@ -83,7 +83,8 @@ impl OrderStep {
 /// What came of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// Orders that may stand otherwise than before, the step's own among them.
+    /// Orders that may stand otherwise than before, the step's own among them; but for released
+    /// ones, of which nothing is held.
     pub orders: OpIdSet,
     /// The step was not possible on these rows (of an order that is not there) and was left out,
     /// here as everywhere.
@@ -107,8 +108,10 @@ pub fn apply<R: OrderRows>(
         OrderStep::Confirm(goods) => take_in(rows, id, order(goods, Stage::Confirmed)),
         OrderStep::Return(goods) => take_in(rows, id, order(goods, Stage::Open)),
         OrderStep::Release => match rows.order(id)? {
-            Some(mut order) => {
-                order.stage = order.stage.max(Stage::Released);
+            Some(known) => {
+                let stage = known.stage.max(Stage::Released);
+                let order = Order { stage, ..known.clone() };
+                move_claims(rows, id, Some(&known), Some(&order))?;
                 rows.set_order(id, order)?;
                 Ok(Moved { orders: OpIdSet::from_iter([id]), is_odd: false })
             }
@@ -116,7 +119,7 @@ pub fn apply<R: OrderRows>(
         },
         OrderStep::Fold => match rows.order(id)? {
             Some(order) => {
-                claim(rows, id, &order.goods, false)?;
+                move_claims(rows, id, Some(&order), None)?;
                 rows.drop_order(id)?;
                 Ok(Moved::default())
             }
@@ -127,17 +130,32 @@ pub fn apply<R: OrderRows>(
 
 /// Takes in what another state, or a commit, has of an order.
 pub fn take_in<R: OrderRows>(rows: &mut R, id: OpId, mut order: Order) -> Result<Moved, R::Error> {
-    if let Some(known) = rows.order(id)? {
-        order.join(&known);
-        if order.goods != known.goods {
-            claim(rows, id, &known.goods, false)?;
-        }
+    let known = rows.order(id)?;
+    if let Some(known) = &known {
+        order.join(known);
     }
-    claim(rows, id, &order.goods, true)?;
+    move_claims(rows, id, known.as_ref(), Some(&order))?;
     let mut orders = rivals(rows, id, &order.goods)?;
     orders.insert(id);
     rows.set_order(id, order)?;
     Ok(Moved { orders, is_odd: false })
+}
+
+/// Names an order at the entries where it is to be named now (O1), and at no others.
+fn move_claims<R: OrderRows>(
+    rows: &mut R,
+    id: OpId,
+    before: Option<&Order>,
+    after: Option<&Order>,
+) -> Result<(), R::Error> {
+    let goods =
+        |order: Option<&Order>| order.filter(|it| it.has_claims()).map(|it| it.goods.clone());
+    let (before, after) = (goods(before), goods(after));
+    if before == after {
+        return Ok(());
+    }
+    before.iter().try_for_each(|goods| claim(rows, id, goods, false))?;
+    after.iter().try_for_each(|goods| claim(rows, id, goods, true))
 }
 
 /// Names an order at its entries, or no more.

@@ -98,6 +98,9 @@ pub enum Refused {
         "lines with a limit for each customer that are kept by different members: order them apart"
     )]
     KeptApart,
+    /// As many orders are under way over an entry of the cart as may be. Let some go, or wait.
+    #[error("too many orders are under way over one entry of the cart")]
+    TooManyOrders,
     /// A sum would grow beyond what is counted. Mend the request.
     #[error("a stock counts up to {UNITS_MAX} units")]
     TooMany,

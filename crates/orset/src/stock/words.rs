@@ -180,6 +180,7 @@ impl Refused {
             Self::TooMany => out.push(6),
             Self::CartChanged => out.push(7),
             Self::KeptApart => out.push(8),
+            Self::TooManyOrders => out.push(9),
         }
     }
 
@@ -194,6 +195,7 @@ impl Refused {
             6 => Self::TooMany,
             7 => Self::CartChanged,
             8 => Self::KeptApart,
+            9 => Self::TooManyOrders,
             tag => return Err(DecodeError::UnknownTag { what: "refusal of a stock", tag }),
         })
     }

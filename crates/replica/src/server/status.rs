@@ -61,6 +61,7 @@ fn stock_refused(refused: Refused) -> Failure {
         Refused::TooMany => failure(Reason::TooManyUnits),
         Refused::CartChanged => failure(Reason::CartChanged),
         Refused::KeptApart => failure(Reason::KeptApart),
+        Refused::TooManyOrders => failure(Reason::TooManyOrders),
         // `Unknown`, and what a later library may add: nothing of it is held here.
         _ => failure(Reason::NothingHeld),
     }

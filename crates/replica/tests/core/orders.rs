@@ -225,6 +225,32 @@ fn uuid(n: u8) -> OpId {
     OpId::from_bytes(bytes).unwrap()
 }
 
+/// Each further order over an entry looks at those that are there; so their number has a bound, and
+/// those that were let go do not count.
+#[test]
+fn orders_over_one_entry_have_a_bound() {
+    let mut it = Cluster::new(1);
+    it.has(0, "x", 200);
+    it.puts(0, "x", 1);
+    let goods = it.goods(0, None);
+    for _ in 0..70 {
+        let id = it.op();
+        assert!(held(&it.checks_out(0, id, &goods)));
+        assert_eq!(it.orders(0, id, OrderAsk::Cancel), Ok(Outcome::Expired));
+    }
+    let ids: Vec<OpId> = (0..64).map(|_| it.op()).collect();
+    for id in &ids {
+        assert!(held(&it.checks_out(0, *id, &goods)));
+    }
+    let id = it.op();
+    assert_eq!(it.checks_out(0, id, &goods), refused(Refused::TooManyOrders));
+    assert_eq!(it.orders(0, ids[0], OrderAsk::Cancel), Ok(Outcome::Expired));
+    assert!(held(&it.checks_out(0, id, &goods)));
+    assert_eq!(it.confirms(0, id, &goods), Ok(Outcome::Committed));
+    it.run(1_000);
+    assert_eq!(it.sums(0, "x"), (199, 0, 1), "who lost has let go");
+}
+
 /// S10, S12.
 #[test]
 fn what_others_do_to_the_cart_meanwhile_stays() {

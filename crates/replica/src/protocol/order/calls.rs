@@ -21,6 +21,10 @@ use orset::stock::{self, Answer, Ask, OrderAsk, Outcome, Refused, Step, StockRow
 use orset::{Kind, Member, ObjectKey, OpId};
 use std::collections::BTreeSet;
 
+/// Orders over one entry at a time, at most, but for those that are released: each further one
+/// looks at all of them.
+const RIVALS_MAX: u64 = 64;
+
 /// What all lines of an order come to.
 pub(super) enum Gathered {
     /// All can be done: these steps, in these stocks.
@@ -212,7 +216,11 @@ impl<B: Base> Protocol<B> {
         goods: &Goods,
     ) -> Result<Option<Result<Outcome, Refused>>, StoreError> {
         let mut view = OrdersView::of(&mut self.rows, cart, id);
-        for with in order::rivals(&mut view, id, goods)?.iter() {
+        let rivals = order::rivals(&mut view, id, goods)?;
+        if rivals.len() >= RIVALS_MAX {
+            return Ok(Some(Err(Refused::TooManyOrders)));
+        }
+        for with in rivals.iter() {
             if view.order(with)?.is_some_and(|it| it.stage == Stage::Confirmed) {
                 return Ok(Some(Ok(Outcome::Conflicted { with })));
             }
@@ -376,6 +384,8 @@ impl<B: Base> Protocol<B> {
             self.stats.orders_confirmed += u64::from(matches!(step, OrderStep::Confirm(_)));
             self.stats.orders_opened += u64::from(matches!(step, OrderStep::Open(_)));
             dot = Some(self.make_order(cart, id, step)?);
+            // Whoever else is at the till for it here lets go at once.
+            self.settle_stirred()?;
         }
         self.want_peers_till(ticket, peers, call, now);
         self.answer_call(ticket, outcome, dot);

@@ -115,6 +115,7 @@ pub(super) fn remember<B: Base>(
     let mut view = OrdersView::of(rows, &cart, id);
     view.0.set_state(id, state)?;
     let order = value.map(rows::decoded).transpose().map_err(corrupted("row of an order"))?;
+    let order = order.filter(Order::has_claims);
     for entry in order.iter().flat_map(|order| order.goods.entries()) {
         let mut claims = view.claims(entry)?;
         if claims.insert(id) {
