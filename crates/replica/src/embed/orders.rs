@@ -3,10 +3,11 @@
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let replica = pannier_replica::Replica::open("data")?;
-//! let ada = replica.session()?;
+//! let ada = pannier_replica::Session::begin()?;
 //! let cart = replica.cart("shop", "ada")?.in_session(&ada);
 //! let goods = cart.read().wait()?.goods(None)?; // what she was shown is what she buys
-//! let order = cart.with_op_id(ada.op_id()?); // one id: its checkout, its confirm, every retry
+//! let id = ada.op_id()?; // one id: its checkout, its confirm, every retry
+//! let order = cart.with_op_id(id);
 //! order.checkout(goods.clone(), std::time::Duration::from_secs(600)).wait()?; // Held
 //! // ... the payment is authorised ...
 //! order.confirm(goods).wait()?; // Committed: capture; Expired or Conflicted: void
