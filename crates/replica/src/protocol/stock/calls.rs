@@ -16,7 +16,7 @@ use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
 use crate::store::StoreError;
 use orset::stock::{
-    self, Answer, Ask, Outcome, Refused, Stamped, Step, StockRows, Terms, Verdict, Want,
+    self, Answer, Ask, OrderAsk, Outcome, Refused, Stamped, Step, StockRows, Terms, Verdict, Want,
     content_hash,
 };
 use orset::{Dot, HybridTime, Kind, Member, Request};
@@ -84,7 +84,9 @@ impl<B: Base> Protocol<B> {
         let is_order = known
             .iter()
             .any(|it| matches!(it.state, MemoryState::Order) && it.object == call.object);
-        let is_known = has_records || is_order;
+        // An order may be folded elsewhere at this moment, and a return would bring it back.
+        let returns = matches!(call.ask, Ask::Order(OrderAsk::Return { .. }));
+        let is_known = has_records || (is_order && !(returns && is_old));
         if is_told || (is_known && (!is_old || self.is_sold(call)?)) {
             return Ok(None);
         }
