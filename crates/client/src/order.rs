@@ -8,10 +8,9 @@ use crate::error::Error;
 use crate::handles::Cart;
 use crate::stock::{StockAnswer, millis};
 use crate::view::{CartView, Line};
+use orset::QUANTITY_MAX;
 use orset::order::{Goods, OrderLine};
 use orset::stock::{Ask, Customer, OrderAsk};
-use orset::{BoundsError, Kind, ObjectKey, OpId, QUANTITY_MAX};
-use pannier_proto::convert::Asked;
 use std::time::Duration;
 
 impl CartView {
@@ -60,18 +59,8 @@ impl Cart {
         self.order(OrderAsk::Show)
     }
 
-    fn object(&self) -> Result<ObjectKey, BoundsError> {
-        ObjectKey::new(Kind::Cart, &self.0.namespace, &self.0.id)
-    }
-
     /// Any of these.
     pub fn order(&self, ask: OrderAsk) -> Call<StockAnswer> {
-        let ask = Ask::Order(ask);
-        self.0.change(|op_id| {
-            ask.check(u64::MAX).map_err(|what| Error::BadAsk { what })?;
-            let op: [u8; 16] = op_id.as_ref().try_into().unwrap_or_default();
-            let op = OpId::from_bytes(op).map_err(|_| Error::BadAsk { what: "op id" })?;
-            Ok(Asked::Stock { op, object: self.object()?, ask }.to_body()?)
-        })
+        self.0.ask(Ask::Order(ask))
     }
 }

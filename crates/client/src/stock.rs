@@ -116,11 +116,19 @@ impl Stock {
 
     /// Any of these.
     pub fn ask(&self, ask: Ask) -> Call<StockAnswer> {
-        self.0.change(|op_id| {
+        self.0.ask(ask)
+    }
+}
+
+impl Handle {
+    /// A call of a stock, or of a cart's order, under the handle's op id.
+    pub(crate) fn ask(&self, ask: Ask) -> Call<StockAnswer> {
+        self.change(|op_id| {
             ask.check(u64::MAX).map_err(|what| Error::BadAsk { what })?;
             let op: [u8; 16] = op_id.as_ref().try_into().unwrap_or_default();
             let op = OpId::from_bytes(op).map_err(|_| Error::BadAsk { what: "op id" })?;
-            Ok(Asked::Stock { op, object: self.object()?, ask }.to_body()?)
+            let object = ObjectKey::new(self.kind, &self.namespace, &self.id)?;
+            Ok(Asked::Stock { op, object, ask }.to_body()?)
         })
     }
 }

@@ -87,32 +87,23 @@ pub(super) fn body(op: OpId, object: &ObjectKey, ask: &OrderAsk) -> Result<Body,
     };
     let customer =
         |goods: &Goods| goods.customer().map(Customer::as_bytes).map_or_else(Bytes::new, copy);
+    macro_rules! of_goods {
+        ($message:ident, $goods:expr $(, $field:ident: $value:expr)*) => {
+            Body::$message(v1::$message {
+                op_id,
+                namespace,
+                cart,
+                lines: lines($goods),
+                seen: seen($goods),
+                customer: customer($goods),
+                $($field: $value,)*
+            })
+        };
+    }
     Ok(match ask {
-        OrderAsk::Checkout { goods, ttl_ms } => Body::CheckoutCart(v1::CheckoutCart {
-            op_id,
-            namespace,
-            cart,
-            lines: lines(goods),
-            seen: seen(goods),
-            customer: customer(goods),
-            ttl_ms: *ttl_ms,
-        }),
-        OrderAsk::Confirm { goods } => Body::ConfirmOrder(v1::ConfirmOrder {
-            op_id,
-            namespace,
-            cart,
-            lines: lines(goods),
-            seen: seen(goods),
-            customer: customer(goods),
-        }),
-        OrderAsk::Return { goods } => Body::ReturnOrder(v1::ReturnOrder {
-            op_id,
-            namespace,
-            cart,
-            lines: lines(goods),
-            seen: seen(goods),
-            customer: customer(goods),
-        }),
+        OrderAsk::Checkout { goods, ttl_ms } => of_goods!(CheckoutCart, goods, ttl_ms: *ttl_ms),
+        OrderAsk::Confirm { goods } => of_goods!(ConfirmOrder, goods),
+        OrderAsk::Return { goods } => of_goods!(ReturnOrder, goods),
         OrderAsk::Cancel => Body::CancelOrder(v1::CancelOrder { op_id, namespace, cart }),
         OrderAsk::Show => Body::GetOrder(v1::GetOrder { op_id, namespace, cart }),
     })

@@ -36,7 +36,7 @@ mod goods;
 mod steps;
 
 pub use goods::{ENTRIES_MAX, Goods, LINES_MAX, OrderLine, Unfit};
-pub use steps::{Moved, OrderStep, apply, take_in};
+pub use steps::{OrderStep, apply, take_in};
 
 use crate::codec::{DecodeError, Reader, put_u64};
 use crate::dot::Dot;
@@ -79,6 +79,11 @@ impl Order {
     /// until somebody confirms it.
     pub const fn has_claims(&self) -> bool {
         !matches!(self.stage, Stage::Released)
+    }
+
+    /// Whether this order, over an entry of the other, has it (O2).
+    pub fn beats(&self, id: OpId, other: &Self, other_id: OpId) -> bool {
+        self.stage == Stage::Confirmed && (other.stage != Stage::Confirmed || id < other_id)
     }
 
     /// Appends canonical bytes.
@@ -150,27 +155,24 @@ pub trait OrderRows {
     fn drop_order(&mut self, id: OpId) -> Result<(), Self::Error>;
     /// The orders over an entry (O1).
     fn claims(&mut self, entry: OpId) -> Result<OpIdSet, Self::Error>;
-    /// Writes them; none: forgets them.
-    fn set_claims(&mut self, entry: OpId, claims: OpIdSet) -> Result<(), Self::Error>;
+    /// Whether an order is among them, from now on.
+    fn set_claim(&mut self, entry: OpId, id: OpId, is_over: bool) -> Result<(), Self::Error>;
 }
 
 /// Where an order stands; `None`: nothing is known of it. One look for each order over one of its
 /// entries.
 pub fn standing<R: OrderRows>(rows: &mut R, id: OpId) -> Result<Option<Standing>, R::Error> {
     let Some(order) = rows.order(id)? else { return Ok(None) };
-    let is_confirmed = order.stage == Stage::Confirmed;
-    let mut with: Option<OpId> = None;
-    for other in rivals(rows, id, &order.goods)?.iter() {
-        let beats = !is_confirmed || other < id;
-        if with.is_none_or(|with| other < with)
-            && beats
-            && rows.order(other)?.is_some_and(|it| it.stage == Stage::Confirmed)
-        {
-            with = Some(other);
-        }
-    }
     if order.returned {
         return Ok(Some(Standing::Returned));
+    }
+    let mut with: Option<OpId> = None;
+    // Ascending: the first is the lowest.
+    for other in rivals(rows, id, &order.goods)?.iter() {
+        if rows.order(other)?.is_some_and(|it| it.beats(other, &order, id)) {
+            with = Some(other);
+            break;
+        }
     }
     Ok(Some(match (with, order.stage) {
         (Some(with), _) => Standing::Conflicted { with },
@@ -268,11 +270,15 @@ impl OrderRows for Orders {
         Ok(self.claims.get(&entry).cloned().unwrap_or_default())
     }
 
-    fn set_claims(&mut self, entry: OpId, claims: OpIdSet) -> Result<(), Infallible> {
+    fn set_claim(&mut self, entry: OpId, id: OpId, is_over: bool) -> Result<(), Infallible> {
+        let claims = self.claims.entry(entry).or_default();
+        if is_over {
+            claims.insert(id);
+        } else {
+            *claims = claims.iter().filter(|other| *other != id).collect();
+        }
         if claims.is_empty() {
             self.claims.remove(&entry);
-        } else {
-            self.claims.insert(entry, claims);
         }
         Ok(())
     }

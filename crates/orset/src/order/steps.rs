@@ -3,9 +3,9 @@
 //!
 //! As with stock, decisions are made at the origin and end in steps, and `apply` does the same with
 //! them everywhere, in any causal order: it looks at no clock and no cart. What it says back is
-//! which orders may stand otherwise than before, so that the owners of their units look.
+//! which orders are in conflict by it, so that the owners of their units look.
 //!
-//! Cost of a step: the order's row, one for each entry that it names, and the orders over these.
+//! Cost of a step: the order's row, two for each entry that it names, and the orders over these.
 
 use super::{Goods, Order, OrderRows, Stage, rivals};
 use crate::codec::{DecodeError, Reader};
@@ -80,65 +80,63 @@ impl OrderStep {
     }
 }
 
-/// What came of a step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Moved {
-    /// Orders that may stand otherwise than before, the step's own among them; but for released
-    /// ones, of which nothing is held.
-    pub orders: OpIdSet,
-    /// The step was not possible on these rows (of an order that is not there) and was left out,
-    /// here as everywhere.
-    pub is_odd: bool,
-}
-
 /// Applies a step of the order `id`, committed as `dot`. Applying twice is applying once, until it
-/// is folded.
+/// is folded; of an order that is not there a release or a fold does nothing. Gives back the orders
+/// that are in conflict by it.
 pub fn apply<R: OrderRows>(
     rows: &mut R,
     id: OpId,
     step: &OrderStep,
     dot: Dot,
-) -> Result<Moved, R::Error> {
-    let order = |goods: &Goods, stage| {
-        let returned = matches!(step, OrderStep::Return(_));
-        Order { goods: goods.clone(), stage, returned, made: dot }
+) -> Result<OpIdSet, R::Error> {
+    let take_in = |rows: &mut R, goods: &Goods, stage, returned| {
+        take_in(rows, id, Order { goods: goods.clone(), stage, returned, made: dot })
     };
     match step {
-        OrderStep::Open(goods) => take_in(rows, id, order(goods, Stage::Open)),
-        OrderStep::Confirm(goods) => take_in(rows, id, order(goods, Stage::Confirmed)),
-        OrderStep::Return(goods) => take_in(rows, id, order(goods, Stage::Open)),
-        OrderStep::Release => match rows.order(id)? {
-            Some(known) => {
+        OrderStep::Open(goods) => return take_in(rows, goods, Stage::Open, false),
+        OrderStep::Confirm(goods) => return take_in(rows, goods, Stage::Confirmed, false),
+        OrderStep::Return(goods) => return take_in(rows, goods, Stage::Open, true),
+        OrderStep::Release => {
+            if let Some(known) = rows.order(id)? {
                 let stage = known.stage.max(Stage::Released);
                 let order = Order { stage, ..known.clone() };
                 move_claims(rows, id, Some(&known), Some(&order))?;
                 rows.set_order(id, order)?;
-                Ok(Moved { orders: OpIdSet::from_iter([id]), is_odd: false })
             }
-            None => Ok(Moved { is_odd: true, ..Moved::default() }),
-        },
-        OrderStep::Fold => match rows.order(id)? {
-            Some(order) => {
+        }
+        OrderStep::Fold => {
+            if let Some(order) = rows.order(id)? {
                 move_claims(rows, id, Some(&order), None)?;
                 rows.drop_order(id)?;
-                Ok(Moved::default())
             }
-            None => Ok(Moved { is_odd: true, ..Moved::default() }),
-        },
+        }
     }
+    Ok(OpIdSet::new())
 }
 
-/// Takes in what another state, or a commit, has of an order.
-pub fn take_in<R: OrderRows>(rows: &mut R, id: OpId, mut order: Order) -> Result<Moved, R::Error> {
+/// Takes in what another state, or a commit, has of an order. Gives back the orders that are in
+/// conflict by it: by one look at each of its rivals.
+pub fn take_in<R: OrderRows>(
+    rows: &mut R,
+    id: OpId,
+    mut order: Order,
+) -> Result<OpIdSet, R::Error> {
     let known = rows.order(id)?;
     if let Some(known) = &known {
         order.join(known);
     }
     move_claims(rows, id, known.as_ref(), Some(&order))?;
-    let mut orders = rivals(rows, id, &order.goods)?;
-    orders.insert(id);
+    let mut lost = OpIdSet::new();
+    for rival in rivals(rows, id, &order.goods)?.iter() {
+        let Some(other) = rows.order(rival)? else { continue };
+        if order.beats(id, &other, rival) {
+            lost.insert(rival);
+        } else if other.beats(rival, &order, id) {
+            lost.insert(id);
+        }
+    }
     rows.set_order(id, order)?;
-    Ok(Moved { orders, is_odd: false })
+    Ok(lost)
 }
 
 /// Names an order at the entries where it is to be named now (O1), and at no others.
@@ -148,30 +146,14 @@ fn move_claims<R: OrderRows>(
     before: Option<&Order>,
     after: Option<&Order>,
 ) -> Result<(), R::Error> {
-    let goods =
-        |order: Option<&Order>| order.filter(|it| it.has_claims()).map(|it| it.goods.clone());
-    let (before, after) = (goods(before), goods(after));
+    let before = before.filter(|it| it.has_claims()).map(|it| &it.goods);
+    let after = after.filter(|it| it.has_claims()).map(|it| &it.goods);
     if before == after {
         return Ok(());
     }
-    before.iter().try_for_each(|goods| claim(rows, id, goods, false))?;
-    after.iter().try_for_each(|goods| claim(rows, id, goods, true))
-}
-
-/// Names an order at its entries, or no more.
-fn claim<R: OrderRows>(
-    rows: &mut R,
-    id: OpId,
-    goods: &Goods,
-    is_over: bool,
-) -> Result<(), R::Error> {
-    for entry in goods.entries() {
-        let before = rows.claims(entry)?;
-        if before.contains(id) != is_over {
-            let own = is_over.then_some(id);
-            let others = before.iter().filter(|other| *other != id);
-            rows.set_claims(entry, others.chain(own).collect())?;
-        }
+    for (goods, is_over) in [(before, false), (after, true)] {
+        let mut entries = goods.into_iter().flat_map(Goods::entries);
+        entries.try_for_each(|entry| rows.set_claim(entry, id, is_over))?;
     }
     Ok(())
 }

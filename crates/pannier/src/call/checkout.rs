@@ -175,9 +175,9 @@ fn call(cart: &OsStr, ask: Ask, once: &Once) -> Result<Call, Fail> {
 /// Whether it came to what was asked.
 pub fn is_yes(ask: &OrderAsk, outcome: &Outcome) -> Result<bool, Fail> {
     match outcome {
-        Outcome::Expired => Ok(matches!(ask, OrderAsk::Cancel | OrderAsk::Show)),
-        Outcome::Conflicted { .. } => Ok(matches!(ask, OrderAsk::Show)),
-        outcome => super::stock::is_yes(&orset::stock::Ask::Return, outcome),
+        Outcome::Expired if matches!(ask, OrderAsk::Cancel) => Ok(true),
+        Outcome::Expired | Outcome::Conflicted { .. } => Ok(matches!(ask, OrderAsk::Show)),
+        outcome => super::stock::is_yes(&orset::stock::Ask::Order(ask.clone()), outcome),
     }
 }
 

@@ -95,9 +95,9 @@ pub(super) fn apply<B: Base>(
     let known = view.load(op.id)?;
     // An order names one op id, and as many contents as stocks.
     let is_order = matches!(op.effect, Effect::Order(_));
+    let is_line = |it: &Memory| is_order && it.object.kind() == Kind::Stock;
     let is_told = |it: &&mut Memory| {
-        let is_of_stock = is_order && it.object.kind() == Kind::Stock;
-        it.object == op.object || (op.object.kind() != Kind::Stock && !is_of_stock)
+        it.object == op.object || (op.object.kind() != Kind::Stock && !is_line(it))
     };
     let differs =
         |it: &mut Memory| content.is_some() && it.content.is_some_and(|is| Some(is) != content);

@@ -2,8 +2,17 @@
 //! that lose.
 
 use crate::orders::{held, shop};
+use crate::rig::cluster::Cluster;
+use orset::OpIdSession;
 use orset::stock::{OrderAsk, Outcome};
-use pannier_replica::protocol::Refusal;
+use pannier_replica::protocol::{Command, Durability, Event, Refusal, Write};
+
+impl Cluster {
+    /// Rights of its own for what the shop sells.
+    fn stocks(&mut self, at: usize) {
+        ["x", "y"].into_iter().for_each(|name| self.has(at, name, 5));
+    }
+}
 
 /// S13.
 #[test]
@@ -13,9 +22,7 @@ fn an_order_confirmed_at_two_is_one_order_and_uses_its_units_once() {
         let (id, goods) = (it.op(), it.goods(0, None));
         assert!(held(&it.checks_out(0, id, &goods)));
         // The other has rights of its own, and has heard of the hold.
-        for name in ["x", "y"] {
-            it.has(1, name, 5);
-        }
+        it.stocks(1);
         it.rests();
         if is_cut {
             it.cut.insert(0);
@@ -43,9 +50,7 @@ fn what_was_held_is_freed_when_the_order_was_confirmed_elsewhere() {
     let mut it = shop(2);
     let (id, goods) = (it.op(), it.goods(0, None));
     assert!(held(&it.checks_out(0, id, &goods)));
-    for name in ["x", "y"] {
-        it.has(1, name, 5);
-    }
+    it.stocks(1);
     it.rests();
     it.cut.insert(0);
     assert_eq!(it.confirms(1, id, &goods), Ok(Outcome::Committed));
@@ -62,9 +67,7 @@ fn what_was_held_is_freed_when_the_order_was_confirmed_elsewhere() {
 fn of_two_orders_over_one_entry_one_stands_and_the_other_gives_its_units_back() {
     for lower_first in [false, true] {
         let mut it = shop(2);
-        for name in ["x", "y"] {
-            it.has(1, name, 5);
-        }
+        it.stocks(1);
         it.rests();
         let (low, high, goods) = (it.op(), it.op(), it.goods(0, None));
         assert!(low < high);
@@ -116,10 +119,8 @@ fn an_open_order_falls_when_another_has_bought_its_entries() {
 #[test]
 fn what_is_let_go_for_another_order_may_still_be_confirmed_elsewhere() {
     let mut it = shop(3);
-    for at in [1, 2] {
-        it.has(at, "x", 5);
-        it.has(at, "y", 5);
-    }
+    it.stocks(1);
+    it.stocks(2);
     it.rests();
     let (low, high, goods) = (it.op(), it.op(), it.goods(0, None));
     assert!(held(&it.checks_out(0, low, &goods)));
@@ -143,9 +144,7 @@ fn what_is_let_go_for_another_order_may_still_be_confirmed_elsewhere() {
 #[test]
 fn an_order_is_not_forgotten_before_those_that_it_beats() {
     let mut it = shop(2);
-    for name in ["x", "y"] {
-        it.has(1, name, 5);
-    }
+    it.stocks(1);
     it.rests();
     let window_ms = it.nodes[0].settings.window_ms;
     let low = it.op();
@@ -178,9 +177,7 @@ fn an_order_is_not_forgotten_before_those_that_it_beats() {
 #[test]
 fn a_returned_order_gives_everything_back_wherever_it_is_confirmed() {
     let mut it = shop(2);
-    for name in ["x", "y"] {
-        it.has(1, name, 5);
-    }
+    it.stocks(1);
     it.rests();
     let (id, goods) = (it.op(), it.goods(0, None));
     it.cut.insert(1);
@@ -196,4 +193,79 @@ fn a_returned_order_gives_everything_back_wherever_it_is_confirmed() {
         assert_eq!((it.sums(at, "x"), it.sums(at, "y")), ((15, 0, 0), (15, 0, 0)));
     }
     assert_eq!(it.orders(1, id, back), Ok(Outcome::Returned), "a retry");
+}
+
+/// Found by the simulator: an order was returned at one member and folded at another at that
+/// moment. Where the fold came first the return made it anew, and rows differed at one vector.
+#[test]
+fn an_order_that_may_be_folded_elsewhere_is_not_returned() {
+    let mut it = shop(2);
+    let (id, goods) = (it.op(), it.goods(0, None));
+    assert_eq!(it.confirms(0, id, &goods), Ok(Outcome::Committed));
+    it.rests();
+    // Nobody folds while one is away.
+    it.cut.insert(1);
+    let window_ms = it.nodes[0].settings.window_ms;
+    for _ in 0..20 {
+        it.now.wall_ms += window_ms / 8;
+        it.now.mono_us += window_ms / 8 * 1_000;
+        it.run(1_000);
+    }
+    assert_eq!(it.orders(0, id, OrderAsk::Show), Ok(Outcome::Committed), "it is known");
+    let back = it.orders(0, id, OrderAsk::Return { goods });
+    assert!(matches!(back, Err(Refusal::TooOld { .. })), "{back:?}");
+}
+
+/// A snapshot is joined with an order that one side has folded, and the other has not heard of
+/// that: it stays folded, on whichever side it was.
+#[test]
+fn an_order_that_one_side_of_a_snapshot_has_folded_stays_folded() {
+    for away in [2, 0] {
+        let mut it = Cluster::new(3);
+        for at in 0..3 {
+            let settings = &mut it.nodes[at].settings;
+            (settings.log_tail, settings.log_most, settings.checkpoint_rows) = (1, 6, 6);
+            it.crash(at);
+            it.start(at);
+        }
+        it.run(3_000);
+        it.has(0, "x", 10);
+        it.puts(0, "x", 1);
+        it.rests();
+        let (id, goods) = (it.op(), it.goods(0, None));
+        assert_eq!(it.confirms(0, id, &goods), Ok(Outcome::Committed));
+        it.rests();
+        // What is folded now goes out a step later.
+        it.is_lazy = true;
+        let window_ms = it.nodes[0].settings.window_ms;
+        let has_folded = |it: &Cluster| it.nodes[0].protocol.stats().orders_folded > 0;
+        for turn in 0.. {
+            assert!(turn < 20_000, "it is never folded");
+            if turn % 100 == 0 {
+                it.now.wall_ms += window_ms / 16;
+                it.now.mono_us += window_ms / 16 * 1_000;
+            }
+            it.step();
+            if has_folded(&it) {
+                break;
+            }
+        }
+        it.cut.insert(away);
+        it.is_lazy = false;
+        it.run(100);
+        let others: Vec<usize> = (0..3).filter(|at| *at != away).collect();
+        for turn in 0..40 {
+            let write = it.write(Durability::Local);
+            let op = OpIdSession::new(it.now.wall_ms / 1_000, turn).next_id().unwrap();
+            let write = Command::Write(Write { op, ..write });
+            it.does(others[0], Event::Command(2, write));
+            it.run(200);
+        }
+        it.agree(&others);
+        it.cut.clear();
+        it.run(10_000);
+        it.agree(&[0, 1, 2]);
+        let taken = it.nodes[away].protocol.stats().snapshots_taken;
+        assert!(taken > 0, "r{away} came back by its log");
+    }
 }

@@ -64,15 +64,16 @@ impl<B: Base> Protocol<B> {
     pub(in crate::protocol) fn decide_order(
         &mut self,
         ticket: Ticket,
-        (call, ask): (&Call, &OrderAsk),
+        call: &Call,
         is_here: bool,
         now: Now,
     ) -> Result<Tried, StoreError> {
+        let Ask::Order(ask) = &call.ask else { return Ok(Tried::Short) };
         let (cart, id) = (&call.object, call.op);
         let standing = self.order_standing(cart, id)?;
         let settled = match (standing, ask) {
             (Some(Standing::Returned), _) => Some(Outcome::Returned),
-            (_, OrderAsk::Return { goods }) => return self.return_order(ticket, call, goods, now),
+            (_, OrderAsk::Return { .. }) => None,
             (Some(Standing::Confirmed), _) => Some(Outcome::Committed),
             (Some(Standing::Released), _) => Some(Outcome::Expired),
             (Some(Standing::Conflicted { with }), _) => Some(Outcome::Conflicted { with }),
@@ -87,13 +88,12 @@ impl<B: Base> Protocol<B> {
         }
         match ask {
             OrderAsk::Cancel => self.cancel(ticket, call, now),
+            OrderAsk::Return { goods } => self.return_order(ticket, (call, ask, goods), now),
             OrderAsk::Show => {
                 let until_ms = self.held_until(id)?.map_or(0, |(until_ms, _)| until_ms);
                 self.say(ticket, call, Outcome::Held { until_ms }, now)
             }
-            OrderAsk::Checkout { goods, .. }
-            | OrderAsk::Confirm { goods }
-            | OrderAsk::Return { goods } => {
+            OrderAsk::Checkout { goods, .. } | OrderAsk::Confirm { goods } => {
                 if standing.is_none()
                     && let Some(outcome) = self.cannot_open(cart, id, goods)?
                 {
@@ -190,8 +190,7 @@ impl<B: Base> Protocol<B> {
     fn return_order(
         &mut self,
         ticket: Ticket,
-        call: &Call,
-        goods: &Goods,
+        (call, ask, goods): (&Call, &OrderAsk, &Goods),
         now: Now,
     ) -> Result<Tried, StoreError> {
         let (own, id) = (self.member, call.op);
@@ -203,8 +202,7 @@ impl<B: Base> Protocol<B> {
                 ready.steps.push((object, steps));
             }
         }
-        let ask = OrderAsk::Return { goods: goods.clone() };
-        self.do_order(ticket, (call, &ask, goods), ready, now)
+        self.do_order(ticket, (call, ask, goods), ready, now)
     }
 
     /// Why an order that is not known here cannot begin, if it cannot.

@@ -41,7 +41,7 @@ use orset::stock::{self, RecordId, Step, StockRows};
 use orset::{Dot, Effect as OpEffect, Kind, ObjectKey, OpId, Request, VersionVector};
 use rows::OrdersView;
 
-/// Applies a step of an order, and notes whose standing it may have changed for the worse.
+/// Applies a step of an order, and notes which orders are in conflict by it.
 pub(super) fn apply<B: Base>(
     mut of_cart: ObjectRows<'_, B>,
     id: OpId,
@@ -56,14 +56,8 @@ pub(super) fn apply<B: Base>(
     }
     let cart = of_cart.object.clone();
     let mut view = OrdersView(of_cart);
-    let moved = order::apply(&mut view, id, step, of.dot)?;
-    let mut lost = Vec::new();
-    for id in moved.orders.iter() {
-        if let Some(Standing::Conflicted { .. }) = order::standing(&mut view, id)? {
-            lost.push((cart.clone(), id));
-        }
-    }
-    view.0.rows.stirred.ops.extend(lost);
+    let lost = order::apply(&mut view, id, step, of.dot)?;
+    view.0.rows.stirred.ops.extend(lost.iter().map(|id| (cart.clone(), id)));
     Ok(())
 }
 
@@ -88,14 +82,7 @@ pub(super) fn join_rows<B: Base>(
         }
         (None, Some(theirs)) if here.contains(theirs.made) => {}
         (_, Some(theirs)) => {
-            let moved = order::take_in(&mut view, id, theirs)?;
-            let mut lost = Vec::new();
-            for id in moved.orders.iter() {
-                if let Some(Standing::Conflicted { .. }) = order::standing(&mut view, id)? {
-                    lost.push(id);
-                }
-            }
-            for id in lost {
+            for id in order::take_in(&mut view, id, theirs)?.iter() {
                 view.0.rows.put_plain(stirred_key(&cart, id), Some(Vec::new()));
             }
         }
@@ -117,10 +104,7 @@ pub(super) fn remember<B: Base>(
     let order = value.map(rows::decoded).transpose().map_err(corrupted("row of an order"))?;
     let order = order.filter(Order::has_claims);
     for entry in order.iter().flat_map(|order| order.goods.entries()) {
-        let mut claims = view.claims(entry)?;
-        if claims.insert(id) {
-            view.set_claims(entry, claims)?;
-        }
+        view.set_claim(entry, id, true)?;
     }
     Ok(())
 }
@@ -232,13 +216,9 @@ impl<B: Base> Protocol<B> {
         }
         let mut view = OrdersView::of(&mut self.rows, cart, id);
         let Some(order) = view.order(id)? else { return Ok(()) };
-        if order.stage == Stage::Confirmed {
-            for rival in order::rivals(&mut view, id, &order.goods)?.iter() {
-                let rival_stage = view.order(rival)?.map(|it| it.stage);
-                let is_beaten = rival_stage.is_some_and(|it| it != Stage::Confirmed) || rival > id;
-                if is_beaten {
-                    return Ok(());
-                }
+        for rival in order::rivals(&mut view, id, &order.goods)?.iter() {
+            if view.order(rival)?.is_some_and(|other| order.beats(id, &other, rival)) {
+                return Ok(());
             }
         }
         self.make_order(cart, id, OrderStep::Fold)?;

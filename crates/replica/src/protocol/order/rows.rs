@@ -95,19 +95,10 @@ impl<B: Base> OrderRows for OrdersView<'_, B> {
         Ok(claims)
     }
 
-    fn set_claims(&mut self, entry: OpId, claims: OpIdSet) -> Result<(), StoreError> {
-        let before = self.claims(entry)?;
-        let key = |id: OpId| {
-            let mut key = claims_key(self.0.object, entry);
-            key.extend_from_slice(id.as_bytes());
-            key
-        };
-        let gone = before.iter().filter(|id| !claims.contains(*id)).map(|id| (key(id), None));
-        let new = claims.iter().filter(|id| !before.contains(*id));
-        let moved: Vec<_> = gone.chain(new.map(|id| (key(id), Some(Vec::new())))).collect();
-        for (key, value) in moved {
-            self.0.rows.put_plain(key, value);
-        }
+    fn set_claim(&mut self, entry: OpId, id: OpId, is_over: bool) -> Result<(), StoreError> {
+        let mut key = claims_key(self.0.object, entry);
+        key.extend_from_slice(id.as_bytes());
+        self.0.rows.put_plain(key, is_over.then(Vec::new));
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
 use crate::store::StoreError;
 use orset::stock::{
-    self, Answer, Ask, OrderAsk, Outcome, Refused, Stamped, Step, StockRows, Terms, Verdict, Want,
+    self, Answer, Ask, OrderAsk, Outcome, Refused, Stamped, Step, StockRows, Terms, Verdict,
     content_hash,
 };
 use orset::{Dot, HybridTime, Kind, Member, Request};
@@ -41,10 +41,6 @@ impl<B: Base> Protocol<B> {
     ) -> Result<(), StoreError> {
         let (skew_ms, hold_max_ms) = (self.settings.skew_ms, self.settings.hold_max_ms);
         if let Err(refusal) = call.check(now, skew_ms, hold_max_ms) {
-            self.refuse(ticket, refusal);
-            return Ok(());
-        }
-        if let Some(refusal) = self.cannot_name(&call)? {
             self.refuse(ticket, refusal);
             return Ok(());
         }
@@ -112,15 +108,14 @@ impl<B: Base> Protocol<B> {
         call: &Call,
         now: Now,
     ) -> Result<Tried, StoreError> {
-        if let Some(refusal) = self.not_now() {
-            self.refuse(ticket, refusal);
+        if self.is_refused(ticket, call)? {
             return Ok(Tried::Over);
         }
         if self.is_round_full() {
             self.commit(now)?;
         }
-        if let Ask::Order(ask) = &call.ask {
-            return self.decide_order(ticket, (call, ask), false, now);
+        if let Ask::Order(_) = &call.ask {
+            return self.decide_order(ticket, call, false, now);
         }
         let own = self.member;
         if let Some(at) = call.ask.at().filter(|at| *at != own) {
@@ -161,9 +156,18 @@ impl<B: Base> Protocol<B> {
         self.carry_out(ticket, call, (verdict, terms), now)
     }
 
+    /// Whether a call cannot be decided here, and is told so. What has waited here is asked again:
+    /// a cut may have passed its op id meanwhile, and what is written then is forgotten by others.
+    fn is_refused(&mut self, ticket: Ticket, call: &Call) -> Result<bool, StoreError> {
+        let refusal = self.cannot_name(call)?.or_else(|| self.not_now());
+        let is_refused = refusal.is_some();
+        refusal.into_iter().for_each(|refusal| self.refuse(ticket, refusal));
+        Ok(is_refused)
+    }
+
     /// Why nothing can be decided here now, if nothing can: this member joins a snapshot, or is
     /// about to leave. What comes is refused before; what has waited here must be, too.
-    pub(super) fn not_now(&self) -> Option<Refusal> {
+    fn not_now(&self) -> Option<Refusal> {
         let place = self.place();
         if self.may_tend() {
             None
@@ -174,21 +178,33 @@ impl<B: Base> Protocol<B> {
         }
     }
 
-    /// Sells from own rights what is held by a member that cannot be reached.
+    /// Sells from own rights what is held by a member that cannot be reached; what is no sale waits
+    /// for that member.
     pub(super) fn commit_here(
         &mut self,
         ticket: Ticket,
         call: &Call,
-        want: &Want,
         now: Now,
     ) -> Result<Tried, StoreError> {
-        if let Some(refusal) = self.not_now() {
-            self.refuse(ticket, refusal);
+        let want = match &call.ask {
+            Ask::Commit { want } => Some(want),
+            Ask::Order(OrderAsk::Confirm { .. }) => None,
+            _ => return Ok(Tried::Short),
+        };
+        if self.is_refused(ticket, call)? {
             return Ok(Tried::Over);
         }
+        if self.is_round_full() {
+            self.commit(now)?;
+        }
+        let Some(want) = want else { return self.decide_order(ticket, call, true, now) };
         let own = self.member;
         let rows = &mut self.stock(&call.object, call.op)?;
         let terms = rows.terms()?.terms;
+        if terms.limit > 0 {
+            // Who holds it may have let it go, and the customer's keeper have counted on that.
+            return Ok(Tried::Short);
+        }
         // It may have been sold, or let go, since.
         let verdict = match stock::commit(rows, &HEIRS, own, call.op, want)? {
             Verdict::Ask(_) => stock::commit_here(rows, &HEIRS, own, want)?,

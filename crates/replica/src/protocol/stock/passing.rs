@@ -22,7 +22,7 @@ use crate::protocol::rows::Base;
 use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
 use crate::store::StoreError;
-use orset::stock::{Ask, OrderAsk, Outcome, StockRows};
+use orset::stock::{Ask, Outcome};
 use orset::{Lattice, Member, Origin, VersionVector};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -229,34 +229,12 @@ impl<B: Base> Protocol<B> {
         whom: Option<Member>,
         now: Now,
     ) -> Result<(), StoreError> {
-        if let (Ask::Order(ask @ OrderAsk::Confirm { .. }), Some(to)) = (&call.ask, whom) {
-            if let Some(refusal) = self.not_now() {
-                self.refuse(ticket, refusal);
-                return Ok(());
-            }
-            return match self.decide_order(ticket, (call, ask), true, now)? {
-                Tried::Over => Ok(()),
-                Tried::Short | Tried::Pass(_) => {
-                    self.answer_call(ticket, Outcome::Unavailable { members: vec![to] }, None);
-                    Ok(())
-                }
-            };
-        }
-        let has_limit = self.stock(&call.object, call.op)?.terms()?.terms.limit > 0;
-        if let (Ask::Commit { want }, Some(to), false) = (&call.ask, whom, has_limit) {
-            return match self.commit_here(ticket, call, want, now)? {
-                Tried::Over => Ok(()),
-                Tried::Short | Tried::Pass(_) => {
-                    self.answer_call(ticket, Outcome::Unavailable { members: vec![to] }, None);
-                    Ok(())
-                }
-            };
-        }
-        match whom {
-            Some(to) => {
-                self.answer_call(ticket, Outcome::Unavailable { members: vec![to] }, None);
-            }
-            None => self.refuse(ticket, Refusal::Overloaded),
+        let Some(to) = whom else {
+            self.refuse(ticket, Refusal::Overloaded);
+            return Ok(());
+        };
+        if !matches!(self.commit_here(ticket, call, now)?, Tried::Over) {
+            self.answer_call(ticket, Outcome::Unavailable { members: vec![to] }, None);
         }
         Ok(())
     }
