@@ -3,7 +3,7 @@
 //! The simulator does the same under every fault; here each step of a change is looked at, and each
 //! refusal of an operator's wish.
 use crate::rig::cluster::{Cluster, address, join, leave, member};
-use orset::{Origin, VersionVector};
+use orset::{Dot, Origin, VersionVector};
 use pannier_replica::protocol::delta::Delta;
 use pannier_replica::protocol::membership::{Place, Standing, Talk, Unfit, Wish};
 use pannier_replica::protocol::{Command, Durability, Event, Message, Refusal, Reply, Write};
@@ -92,6 +92,26 @@ fn who_leaves_takes_no_writes_and_all_that_it_had_stays() {
     assert_eq!(it.wishes(1, &leave(2)), Standing::Done);
     // Its id has been used: it comes back under another.
     assert_eq!(it.ends(1, &join(2)), Standing::Refused(Unfit::HasLeft(member(2))));
+}
+
+/// Found by real processes under load: who had accepted said so again at each look, with all that
+/// had been written since. Somebody always lacked something still, until the patience was over.
+#[test]
+fn what_is_written_while_one_leaves_is_not_waited_for() {
+    let mut it = Cluster::new(3);
+    it.lost = |message| matches!(message, Message::Deltas { .. });
+    it.add(1).unwrap();
+    it.wishes(0, &leave(2));
+    let waits = Standing::Settles(vec![member(0)]);
+    it.until("it waits", |it| it.stands(0, &leave(2)) == waits);
+    it.add(1).unwrap();
+    it.run(3_000);
+    it.lost = is_second_of_second;
+    it.until("it is decided", |it| it.stands(0, &leave(2)) == Standing::Done);
+    assert_eq!(it.lamps(0), 1, "the second has not come");
+    it.lost = |_| false;
+    it.agree(&[0, 1]);
+    assert_eq!(it.lamps(0), 2);
 }
 
 #[test]
@@ -318,6 +338,12 @@ fn one_that_is_to_leave_keeps_its_word_when_an_older_one_of_its_proposer_comes_l
 fn is_of_second(message: &Message) -> bool {
     let Message::Deltas { deltas } = message else { return false };
     deltas.iter().any(|bytes| Delta::decode(bytes).unwrap().dot.origin.is_of(member(1)))
+}
+
+fn is_second_of_second(message: &Message) -> bool {
+    let Message::Deltas { deltas } = message else { return false };
+    let second = Dot::new(Origin::of(member(1), 1), 2);
+    deltas.iter().any(|bytes| Delta::decode(bytes).unwrap().dot == second)
 }
 
 /// The story of L4, found by the simulator. One member holds back what another had made on a disk

@@ -177,8 +177,10 @@ impl<B: Base> Protocol<B> {
         now: Now,
     ) {
         if self.proposes(change) {
-            if let Some(proposing) = &mut self.membership.proposing {
-                proposing.accepted.insert((from, start));
+            if let Some(proposing) = &mut self.membership.proposing
+                && proposing.accepted.insert((from, start))
+            {
+                // Said again, it has what was written since: under load that is never had by all.
                 proposing.agreed.join(vector);
             }
             self.conclude(now);

@@ -20,7 +20,9 @@
 //! L1  from its promise on, who is to go takes no writes, in any start: so what it had when it
 //!     accepted is all that there will ever be of it.
 //! L2  and from theirs on the others do not count it among the peers that a write stands on.
-//! L3  the change is decided when everybody who stays has all that those who accepted it had.
+//! L3  the change is decided when everybody who stays has all that those who accepted it had when
+//!     they first said so. What comes to them later stands on others (L1, L2); to wait for that,
+//!     too, is to wait for as long as anybody writes.
 //! L4  nobody accepts it before what earlier starts of the one who goes have left behind is closed.
 //!     What the present start has made, it knows. Of an earlier one it may have lost the end with
 //!     its disk, while another holds that end back for want of its causes: nobody would count it,
