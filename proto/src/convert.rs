@@ -27,7 +27,7 @@ pub use answer::{cart, counter, line, listing, set, written};
 pub use ask::{batch, session, watched};
 pub use ids::{dot, dot_from, id, member_from, origin_from, vector, vector_from};
 pub use page::{PAGE_TOKEN_MAX, Page};
-pub use stock::{outcome_from, sheet, stock_answer};
+pub use stock::{outcome_from, served_from, sheet, stock_answer};
 
 use bytes::Bytes;
 use orset::cart::Seen;

@@ -8,9 +8,9 @@ use crate::handles::{Handle, common};
 use crate::session::Session;
 use crate::view::{FromAnswer, KIND};
 use crate::watch::Watch;
-use orset::stock::{Account, Ask, CUSTOMER_MAX, Customer, Outcome, Sheet, Terms, Want};
+use orset::stock::{Account, Ask, CUSTOMER_MAX, Customer, Outcome, Served, Sheet, Terms, Want};
 use orset::{BoundsError, Dot, Kind, Member, ObjectKey, OpId, check_name, check_quantity};
-use pannier_proto::convert::{Asked, Page, outcome_from};
+use pannier_proto::convert::{Asked, Page, outcome_from, served_from};
 use pannier_proto::v1;
 use pannier_proto::v1::answer::Body as Said;
 use std::time::Duration;
@@ -20,6 +20,8 @@ use std::time::Duration;
 pub struct StockAnswer {
     /// What.
     pub outcome: Outcome,
+    /// How it came by its units.
+    pub served: Served,
     /// The commit that did it, if one was made for this call at the replica that answered.
     pub dot: Option<Dot>,
     /// Whether the session had to give up something it had read, since its last answer.
@@ -142,7 +144,8 @@ impl FromAnswer for StockAnswer {
         let Said::StockAnswer(wire) = body else { return Err(KIND) };
         let outcome = outcome_from(&wire);
         let outcome = outcome.ok_or(Error::BadAnswer("an outcome from tomorrow"))?;
-        Ok(Self { outcome, dot: wire.dot.as_ref().and_then(crate::core::dot), regressed })
+        let served = served_from(&wire);
+        Ok(Self { outcome, served, dot: wire.dot.as_ref().and_then(crate::core::dot), regressed })
     }
 }
 

@@ -4,9 +4,11 @@ use super::ask::op_id;
 use super::ids::{dot as put_dot, member_from};
 use super::{Asked, Page, checkout};
 use crate::errors::{Failure, Reason};
-use crate::v1::{self, StockOutcome, command::Body};
+use crate::v1::{self, StockOutcome, StockServed, command::Body};
 use bytes::Bytes;
-use orset::stock::{Account, Ask, CUSTOMER_MAX, Customer, Outcome, Sheet, ShortLine, Terms, Want};
+use orset::stock::{
+    Account, Ask, CUSTOMER_MAX, Customer, Outcome, Served, Sheet, ShortLine, Terms, Want,
+};
 use orset::{Dot, Kind, Member, ObjectKey, OpId, Product, check_name, check_quantity};
 
 pub(super) fn out_of_bounds(field: &'static str) -> Failure {
@@ -114,7 +116,7 @@ pub(super) fn body(op: OpId, object: &ObjectKey, ask: &Ask) -> Result<Body, Fail
 }
 
 /// What a call came to.
-pub fn stock_answer(outcome: &Outcome, dot: Option<Dot>) -> v1::StockAnswer {
+pub fn stock_answer(outcome: &Outcome, served: Served, dot: Option<Dot>) -> v1::StockAnswer {
     let mut answer = v1::StockAnswer { dot: dot.map(put_dot), ..v1::StockAnswer::default() };
     let told = match outcome {
         Outcome::Held { until_ms } => {
@@ -149,7 +151,21 @@ pub fn stock_answer(outcome: &Outcome, dot: Option<Dot>) -> v1::StockAnswer {
         }
     };
     answer.set_outcome(told);
+    answer.set_served(match served {
+        Served::Locally => StockServed::Locally,
+        Served::Borrowed => StockServed::Borrowed,
+        Served::Forwarded => StockServed::Forwarded,
+    });
     answer
+}
+
+/// How it came by its units; of an older replica, that does not say it, as if from what was there.
+pub fn served_from(answer: &v1::StockAnswer) -> Served {
+    match answer.served() {
+        StockServed::Unspecified | StockServed::Locally => Served::Locally,
+        StockServed::Borrowed => Served::Borrowed,
+        StockServed::Forwarded => Served::Forwarded,
+    }
 }
 
 /// What an answer says; `None`: an outcome that this build does not know.

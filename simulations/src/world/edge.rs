@@ -140,10 +140,10 @@ pub fn body_of(answer: &Answer, object: &ObjectKey, asked: Option<(&Request, boo
             Body::Failure(Failure { written, ..failure }.to_wire())
         }
         (Reply::Stock(reply), _) => {
-            Body::StockAnswer(convert::stock_answer(&reply.outcome, reply.dot))
+            Body::StockAnswer(convert::stock_answer(&reply.outcome, reply.served, reply.dot))
         }
         (Reply::StockUnreplicated { reply, on, asked }, _) => {
-            let told = Box::new(convert::stock_answer(&reply.outcome, reply.dot));
+            let told = Box::new(convert::stock_answer(&reply.outcome, reply.served, reply.dot));
             let failure = Failure::new(Reason::NotReplicated, "not on as many peers as asked");
             let failure = failure.with("peers", asked).with("reached", on);
             Body::Failure(Failure { stock_answer: Some(told), ..failure }.to_wire())

@@ -194,6 +194,18 @@ pub enum Outcome {
     },
 }
 
+/// How an answer came by its units, for whoever measures: what a purchase waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Served {
+    /// By whoever was asked, from what was there.
+    #[default]
+    Locally,
+    /// By whoever was asked, after it had waited for rights of others.
+    Borrowed,
+    /// By another: the owner of the hold, or the keeper of the customer's limit.
+    Forwarded,
+}
+
 /// What one member has of a stock; sums of units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {

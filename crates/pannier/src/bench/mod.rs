@@ -22,7 +22,7 @@ mod bare;
 mod crash;
 mod lag;
 mod load;
-mod process;
+pub(crate) mod process;
 mod reads;
 mod restart;
 mod wire;

@@ -6,11 +6,12 @@ use crate::bench::microseconds;
 use crate::fail::Fail;
 use hdrhistogram::Histogram;
 use orset::OpId;
-use orset::stock::{Ask, Outcome, Want};
+use orset::stock::{Ask, Outcome, Served, Want};
 use pannier_client::doors::chance;
 use pannier_client::doors::clock::Clock;
 use pannier_client::{Error, NextMove, Reason, want};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,9 +49,29 @@ pub struct Told {
     pub customers: BTreeMap<u64, u64>,
     /// Units granted to who came after somebody had been refused for good.
     pub late_grants: u64,
-    /// From the first call to a certain answer, in microseconds: who got units at once, who after
-    /// another try, who was refused.
-    pub took: [Option<Histogram<u64>>; 3],
+    /// Units granted while a tenth of the stock was left.
+    pub early: u64,
+    /// Of these, to who had waited for rights of others.
+    pub early_waited: u64,
+    /// From the first call to a certain answer, in microseconds.
+    pub took: BTreeMap<Path, Histogram<u64>>,
+}
+
+/// How a first certain answer came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Path {
+    /// Units that the replica had.
+    Local,
+    /// Units that were lent to it.
+    Borrowed,
+    /// Another decided.
+    Forwarded,
+    /// At another try: an acknowledgement was lost.
+    Retried,
+    /// At another try: members could not be reached.
+    Partitioned,
+    /// "Sold out", at whichever try.
+    Refused,
 }
 
 /// Everybody who wants to buy.
@@ -76,10 +97,15 @@ fn drawn(seed: u64, buyer: u64, what: u64) -> f64 {
 struct Way {
     number: u64,
     op: OpId,
+    /// Whose stock it is, where each region has its own.
+    home: usize,
     region: usize,
     /// Draws so far.
     draws: u64,
     tries: u32,
+    /// Members could not be reached.
+    is_partitioned: bool,
+    served: Served,
 }
 
 impl Buyers {
@@ -121,6 +147,13 @@ impl Buyers {
             if number >= self.args.buyers {
                 return Ok(());
             }
+            let region = match self.args.jump_ms {
+                Some(every_ms) => {
+                    let since_us = self.clock.now_us().saturating_sub(self.begun_us);
+                    (since_us / 1_000 / every_ms) as usize % self.market.regions()
+                }
+                None => region,
+            };
             self.buy(number, region).await?;
         }
     }
@@ -132,7 +165,16 @@ impl Buyers {
     }
 
     async fn buy(&self, number: u64, region: usize) -> Result<Option<Outcome>, Fail> {
-        let mut way = Way { number, op: self.op()?, region, draws: 0, tries: 0 };
+        let mut way = Way {
+            number,
+            op: self.op()?,
+            home: region,
+            region,
+            draws: 0,
+            tries: 0,
+            is_partitioned: false,
+            served: Served::default(),
+        };
         let wants = self.wants(number)?;
         let ask = if self.args.claims {
             Ask::Commit { want: wants.clone() }
@@ -142,7 +184,7 @@ impl Buyers {
         self.note(|told| told.came += 1);
         let begun_us = self.clock.now_us();
         let first = self.certain(&mut way, ask).await?;
-        self.note_time(begun_us, &first, way.tries);
+        self.note_time(begun_us, &first, &way);
         match &first {
             Some(Outcome::Held { .. }) => self.pay(&mut way, wants).await?,
             Some(Outcome::Committed) => self.deliver(number),
@@ -203,22 +245,35 @@ impl Buyers {
         });
     }
 
-    fn note_time(&self, begun_us: u64, first: &Option<Outcome>, tries: u32) {
+    fn note_time(&self, begun_us: u64, first: &Option<Outcome>, way: &Way) {
         let took_us = self.clock.now_us().saturating_sub(begun_us).max(1);
-        let kind = match first {
-            Some(Outcome::Held { .. } | Outcome::Committed) if tries <= 1 => 0,
-            Some(Outcome::Held { .. } | Outcome::Committed) => 1,
-            Some(Outcome::SoldOut { .. }) => 2,
+        let path = match first {
+            Some(Outcome::SoldOut { .. }) => Path::Refused,
+            Some(Outcome::Held { .. } | Outcome::Committed) if way.is_partitioned => {
+                Path::Partitioned
+            }
+            Some(Outcome::Held { .. } | Outcome::Committed) if way.tries > 1 => Path::Retried,
+            Some(Outcome::Held { .. } | Outcome::Committed) => match way.served {
+                Served::Locally => Path::Local,
+                Served::Borrowed => Path::Borrowed,
+                Served::Forwarded => Path::Forwarded,
+            },
             _ => return,
         };
+        let most = self.args.units - self.args.units / 10;
         self.note(|told| {
-            let slot = &mut told.took[kind];
-            if slot.is_none() {
-                *slot = microseconds().ok();
+            if path != Path::Refused && told.early < most {
+                told.early += 1;
+                told.early_waited += u64::from(way.served == Served::Borrowed);
             }
-            if let Some(histogram) = slot {
-                histogram.saturating_record(took_us);
-            }
+            let histogram = match told.took.entry(path) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(free) => match microseconds() {
+                    Ok(histogram) => free.insert(histogram),
+                    Err(_) => return,
+                },
+            };
+            histogram.saturating_record(took_us);
         });
     }
 
@@ -227,7 +282,7 @@ impl Buyers {
         for _ in 0..TRIES {
             way.tries += 1;
             way.draws += 1;
-            let answer = self.market.stock(way.region, way.op)?.ask(ask.clone()).await;
+            let answer = self.market.stock(way.region, way.home, way.op)?.ask(ask.clone()).await;
             let is_late = way.number >= self.args.buyers;
             let is_lost =
                 !is_late && drawn(self.args.seed, way.number, way.draws) < self.args.lost_acks;
@@ -239,9 +294,11 @@ impl Buyers {
                 }
                 continue;
             }
+            way.served = answer.as_ref().map(|answer| answer.served).unwrap_or_default();
             match answer.map(|answer| answer.outcome) {
                 Ok(Outcome::Unavailable { .. }) => {
                     self.note(|told| told.unavailable += 1);
+                    way.is_partitioned = true;
                     self.elsewhere(way);
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }

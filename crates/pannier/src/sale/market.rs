@@ -2,6 +2,7 @@
 
 use super::SaleArgs;
 use super::buyer::Buyers;
+use crate::bench::process;
 use crate::fail::Fail;
 use crate::processes::{Link, Plan, Server, Site, Weather};
 use crate::run::Stop;
@@ -15,8 +16,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The namespace, and the one stock in it.
-const SHOP: (&str, &str) = ("shop", "phone");
+/// The namespace.
+const SHOP: &str = "shop";
 
 /// How long one call may take, retries of the library included.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -58,6 +59,17 @@ pub struct Market {
     inner: Vec<String>,
     links: Vec<(usize, usize, Link)>,
     clients: Vec<Client>,
+    /// Each region sells its own stock.
+    apart: bool,
+}
+
+/// What replicas have used.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub struct Spent {
+    /// CPU seconds, of all replicas.
+    pub cpu_seconds: f64,
+    /// The most memory that any had.
+    pub resident_bytes_max: u64,
 }
 
 fn away(error: impl std::fmt::Display) -> Fail {
@@ -86,7 +98,7 @@ impl Market {
             settings.calls_max = settings.calls_max.max(4 * args.in_flight as usize);
             clients.push(Client::connect(settings).await.map_err(away)?);
         }
-        let market = Self { servers, inner, links, clients };
+        let market = Self { servers, inner, links, clients, apart: args.apart };
         market.restock(args, &members).await?;
         Ok(market)
     }
@@ -100,24 +112,35 @@ impl Market {
             if units == 0 {
                 continue;
             }
-            let answer = self.stock(at, next()?)?.restock(units, *member).await.map_err(away)?;
+            let answer =
+                self.stock(at, at, next()?)?.restock(units, *member).await.map_err(away)?;
             if answer.outcome != Outcome::Done {
                 return Err(away(format!("restocking came to {:?}", answer.outcome)));
             }
         }
         if args.limit > 0 {
             let terms = Terms { limit: args.limit, tentative: false, peers: 0 };
-            self.stock(0, next()?)?.set_terms(terms).await.map_err(away)?;
+            for home in 0..self.stocks() {
+                self.stock(0, home, next()?)?.set_terms(terms).await.map_err(away)?;
+            }
         }
         let knows = |sheet: &Sheet| sheet.minted == args.units && sheet.terms.limit == args.limit;
         self.until("all to know of the units", |sheets| sheets.iter().all(knows)).await?;
         Ok(())
     }
 
-    /// The stock, for one purchase, in a region.
-    pub fn stock(&self, region: usize, op: OpId) -> Result<Stock, Fail> {
-        let stock = self.clients[region].stock(SHOP.0, SHOP.1).map_err(away)?;
-        Ok(stock.with_op_id(op).within(WITHIN))
+    /// The stock that is sold in the region `home`, for one purchase, as `region` has it.
+    pub fn stock(&self, region: usize, home: usize, op: OpId) -> Result<Stock, Fail> {
+        Ok(self.of(region, home)?.with_op_id(op))
+    }
+
+    fn of(&self, region: usize, home: usize) -> Result<Stock, Fail> {
+        let name = format!("phone-{}", if self.apart { home + 1 } else { 1 });
+        Ok(self.clients[region].stock(SHOP, name).map_err(away)?.within(WITHIN))
+    }
+
+    fn stocks(&self) -> usize {
+        if self.apart { self.regions() } else { 1 }
     }
 
     /// Regions.
@@ -125,13 +148,36 @@ impl Market {
         self.clients.len()
     }
 
+    /// What each region shows, of all stocks together.
     async fn shown(&self) -> Result<Vec<Sheet>, Fail> {
         let mut sheets = Vec::new();
-        for client in &self.clients {
-            let stock = client.stock(SHOP.0, SHOP.1).map_err(away)?.within(WITHIN);
-            sheets.push(stock.read().await.map_err(away)?.sheet);
+        for region in 0..self.regions() {
+            let mut all = Sheet::default();
+            for home in 0..self.stocks() {
+                let one = self.of(region, home)?.read().await.map_err(away)?.sheet;
+                all.terms = one.terms;
+                all.accounts.extend(one.accounts);
+                all.minted += one.minted;
+                all.available += one.available;
+                all.held += one.held;
+                all.sold += one.sold;
+                all.written_off += one.written_off;
+            }
+            sheets.push(all);
         }
         Ok(sheets)
+    }
+
+    /// What replicas have used since they were started.
+    pub fn spent(&self) -> Result<Spent, Fail> {
+        let mut spent = Spent::default();
+        for server in &self.servers {
+            let process = server.pid();
+            spent.cpu_seconds += process::cpu_seconds_of(process).map_err(away)?;
+            let (_, most) = process::resident_bytes_of(process);
+            spent.resident_bytes_max = spent.resident_bytes_max.max(most);
+        }
+        Ok(spent)
     }
 
     async fn until(

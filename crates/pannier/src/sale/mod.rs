@@ -80,6 +80,12 @@ pub struct SaleArgs {
     /// (seconds)
     #[arg(long, value_name = "REGION@FROM..TO")]
     cut: Option<Cut>,
+    /// All buyers come to one region at a time, and to the next after so many milliseconds
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    jump_ms: Option<u64>,
+    /// Each region sells a stock of its own: what selling one stock together costs, by comparison
+    #[arg(long)]
+    apart: bool,
     /// Buyers that are at it at once in each region
     #[arg(long, value_name = "BUYERS", default_value_t = 512,
           value_parser = clap::value_parser!(u32).range(1..=16_384))]
@@ -140,7 +146,8 @@ impl SaleArgs {
         }
         let sheets = market.sheets(&stop).await?;
         let waits = market.rights_waits().await;
-        let report = Report::new(self, &buyers.told(), &sheets, waits, rush_s);
+        let spent = market.spent()?;
+        let report = Report::new(self, &buyers.told(), &sheets, (waits, spent), rush_s);
         drop(buyers);
         if let Some(market) = Arc::into_inner(market) {
             market.close().await?;

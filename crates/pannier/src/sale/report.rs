@@ -1,7 +1,8 @@
 //! What came of a sale, and whether it was right.
 
 use super::SaleArgs;
-use super::buyer::Told;
+use super::buyer::{Path, Told};
+use super::market::Spent;
 use crate::sums::Sums;
 use hdrhistogram::Histogram;
 use orset::stock::Sheet;
@@ -52,10 +53,19 @@ pub struct Report {
     /// Purchases that waited for rights, and of those that came.
     waited_for_rights: u64,
     waited_percent: f64,
+    /// Of the units served while a tenth of the stock was left, those that waited for rights.
+    waited_early_percent: f64,
+    /// What replicas used, in all and for each buyer.
+    spent: Spent,
+    cpu_us_per_buyer: f64,
     /// Units served after somebody was told "sold out": what came back, if all is right.
     served_after_a_refusal: u64,
-    at_once: Times,
-    after_another_try: Times,
+    /// From the first call to a certain answer, by how it came about.
+    local: Times,
+    borrowed: Times,
+    forwarded: Times,
+    retried: Times,
+    partitioned: Times,
     refusals: Times,
     /// What the replicas show in the end.
     audit: Audit,
@@ -74,7 +84,7 @@ impl Report {
         args: &SaleArgs,
         told: &Told,
         sheets: &[Sheet],
-        waited_for_rights: u64,
+        (waited_for_rights, spent): (u64, Spent),
         rush_seconds: f64,
     ) -> Self {
         let sheet = sheets.first().cloned().unwrap_or_default();
@@ -103,7 +113,7 @@ impl Report {
         must(served_twice == 0, format!("{served_twice} customers were served more than {most}"));
         must(told.wrongly == 0, format!("{} were refused while units were free", told.wrongly));
         must(told.unknown == 0, format!("{} were told nothing certain", told.unknown));
-        let [at_once, again, refused] = &told.took;
+        let took = |path| Times::of(told.took.get(&path));
         Self {
             verdict: if wrong.is_empty() { "PASS" } else { "FAIL" },
             wrong,
@@ -122,10 +132,16 @@ impl Report {
             acknowledgements_lost: told.lost,
             waited_for_rights,
             waited_percent: 100.0 * waited_for_rights as f64 / came.max(1) as f64,
+            waited_early_percent: 100.0 * told.early_waited as f64 / told.early.max(1) as f64,
+            spent,
+            cpu_us_per_buyer: 1e6 * spent.cpu_seconds / came.max(1) as f64,
             served_after_a_refusal: told.late_grants,
-            at_once: Times::of(at_once.as_ref()),
-            after_another_try: Times::of(again.as_ref()),
-            refusals: Times::of(refused.as_ref()),
+            local: took(Path::Local),
+            borrowed: took(Path::Borrowed),
+            forwarded: took(Path::Forwarded),
+            retried: took(Path::Retried),
+            partitioned: took(Path::Partitioned),
+            refusals: took(Path::Refused),
             audit: Audit { are_equal, sums: Sums::of(&sheet) },
         }
     }
@@ -150,15 +166,25 @@ impl fmt::Display for Report {
         let Self { calls_unavailable, acknowledgements_lost, waited_percent, .. } = self;
         writeln!(f, "  calls        {calls_unavailable} unavailable and made again; of the")?;
         writeln!(f, "               answered, {acknowledgements_lost} lost on purpose")?;
-        writeln!(f, "  rights       {waited_percent:.2} % of the buyers waited for some")?;
+        writeln!(f, "  rights       {waited_percent:.2} % of the buyers waited for some; while a")?;
+        let early = self.waited_early_percent;
+        writeln!(f, "               tenth was left, {early:.2} % of those who were served")?;
         writeln!(f, "  late         {} served after a refusal", self.served_after_a_refusal)?;
         let rate = self.first_answers_per_second;
         writeln!(f, "  buyers/s     {rate:.0}")?;
+        let (cpu_us, most) = (self.cpu_us_per_buyer, self.spent.resident_bytes_max >> 20);
+        writeln!(f, "  replicas     {cpu_us:.1} us of CPU a buyer, {most} MiB at most")?;
         for (what, times) in [
-            ("at once", &self.at_once),
-            ("another try", &self.after_another_try),
+            ("local", &self.local),
+            ("borrowed", &self.borrowed),
+            ("forwarded", &self.forwarded),
+            ("retried", &self.retried),
+            ("partitioned", &self.partitioned),
             ("refused", &self.refusals),
         ] {
+            if times.answers == 0 {
+                continue;
+            }
             let Times { answers, p50_us, p99_us, p999_us } = times;
             let ms = |us: &u64| *us as f64 / 1e3;
             writeln!(

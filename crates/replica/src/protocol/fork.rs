@@ -51,6 +51,7 @@ impl<B: Base> Protocol<B> {
             verifying: self.verifying.clone(),
             restoring: self.restoring.clone(),
             lending: self.lending.clone(),
+            evening: self.evening.clone(),
             passing: self.passing.clone(),
             keeping: self.keeping.clone(),
             ordering: self.ordering.clone(),
@@ -100,6 +101,7 @@ impl<B: Base> Protocol<B> {
             verifying: _,
             restoring,
             lending,
+            evening,
             passing,
             keeping,
             ordering,
@@ -114,6 +116,7 @@ impl<B: Base> Protocol<B> {
             .hash(into);
         (cuts, eras, sweep, pruning, giving, taking, restoring, tend_us).hash(into);
         digest_text(lending, into);
+        digest_text(evening, into);
         digest_text(passing, into);
         digest_text(keeping, into);
         digest_text(ordering, into);

@@ -86,7 +86,7 @@ use snapshot::{Giving, Taking};
 use stable::Eras;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use stock::{Keeping, Lending, Passing};
+use stock::{Evening, Keeping, Lending, Passing};
 use sweep::Sweep;
 use verify::Verifying;
 use waiting::Waiting;
@@ -252,6 +252,8 @@ pub struct Stats {
     pub orders_folded: u64,
     /// Purchases that waited for rights.
     pub waited_for_rights: u64,
+    /// Times rights were asked for before anybody waited for them.
+    pub asked_ahead: u64,
     /// Purchases answered "sold out".
     pub sold_out: u64,
     /// Purchases answered "unavailable" for want of rights.
@@ -313,6 +315,7 @@ pub struct Protocol<B> {
     verifying: Verifying,
     restoring: Restoring,
     lending: Lending,
+    evening: Evening,
     passing: Passing,
     keeping: Keeping,
     ordering: Ordering,

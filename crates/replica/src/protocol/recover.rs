@@ -26,7 +26,7 @@ use super::rows::{Base, Rows, decode_vector, meta_key};
 use super::settings::ProtocolSettings;
 use super::snapshot::{Giving, ROW as SNAPSHOT, Taking};
 use super::stable::Eras;
-use super::stock::{Keeping, Lending, Passing};
+use super::stock::{Evening, Keeping, Lending, Passing};
 use super::sweep::Sweep;
 use super::verify::Verifying;
 use super::waiting::Waiting;
@@ -128,6 +128,7 @@ impl<B: Base> Protocol<B> {
             verifying: Verifying::default(),
             restoring: Restoring::default(),
             lending: Lending::default(),
+            evening: Evening::default(),
             passing: Passing::begin(start.origin),
             keeping: Keeping::default(),
             ordering: Ordering::default(),

@@ -97,9 +97,11 @@ pub(super) fn answer(question: &Question, reply: &Reply, own: &Bytes) -> Body {
             let done = written(question, &short.written, own);
             Body::Failure(status::unreplicated(short, done).to_wire())
         }
-        Reply::Stock(reply) => Body::StockAnswer(convert::stock_answer(&reply.outcome, reply.dot)),
+        Reply::Stock(reply) => {
+            Body::StockAnswer(convert::stock_answer(&reply.outcome, reply.served, reply.dot))
+        }
         Reply::StockUnreplicated { reply, on, asked } => {
-            let answer = convert::stock_answer(&reply.outcome, reply.dot);
+            let answer = convert::stock_answer(&reply.outcome, reply.served, reply.dot);
             Body::Failure(status::stock_unreplicated(*on, *asked, answer).to_wire())
         }
         Reply::Shown(shown) => show(question, shown),

@@ -84,6 +84,11 @@ pub(super) async fn text(shared: &Shared) -> String {
         ("buckets_differing_total", "Buckets unlike a peer's.", stats.buckets_differing),
         ("buckets_mended_total", "Buckets mended from a peer.", stats.buckets_mended),
         ("rights_waits_total", "Purchases that waited for rights.", stats.waited_for_rights),
+        (
+            "rights_asked_ahead_total",
+            "Times rights were asked for before they were wanted.",
+            stats.asked_ahead,
+        ),
         ("rights_granted_total", "Times units were lent to another member.", stats.grants),
         ("sold_out_total", "Purchases answered \"sold out\".", stats.sold_out),
         ("unavailable_total", "Purchases for which nobody was heard.", stats.unavailable),

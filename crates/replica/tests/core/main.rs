@@ -6,6 +6,7 @@
 
 mod away;
 mod durable;
+mod evening;
 mod members;
 mod membership;
 mod order_world;

@@ -4,8 +4,8 @@ use super::{Sample, answer, b, command, dot, event, id, list_request, op, said};
 use pannier_proto::v1::{
     Answer, Command, CommitStock, ExtendStock, Failure, GetStock, HoldStock, PeerMessage,
     ReleaseStock, RestockStock, ReturnStock, SetStockTerms, ShortLine, Stock, StockAccount,
-    StockAnswer, StockOutcome, StockTalk, WatchEvent, WriteOffStock, answer::Body as Said,
-    command::Body, peer_message, watch_event,
+    StockAnswer, StockOutcome, StockServed, StockTalk, WatchEvent, WriteOffStock,
+    answer::Body as Said, command::Body, peer_message, watch_event,
 };
 use prost::Message;
 
@@ -57,6 +57,7 @@ fn stock_answer() -> StockAnswer {
         dot: Some(dot()),
         short: vec![short()],
         conflicts_with: id(3),
+        served: StockServed::Borrowed.into(),
     }
 }
 

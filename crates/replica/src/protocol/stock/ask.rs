@@ -2,7 +2,7 @@
 
 use crate::protocol::command::{Lane, Refusal};
 use crate::protocol::time::Now;
-use orset::stock::{Ask, Outcome};
+use orset::stock::{Ask, Outcome, Served};
 use orset::{Dot, Kind, ObjectKey, OpId, VersionVector};
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ pub struct Call {
 pub struct StockReply {
     /// What it came to.
     pub outcome: Outcome,
+    /// How.
+    pub served: Served,
     /// The commit that did it, if one was made for it here.
     pub dot: Option<Dot>,
     /// What the session has now seen.

@@ -16,8 +16,8 @@ use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
 use crate::store::StoreError;
 use orset::stock::{
-    self, Answer, Ask, OrderAsk, Outcome, Refused, Stamped, Step, StockRows, Terms, Verdict,
-    content_hash,
+    self, Answer, Ask, OrderAsk, Outcome, Refused, Served, Stamped, Step, StockRows, Terms,
+    Verdict, content_hash,
 };
 use orset::{Dot, HybridTime, Kind, Member, Request};
 
@@ -231,7 +231,8 @@ impl<B: Base> Protocol<B> {
         };
         let takes =
             |step: &Step| matches!(step, Step::Hold(..) | Step::Sell(_) | Step::WriteOff(_));
-        if steps.iter().any(takes) && self.lending.has_queue(&call.object) {
+        let is_taken = steps.iter().any(takes);
+        if is_taken && self.lending.has_queue(&call.object) {
             // Others came first.
             return Ok(Tried::Short);
         }
@@ -244,6 +245,9 @@ impl<B: Base> Protocol<B> {
         }
         if let [Step::Agree(stamped)] = &mut steps[..] {
             stamped.stamp = self.hybrid.tick(now.wall_ms);
+        }
+        if is_taken {
+            self.evening.took(&call.object, call.ask.units());
         }
         let dot =
             if steps.is_empty() { None } else { Some(self.make(&call.object, call.op, steps)?) };
@@ -288,7 +292,9 @@ impl<B: Base> Protocol<B> {
         outcome: Outcome,
         dot: Option<Dot>,
     ) {
-        let reply = StockReply { outcome, dot, vector: self.synced.clone() };
+        let has_waited = self.lending.serves == Some(ticket);
+        let served = if has_waited { Served::Borrowed } else { Served::Locally };
+        let reply = StockReply { outcome, served, dot, vector: self.synced.clone() };
         self.park(ticket, Reply::Stock(reply));
     }
 }

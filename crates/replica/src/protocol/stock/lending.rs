@@ -95,6 +95,8 @@ pub(in crate::protocol) struct Lending {
     queues: BTreeMap<ObjectKey, Queue>,
     waiting: usize,
     arrivals: u64,
+    /// The call that has waited and is being tried again, if one is.
+    pub serves: Option<Ticket>,
     /// Stocks in which somebody else has done something since they were last looked at.
     pub moved: Vec<ObjectKey>,
 }
@@ -163,7 +165,10 @@ impl<B: Base> Protocol<B> {
         let Some(mut queue) = self.lending.queues.remove(object) else { return Ok(()) };
         while let Some(waiter) = queue.waiters.pop_front() {
             let tried = match &waiter.wanted {
-                Wanted::Call(ticket, call) => self.decide_call(*ticket, call, now)?,
+                Wanted::Call(ticket, call) => {
+                    self.lending.serves = Some(*ticket);
+                    self.decide_call(*ticket, call, now)?
+                }
                 Wanted::Line(line, units) => self.try_line(object, *line, *units, now)?,
             };
             let refused = match tried {
@@ -188,6 +193,7 @@ impl<B: Base> Protocol<B> {
             }
             self.lending.waiting -= 1;
         }
+        self.lending.serves = None;
         // An order that was tried in its turn may have come back.
         if let Some(later) = self.lending.queues.remove(object) {
             queue.waiters.extend(later.waiters);
@@ -296,6 +302,9 @@ impl<B: Base> Protocol<B> {
             let next = answered.number.saturating_add(1);
             let asked = queue.asked.get(&member);
             // A grant has come, or a word that says nothing of those who came later.
+            if let Some(asked) = asked.filter(|asked| asked.number < next) {
+                self.evening.lasted(now.mono_us.saturating_sub(asked.sent_us));
+            }
             let is_over = asked.is_none_or(|asked| {
                 let is_old = asked.nothing.is_some()
                     && (asked.arrivals < newest || now.mono_us >= asked.again_us);

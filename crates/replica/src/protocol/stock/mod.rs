@@ -9,6 +9,7 @@
 //!                           ├─> somebody else's hold: passing.rs asks its owner
 //!                           └─> too few rights here:  lending.rs asks those who have some
 //! tick ──> tending.rs: what lapsed is released, what is settled is folded
+//!     └──> evening.rs: what sells fast here is asked for before it is out
 //! ```
 //!
 //! K1  an answer rests on everything that is applied when it is given, and leaves when all of that
@@ -21,6 +22,7 @@
 
 mod ask;
 mod calls;
+mod evening;
 mod keeping;
 mod lending;
 mod parting;
@@ -31,6 +33,7 @@ mod tending;
 
 pub use ask::{Call, StockReply};
 pub(super) use calls::Tried;
+pub(super) use evening::Evening;
 pub(super) use keeping::Keeping;
 pub(super) use lending::Lending;
 pub(super) use passing::{INTERNAL, Passing, did};

@@ -22,7 +22,7 @@ use crate::protocol::rows::Base;
 use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
 use crate::store::StoreError;
-use orset::stock::{Ask, Outcome};
+use orset::stock::{Ask, Outcome, Served};
 use orset::{Lattice, Member, Origin, VersionVector};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -176,7 +176,7 @@ impl<B: Base> Protocol<B> {
         let reply = |outcome| {
             let mut all = VersionVector::clone(&self.for_session(&self.synced));
             all.join(vector);
-            StockReply { outcome, dot: None, vector: Arc::new(all) }
+            StockReply { outcome, served: Served::Forwarded, dot: None, vector: Arc::new(all) }
         };
         let result = match said {
             Said::Answer(answer) => Ok(Reply::Stock(reply(answer))),

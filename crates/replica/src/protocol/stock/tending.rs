@@ -29,6 +29,7 @@ impl<B: Base> Protocol<B> {
     pub(in crate::protocol) fn tick_stocks(&mut self, now: Now) -> Result<(), StoreError> {
         self.tick_passing(now)?;
         self.tick_lending(now)?;
+        self.tick_evening(now)?;
         if !self.may_tend() || now.mono_us < self.tend_us {
             return Ok(());
         }
