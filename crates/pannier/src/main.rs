@@ -159,6 +159,8 @@ struct Replay {
 enum BenchVerb {
     /// What carts cost on this machine
     Cart(bench::CartArgs),
+    /// What claims of one hot stock cost on this machine
+    Stock(bench::StockArgs),
     /// What the network costs on this machine
     Wire(bench::WireArgs),
     /// What it costs when a member comes back after long
@@ -237,6 +239,9 @@ fn judged(form: Form, command: Command) -> Result<bool, Fail> {
         Command::Completion { shell } => completion(form, shell),
         Command::Sim { verb } => simulate::run(form, &verb),
         Command::Bench { what: BenchVerb::Cart(args) } => bench_cart(form, &args),
+        Command::Bench { what: BenchVerb::Stock(args) } => {
+            args.run(form, &out::progress, &|line| drop(form.write(line)))
+        }
         Command::Bench { what: BenchVerb::Wire(args) } => args.run(form, &out::progress),
         Command::Bench { what: BenchVerb::Away(args) } => args.run(form, &out::progress),
         Command::Bench { what: BenchVerb::Restart(args) } => args.run(form, &out::progress),

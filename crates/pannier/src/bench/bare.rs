@@ -1,9 +1,8 @@
 //! The limit: the same bytes to the bare engine, with none of our code between.
 //!
-//! Per round one log record of the same size, synced; per add one entry row under a random key and
-//! one op-memory row under an ascending one, in batches of the same size, written behind by a
-//! second thread. What a replica does less than this is what causality, exactly-once and
-//! acknowledging cost.
+//! Per round one log record of the same size, synced; per op its rows, in batches of the same size,
+//! written behind by a second thread. What a replica does less than this is what causality,
+//! exactly-once and acknowledging cost.
 
 use super::Failure;
 use super::load::{Figures as Loaded, bits};
@@ -20,20 +19,31 @@ use std::sync::mpsc::sync_channel;
 /// What the bare loop measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figures {
-    /// Adds' worth of bytes per second.
-    pub adds_per_second: f64,
-    /// CPU microseconds per add.
-    pub cpu_us_per_add: f64,
+    /// Ops' worth of bytes per second.
+    pub ops_per_second: f64,
+    /// CPU microseconds per op.
+    pub cpu_us_per_op: f64,
     /// Syncs per second.
     pub syncs_per_second: f64,
 }
 
-/// Bytes that one add takes in a round's delta: op id, object, request.
-const LOG_BYTES_PER_ADD: usize = 62;
+/// What one op writes.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// Its share of a round's delta.
+    pub log_bytes: usize,
+    /// The rows of op `i`.
+    pub rows: &'a dyn Fn(u64, &mut StateBatch),
+}
+
+/// An add to a cart: op id, object and request in the log; an entry row under a random key, and one
+/// of the op's memory under an ascending one.
+pub const ADD: Job<'static> = Job { log_bytes: 62, rows: &add_rows };
+
 /// Rows in one checkpoint batch.
 const BATCH_ROWS: usize = 32_768;
 
-fn rows(i: u64, batch: &mut StateBatch) {
+fn add_rows(i: u64, batch: &mut StateBatch) {
     let user = bits(i) % 1_000_000;
     let mut entry = vec![0x01, 1, 4];
     entry.extend_from_slice(
@@ -48,8 +58,8 @@ fn rows(i: u64, batch: &mut StateBatch) {
 }
 
 /// Runs for `seconds` with rounds as large as the load's were.
-pub fn run(load: &Loaded, seconds: u64, dir: &Path) -> Result<Figures, Failure> {
-    let per_round = (load.adds_per_second / load.syncs_per_second.max(1.0)).max(1.0) as u64;
+pub fn run(load: &Loaded, job: Job<'_>, seconds: u64, dir: &Path) -> Result<Figures, Failure> {
+    let per_round = (load.ops_per_second / load.syncs_per_second.max(1.0)).max(1.0) as u64;
     std::fs::create_dir_all(dir)?;
     let store = Arc::new(FjallStore::open(dir, &FjallSettings::default())?);
     let (send, receive) = sync_channel::<StateBatch>(1);
@@ -77,13 +87,13 @@ pub fn run(load: &Loaded, seconds: u64, dir: &Path) -> Result<Figures, Failure> 
         }
         seq += 1;
         rounds += 1;
-        let mut record = vec![0; LOG_BYTES_PER_ADD * per_round as usize];
+        let mut record = vec![0; job.log_bytes * per_round as usize];
         for (at, byte) in record.iter_mut().enumerate() {
             *byte = bits(i + at as u64 / 16) as u8;
         }
         store.append(&[LogRecord { origin, seq, bytes: record.into() }])?;
         for _ in 0..per_round {
-            rows(i, &mut batch);
+            (job.rows)(i, &mut batch);
             i += 1;
         }
         if batch.len() >= BATCH_ROWS {
@@ -92,13 +102,13 @@ pub fn run(load: &Loaded, seconds: u64, dir: &Path) -> Result<Figures, Failure> 
         }
     }
     let elapsed = (clock.now().mono_us - begun) as f64 / 1e6;
-    let adds = (i - counted) as f64;
+    let ops = (i - counted) as f64;
     let cpu = cpu_seconds()? - cpu;
     drop(send);
     writer.join().map_err(|_| "the bare writer panicked")??;
     Ok(Figures {
-        adds_per_second: adds / elapsed,
-        cpu_us_per_add: cpu * 1e6 / adds,
+        ops_per_second: ops / elapsed,
+        cpu_us_per_op: cpu * 1e6 / ops,
         syncs_per_second: rounds as f64 / elapsed,
     })
 }

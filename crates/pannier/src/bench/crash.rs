@@ -1,6 +1,6 @@
 //! The load in a child process that is killed with SIGKILL, and what is found afterwards.
 
-use super::load::{Figures, Load, cart_of, product_of};
+use super::load::{Adds, Figures, Job, Load, cart_of, product_of};
 use super::{CartArgs, Failure};
 use pannier_replica::Replica;
 use pannier_replica::doors::clock::Clock;
@@ -36,15 +36,23 @@ const SAMPLE: u64 = 2_000;
 
 /// Runs the load in a child, kills it a little after it has measured, and checks.
 pub fn run_and_kill(args: &CartArgs, dir: &Path) -> Result<Killed, Failure> {
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    command
         .args(["bench", "cart", "--child", "--dir"])
         .arg(dir)
         .args(["--seconds", &args.seconds.to_string()])
         .args(["--warm-up", &args.warm_up.to_string()])
         .args(["--in-flight", &args.in_flight.to_string()])
-        .args(["--carts", &args.carts.to_string()])
-        .stdout(Stdio::piped())
-        .spawn()?;
+        .args(["--carts", &args.carts.to_string()]);
+    let (figures, acknowledged) = kill_when_measured(command)?;
+    let verdict = verify(dir, acknowledged, args.carts)?;
+    Ok(Killed { figures, verdict })
+}
+
+/// Starts a child that measures (`measure_until_killed`) and kills it a little afterwards. What it
+/// measured, and how many ops it had been told are durable.
+pub fn kill_when_measured(mut command: Command) -> Result<(Figures, u64), Failure> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
     let lines = BufReader::new(child.stdout.take().ok_or("the child has no output")?).lines();
     let (mut figures, mut acknowledged, mut since) = (None, 0, 0);
     for line in lines {
@@ -61,8 +69,7 @@ pub fn run_and_kill(args: &CartArgs, dir: &Path) -> Result<Killed, Failure> {
     }
     child.wait()?;
     let figures = figures.ok_or("the child ended before it had measured")?;
-    let verdict = verify(dir, acknowledged, args.carts)?;
-    Ok(Killed { figures, verdict })
+    Ok((figures, acknowledged))
 }
 
 /// Every acknowledged add of the sampled carts must be there.
@@ -91,10 +98,20 @@ fn verify(dir: &Path, acknowledged: u64, carts: u64) -> Result<Verdict, Failure>
 
 /// The child: warms up, measures, says so, and goes on until it is killed.
 pub fn child(args: &CartArgs, dir: &Path, say: &dyn Fn(&str)) -> Result<(), Failure> {
-    let mut load = Load::new(Replica::open(dir)?, args.in_flight, args.carts)?;
+    let load = Load::new(Replica::open(dir)?, args.in_flight, Adds(args.carts))?;
+    measure_until_killed(load, args.warm_up, args.seconds, say)
+}
+
+/// Warms up, measures, says so, and goes on until it is killed.
+pub fn measure_until_killed<J: Job>(
+    mut load: Load<J>,
+    warm_up: u64,
+    seconds: u64,
+    say: &dyn Fn(&str),
+) -> Result<(), Failure> {
     let acked = |count: u64| say(&format!("acked {count}"));
-    load.run(args.warm_up, &acked)?;
-    let figures = load.run(args.seconds, &acked)?;
+    load.run(warm_up, &acked)?;
+    let figures = load.run(seconds, &acked)?;
     say(&format!("figures {}", serde_json::to_string(&figures)?));
     load.run(60, &acked)?;
     Err("the parent did not kill this child".into())

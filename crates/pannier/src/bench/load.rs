@@ -1,4 +1,4 @@
-//! The load: one thread keeps a window of adds in flight and waits for them in order.
+//! The load: one thread keeps a window of ops in flight and waits for them in order.
 //!
 //! Op `i` is a function of `i`, so whoever knows how many were acknowledged knows what must be in
 //! every cart. Replies of one round leave together and rounds leave in order, so waiting in order
@@ -7,9 +7,10 @@
 use super::process::cpu_seconds;
 use super::{CartArgs, Failure};
 use hdrhistogram::Histogram;
+use orset::OpId;
 use pannier_replica::doors::clock::Clock;
 use pannier_replica::protocol::Written;
-use pannier_replica::{Pending, Replica, Session};
+use pannier_replica::{FromReply, Pending, Replica, Session};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -17,10 +18,10 @@ use std::path::Path;
 /// What one load measured.
 #[derive(Clone, Debug, Default, Serialize, serde::Deserialize)]
 pub struct Figures {
-    /// Adds acknowledged while measuring.
-    pub adds: u64,
+    /// Ops acknowledged while measuring.
+    pub ops: u64,
     /// Per second.
-    pub adds_per_second: f64,
+    pub ops_per_second: f64,
     /// Microseconds from submitted to acknowledged.
     pub p50_us: u64,
     /// See `p50_us`.
@@ -29,14 +30,14 @@ pub struct Figures {
     pub p999_us: u64,
     /// Longest time without an acknowledgement, in microseconds.
     pub longest_stall_us: u64,
-    /// CPU microseconds of the process per add, client included.
-    pub cpu_us_per_add: f64,
+    /// CPU microseconds of the process per op, client included.
+    pub cpu_us_per_op: f64,
     /// Rounds, and so syncs, per second.
     pub syncs_per_second: f64,
-    /// Bytes on disk per add, log included, at the end.
-    pub disk_bytes_per_add: f64,
-    /// Adds since the directory was new.
-    pub adds_in_all: u64,
+    /// Bytes on disk per op, log included, at the end.
+    pub disk_bytes_per_op: f64,
+    /// Ops since the directory was new.
+    pub ops_in_all: u64,
 }
 
 /// Two loads, and how many times faster the first was.
@@ -72,31 +73,60 @@ pub fn product_of(i: u64) -> String {
     format!("product-{}", (bits(i) >> 40) % 50_000)
 }
 
+/// What one op is.
+pub trait Job {
+    /// What comes back.
+    type Reply: FromReply;
+
+    /// Submits op `i` under this id.
+    fn submit(&self, to: &Replica, id: OpId, i: u64) -> Result<Pending<Self::Reply>, Failure>;
+
+    /// Whether it was done.
+    fn is_done(&self, reply: &Self::Reply) -> bool;
+}
+
+/// Adds to so many carts, at random.
+pub struct Adds(pub u64);
+
+impl Job for Adds {
+    type Reply = Written;
+
+    fn submit(&self, to: &Replica, id: OpId, i: u64) -> Result<Pending<Written>, Failure> {
+        // The op id alone: a load of strangers has nothing to read back.
+        let cart = to.cart("shop", format!("user-{}", cart_of(i, self.0)))?.with_op_id(id);
+        Ok(cart.add(product_of(i), 1))
+    }
+
+    fn is_done(&self, _: &Written) -> bool {
+        true
+    }
+}
+
 /// A load under way.
-pub struct Load {
+pub struct Load<J: Job> {
     /// The replica it loads.
     pub replica: Replica,
     clock: Clock,
     session: Session,
-    window: VecDeque<(u64, Pending<Written>)>,
+    window: VecDeque<(u64, Pending<J::Reply>)>,
     in_flight: usize,
-    carts: u64,
+    job: J,
     /// The next op to submit.
     pub next: u64,
     /// Ops acknowledged.
     pub acked: u64,
 }
 
-impl Load {
+impl<J: Job> Load<J> {
     /// Nothing in flight yet.
-    pub fn new(replica: Replica, in_flight: usize, carts: u64) -> Result<Self, Failure> {
+    pub fn new(replica: Replica, in_flight: usize, job: J) -> Result<Self, Failure> {
         Ok(Self {
             replica,
             clock: Clock::start(),
             session: Session::begin()?,
             window: VecDeque::with_capacity(in_flight),
             in_flight,
-            carts,
+            job,
             next: 0,
             acked: 0,
         })
@@ -105,28 +135,41 @@ impl Load {
     fn submit(&mut self) -> Result<(), Failure> {
         let i = self.next;
         self.next += 1;
-        let cart = self.replica.cart("shop", format!("user-{}", cart_of(i, self.carts)))?;
-        // The op id alone: a load of strangers has nothing to read back.
-        let cart = cart.with_op_id(self.session.op_id()?);
-        let now = self.clock.now().mono_us;
-        self.window.push_back((now, cart.add(product_of(i), 1)));
+        let (id, now) = (self.session.op_id()?, self.clock.now().mono_us);
+        self.window.push_back((now, self.job.submit(&self.replica, id, i)?));
         Ok(())
     }
 
     /// Runs for `seconds`; calls `say` with the number acknowledged now and then.
     pub fn run(&mut self, seconds: u64, say: &dyn Fn(u64)) -> Result<Figures, Failure> {
+        self.run_until(u64::MAX, seconds, say)
+    }
+
+    /// Runs until so many are acknowledged in all.
+    pub fn run_upto(&mut self, acked: u64) -> Result<Figures, Failure> {
+        self.run_until(acked, 86_400, &|_| ())
+    }
+
+    fn run_until(
+        &mut self,
+        acked: u64,
+        seconds: u64,
+        say: &dyn Fn(u64),
+    ) -> Result<Figures, Failure> {
         let mut latencies: Histogram<u64> = Histogram::new(3)?;
         let (begun, cpu) = (self.clock.now().mono_us, cpu_seconds()?);
         let rounds = self.replica.status()?.stats.rounds;
         let until = begun + seconds * 1_000_000;
         let (mut now, mut last, mut stall, mut said) = (begun, begun, 0, begun);
         let before = self.acked;
-        while now < until {
+        while now < until && self.acked < acked {
             while self.window.len() < self.in_flight {
                 self.submit()?;
             }
             let Some((submitted, pending)) = self.window.pop_front() else { break };
-            pending.wait()?;
+            if !self.job.is_done(&pending.wait()?) {
+                return Err("an op was refused".into());
+            }
             self.acked += 1;
             now = self.clock.now().mono_us;
             latencies.record(now - submitted)?;
@@ -137,19 +180,19 @@ impl Load {
                 say(self.acked);
             }
         }
-        let (adds, elapsed) = (self.acked - before, (now - begun) as f64 / 1e6);
+        let (ops, elapsed) = (self.acked - before, (now - begun) as f64 / 1e6);
         let rounds = self.replica.status()?.stats.rounds - rounds;
         Ok(Figures {
-            adds,
-            adds_per_second: adds as f64 / elapsed,
+            ops,
+            ops_per_second: ops as f64 / elapsed,
             p50_us: latencies.value_at_quantile(0.5),
             p99_us: latencies.value_at_quantile(0.99),
             p999_us: latencies.value_at_quantile(0.999),
             longest_stall_us: stall,
-            cpu_us_per_add: (cpu_seconds()? - cpu) * 1e6 / adds.max(1) as f64,
+            cpu_us_per_op: (cpu_seconds()? - cpu) * 1e6 / ops.max(1) as f64,
             syncs_per_second: rounds as f64 / elapsed,
-            disk_bytes_per_add: self.replica.disk_bytes()? as f64 / self.acked.max(1) as f64,
-            adds_in_all: self.acked,
+            disk_bytes_per_op: self.replica.disk_bytes()? as f64 / self.acked.max(1) as f64,
+            ops_in_all: self.acked,
         })
     }
 
@@ -167,7 +210,7 @@ impl Load {
 pub fn carts(args: &CartArgs, dir: &Path) -> Result<Pair, Failure> {
     let measure = |carts: u64| -> Result<Figures, Failure> {
         let replica = Replica::open(dir.join(carts.to_string()))?;
-        let mut load = Load::new(replica, args.in_flight, carts)?;
+        let mut load = Load::new(replica, args.in_flight, Adds(carts))?;
         load.run(args.warm_up, &|_| ())?;
         let figures = load.run(args.seconds.div_ceil(3), &|_| ())?;
         load.drain()?;
@@ -207,9 +250,9 @@ pub fn lines(args: &CartArgs, dir: &Path) -> Result<Pair, Failure> {
         window.into_iter().try_for_each(|pending| pending.wait().map(drop))?;
         let elapsed = (clock.now().mono_us - begun) as f64 / 1e6;
         Ok(Figures {
-            adds,
-            adds_per_second: adds as f64 / elapsed,
-            cpu_us_per_add: (cpu_seconds()? - cpu) * 1e6 / adds.max(1) as f64,
+            ops: adds,
+            ops_per_second: adds as f64 / elapsed,
+            cpu_us_per_op: (cpu_seconds()? - cpu) * 1e6 / adds.max(1) as f64,
             ..Figures::default()
         })
     };
@@ -218,10 +261,10 @@ pub fn lines(args: &CartArgs, dir: &Path) -> Result<Pair, Failure> {
 
 fn pair(small: &Figures, large: &Figures) -> Pair {
     Pair {
-        small: small.adds_per_second,
-        large: large.adds_per_second,
-        small_cpu_us: small.cpu_us_per_add,
-        large_cpu_us: large.cpu_us_per_add,
-        ratio: small.adds_per_second / large.adds_per_second,
+        small: small.ops_per_second,
+        large: large.ops_per_second,
+        small_cpu_us: small.cpu_us_per_op,
+        large_cpu_us: large.cpu_us_per_op,
+        ratio: small.ops_per_second / large.ops_per_second,
     }
 }

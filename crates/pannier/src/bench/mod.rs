@@ -14,11 +14,12 @@
 //! lag          acknowledged at one replica to visible at another, and bytes sent to bytes missing
 //! ```
 //!
-//! `pannier bench wire` is in `wire/mod.rs`, `pannier bench away` in `away/mod.rs`, `pannier bench
-//! restart` in `restart.rs`.
+//! `pannier bench stock` is in `claims.rs`, `pannier bench wire` in `wire/mod.rs`, `pannier bench
+//! away` in `away/mod.rs`, `pannier bench restart` in `restart.rs`.
 
 mod away;
 mod bare;
+mod claims;
 mod crash;
 mod lag;
 mod load;
@@ -31,6 +32,7 @@ mod words;
 pub use process::cpu_seconds;
 
 pub use away::AwayArgs;
+pub use claims::StockArgs;
 pub use restart::RestartArgs;
 pub use wire::WireArgs;
 pub use wire::meter::microseconds;
@@ -125,8 +127,8 @@ pub fn run(args: &CartArgs, progress: &dyn Fn(&str)) -> Result<Report, Failure> 
         progress("adds with many in flight, then SIGKILL");
         let killed = crash::run_and_kill(args, &base.join("throughput"))?;
         progress("the same bytes to the bare engine");
-        let bare = bare::run(&killed.figures, args.seconds, &base.join("bare"))?;
-        report.of_bare = Some(killed.figures.adds_per_second / bare.adds_per_second);
+        let bare = bare::run(&killed.figures, bare::ADD, args.seconds, &base.join("bare"))?;
+        report.of_bare = Some(killed.figures.ops_per_second / bare.ops_per_second);
         report.throughput = Some(killed.figures);
         report.after_kill = Some(killed.verdict);
         report.bare = Some(bare);

@@ -6,11 +6,7 @@ use std::fmt::{Display, Formatter, Result};
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         if let Some(load) = &self.throughput {
-            writeln!(
-                f,
-                "adds, synced      {:>12.0} a second (goal 200,000)",
-                load.adds_per_second
-            )?;
+            writeln!(f, "adds, synced      {:>12.0} a second (goal 200,000)", load.ops_per_second)?;
             writeln!(
                 f,
                 "  latency         p50 {} us, p99 {} us, p99.9 {} us",
@@ -24,20 +20,20 @@ impl Display for Report {
             writeln!(
                 f,
                 "  CPU             {:>12.2} us an add, client included",
-                load.cpu_us_per_add
+                load.cpu_us_per_op
             )?;
             writeln!(f, "  syncs           {:>12.0} a second", load.syncs_per_second)?;
             writeln!(
                 f,
                 "  disk            {:>12.0} bytes an add, log included",
-                load.disk_bytes_per_add
+                load.disk_bytes_per_op
             )?;
         }
         if let Some(bare) = &self.bare {
             writeln!(
                 f,
                 "bare engine       {:>12.0} adds' bytes a second, {:.2} us of CPU each",
-                bare.adds_per_second, bare.cpu_us_per_add
+                bare.ops_per_second, bare.cpu_us_per_op
             )?;
         }
         if let Some(ratio) = self.of_bare {

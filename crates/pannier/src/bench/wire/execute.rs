@@ -8,7 +8,7 @@ use super::children;
 use super::load::{Shop, turn};
 use super::meter::{Figures as Load, Meter};
 use super::{TURNS, WireArgs, storage};
-use crate::bench::load::{Figures as Embedded, Load as EmbeddedLoad};
+use crate::bench::load::{Adds, Figures as Embedded, Load as EmbeddedLoad};
 use crate::fail::Fail;
 use crate::processes::Server;
 use pannier_client::doors::clock::Clock;
@@ -66,13 +66,13 @@ pub async fn straight(args: &WireArgs, dir: &Path) -> Result<Straight, Fail> {
 pub fn beside_embedded(args: &WireArgs, straight: Straight, dir: &Path) -> Result<Figures, Fail> {
     let Straight { wire, syncs_per_second } = straight;
     let replica = Replica::open(dir).map_err(|error| Fail::open("--dir", error))?;
-    let load = EmbeddedLoad::new(replica, args.in_flight as usize, args.carts);
+    let load = EmbeddedLoad::new(replica, args.in_flight as usize, Adds(args.carts));
     let mut load = load.map_err(storage)?;
     load.run(args.warm_up, &|_| ()).map_err(storage)?;
     let embedded = load.run(args.seconds, &|_| ()).map_err(storage)?;
     load.drain().map_err(storage)?;
     load.replica.close()?;
-    let of_embedded = wire.ops_per_second / embedded.adds_per_second;
+    let of_embedded = wire.ops_per_second / embedded.ops_per_second;
     Ok(Figures { wire, syncs_per_second, embedded, of_embedded })
 }
 

@@ -52,7 +52,7 @@ fn execute(f: &mut Formatter<'_>, figures: &execute::Figures) -> Result {
     writeln!(
         f,
         "  of the embedded {of_embedded:>12.2} ({:.0} adds a second, {:.2} us of CPU each)",
-        embedded.adds_per_second, embedded.cpu_us_per_add
+        embedded.ops_per_second, embedded.cpu_us_per_op
     )
 }
 
