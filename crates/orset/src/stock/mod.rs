@@ -29,6 +29,7 @@ mod call;
 mod decide;
 mod heirs;
 mod join;
+mod moved;
 mod record;
 mod row;
 mod settle;
@@ -42,6 +43,7 @@ pub use decide::{Answer, Refused, Verdict, agree, commit, commit_here, extend, h
 pub use decide::{mint, over_limit, release, return_op, write_off};
 pub use heirs::{Closed, Heirs};
 pub use join::{join_own_record, join_record};
+pub use moved::Moved;
 pub use record::{CUSTOMER_MAX, Customer, Record, RecordId, State, Want};
 pub(crate) use record::{decode_dot, encode_dot};
 pub use row::{Answered, Row, UNITS_MAX};

@@ -7,6 +7,7 @@
 //!
 //! Cost of a step: the member's row, the records of the op id, and with a customer one tally.
 
+use super::moved::{Moved, count};
 use super::record::{Record, RecordId, State, Want};
 use super::row::{Answered, UNITS_MAX};
 use super::tally::{count_folded, tallied};
@@ -61,6 +62,8 @@ pub struct Applied {
     /// A step was not possible on these rows (of a record that is not there, or not its to move)
     /// and was left out, here as everywhere.
     pub is_odd: bool,
+    /// Units that they moved.
+    pub moved: Moved,
 }
 
 /// Applies the steps of the op `op`, which `by` committed as `dot`. Not to be done twice: the
@@ -73,26 +76,30 @@ pub fn apply<R: StockRows>(
     steps: &[Step],
     dot: Dot,
 ) -> Result<Applied, R::Error> {
-    let mut applied = Applied::default();
+    let (mut applied, mut moved) = (Applied::default(), Moved::default());
     for step in steps {
         let done = match step {
             Step::Mint(units) => {
                 add(rows, by, |row| &mut row.minted, *units)?;
+                count(&mut moved.minted, *units);
                 rows.set_done(op)?;
                 true
             }
             Step::WriteOff(units) => {
                 add(rows, by, |row| &mut row.written_off, *units)?;
+                count(&mut moved.written_off, *units);
                 rows.set_done(op)?;
                 true
             }
             Step::Hold(want, until_ms) => {
                 open(rows, by, op, want, State::Held { until_ms: *until_ms }, dot)?;
                 add(rows, by, |row| &mut row.held, want.quantity.into())?;
+                count(&mut moved.held, u64::from(want.quantity));
                 true
             }
             Step::Sell(want) => {
                 open(rows, by, op, want, State::Committed, dot)?;
+                count(&mut moved.sold, u64::from(want.quantity));
                 true
             }
             Step::Commit(id) => {
@@ -105,6 +112,7 @@ pub fn apply<R: StockRows>(
                     }
                 })?;
                 add(rows, by, |row| &mut row.ended, units)?;
+                count(&mut moved.sold, units);
                 done
             }
             Step::Extend(id, until) => change(rows, *id, dot, |it| match &mut it.state {
@@ -114,21 +122,31 @@ pub fn apply<R: StockRows>(
                 }
                 _ => false,
             })?,
-            Step::Release(id) => give_back(rows, heirs, by, *id, dot, |it| {
-                it.owner == by && it.is_held() && {
-                    it.state = State::Released;
-                    true
-                }
-            })?,
+            Step::Release(id) => {
+                let units = give_back(rows, heirs, by, *id, dot, |it| {
+                    it.owner == by && it.is_held() && {
+                        it.state = State::Released;
+                        true
+                    }
+                })?;
+                count(&mut moved.given_back, units.unwrap_or(0));
+                units.is_some()
+            }
             Step::GiveBack(id) => {
                 let is_his = |it: &mut Record| it.owner != by || it.was_committed();
-                give_back(rows, heirs, by, *id, dot, is_his)?
+                let units = give_back(rows, heirs, by, *id, dot, is_his)?;
+                count(&mut moved.given_back, units.unwrap_or(0));
+                units.is_some()
             }
             Step::Return => {
                 rows.set_returned(op)?;
                 true
             }
-            Step::Lend(to, answered) => lend(rows, by, *to, *answered)?,
+            Step::Lend(to, answered) => {
+                let done = lend(rows, by, *to, *answered)?;
+                count(&mut moved.lent, if done { answered.granted } else { 0 });
+                done
+            }
             Step::Agree(terms) => {
                 let stands = rows.terms()?;
                 rows.set_terms(stands.joined(terms))?;
@@ -139,6 +157,7 @@ pub fn apply<R: StockRows>(
         };
         applied.is_odd |= !done;
     }
+    applied.moved = moved;
     applied.is_short = available(rows, heirs, heirs.owner_of(by))? < 0;
     Ok(applied)
 }
@@ -193,6 +212,7 @@ fn change<R: StockRows>(
     Ok(true)
 }
 
+/// How many units, if they were.
 fn give_back<R: StockRows>(
     rows: &mut R,
     heirs: &Heirs,
@@ -200,8 +220,8 @@ fn give_back<R: StockRows>(
     id: RecordId,
     dot: Dot,
     may: impl Fn(&mut Record) -> bool,
-) -> Result<bool, R::Error> {
-    let Some(record) = find(rows, id)? else { return Ok(false) };
+) -> Result<Option<u64>, R::Error> {
+    let Some(record) = find(rows, id)? else { return Ok(None) };
     let units = record.want.quantity.into();
     let was_held = record.is_held();
     let is_owned = heirs.owner_of(record.owner) == by;
@@ -218,7 +238,7 @@ fn give_back<R: StockRows>(
             add(rows, by, |row| &mut row.ended, units)?;
         }
     }
-    Ok(done)
+    Ok(done.then_some(units))
 }
 
 fn lend<R: StockRows>(

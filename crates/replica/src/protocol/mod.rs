@@ -74,6 +74,7 @@ use cuts::Cutting;
 use durable::Durable;
 use membership::{Membership, Place, Record, Wish};
 use order::Ordering;
+use orset::stock::Moved;
 use orset::{HybridClock, Member, ObjectKey, Origin, VersionVector};
 use peers::Peers;
 use prune::Pruning;
@@ -250,6 +251,8 @@ pub struct Stats {
     pub orders_returned: u64,
     /// Orders folded here.
     pub orders_folded: u64,
+    /// Units that were moved here.
+    pub units: Moved,
     /// Purchases that waited for rights.
     pub waited_for_rights: u64,
     /// Times rights were asked for before anybody waited for them.

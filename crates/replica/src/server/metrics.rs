@@ -8,6 +8,7 @@
 use super::admin::not_ready_because;
 use super::shared::Shared;
 use crate::embed::Snapshot;
+use orset::stock::Moved;
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -96,6 +97,19 @@ pub(super) async fn text(shared: &Shared) -> String {
         ("alarms_total", "Alarms: look at the log.", standing.alarms.count),
     ] {
         page.counter(name, help, value);
+    }
+    let Moved { minted, held, sold, given_back, lent, written_off } = stats.units;
+    let help = "Units of all stocks that were moved here, by what became of them.";
+    page.begin("units_total", "counter", help);
+    for (what, units) in [
+        ("minted", minted),
+        ("held", held),
+        ("sold", sold),
+        ("given_back", given_back),
+        ("lent", lent),
+        ("written_off", written_off),
+    ] {
+        page.line("units_total", &[("what", what)], units);
     }
     let number = standing.membership.number;
     page.gauge("membership_number", "Number of the membership in force.", number);

@@ -1,8 +1,8 @@
-//! Rights that are asked for before they are wanted.
+//! Rights that are asked for before they are wanted, and what is counted of units and answers.
 
 use crate::rig::cluster::Cluster;
 use crate::stock::want;
-use orset::stock::{Ask, Outcome};
+use orset::stock::{Ask, Moved, Outcome, Served};
 use pannier_replica::protocol::{Command, Event, Reply};
 
 /// So many buyers come to each of these members, at each step, for so many steps.
@@ -72,4 +72,36 @@ fn what_nobody_buys_any_more_is_not_asked_for() {
     let ahead = it.nodes[1].protocol.stats().asked_ahead;
     it.run(5_000);
     assert_eq!(it.nodes[1].protocol.stats().asked_ahead, ahead);
+}
+
+#[test]
+fn units_are_counted_where_they_are_moved_and_answers_say_how_they_came_by_them() {
+    let mut it = Cluster::new(2);
+    it.restock(0, 10);
+    it.agree(&[0, 1]);
+    let served = |it: &mut Cluster, at: usize, op, ask| {
+        let reply = it.answer_to(at, it.call(op, ask)).unwrap();
+        (reply.outcome, reply.served)
+    };
+    let buy = |quantity| Ask::Commit { want: want(quantity) };
+    let hold = |quantity| Ask::Hold { want: want(quantity), ttl_ms: 60_000 };
+    let (held, bought, lent) = (it.op(), it.op(), it.op());
+    assert_eq!(served(&mut it, 0, held, hold(2)).1, Served::Locally);
+    it.agree(&[0, 1]);
+    let elsewhere = served(&mut it, 1, held, buy(2));
+    assert_eq!(elsewhere, (Outcome::Committed, Served::Forwarded), "its owner sells it");
+    assert_eq!(served(&mut it, 1, lent, buy(1)), (Outcome::Committed, Served::Borrowed));
+    assert_eq!(served(&mut it, 0, bought, hold(1)).1, Served::Locally);
+    assert_eq!(served(&mut it, 0, bought, Ask::Release).0, Outcome::Expired);
+    it.agree(&[0, 1]);
+    let first = it.nodes[0].protocol.stats().units;
+    let lent = first.lent;
+    assert!(lent > 0);
+    let moved = Moved { minted: 10, held: 3, sold: 2, given_back: 1, lent, written_off: 0 };
+    assert_eq!(first, moved);
+    assert_eq!(it.nodes[1].protocol.stats().units, Moved { sold: 1, ..Moved::default() });
+    it.crash(0);
+    it.start(0);
+    it.agree(&[0, 1]);
+    assert_eq!(it.nodes[0].protocol.stats().units, Moved::default(), "since this start");
 }

@@ -49,7 +49,7 @@ use super::command::Alarm;
 use super::rows::{Base, object_hash};
 use super::{Effect, Protocol};
 use crate::store::StoreError;
-use orset::stock::{self, Applied, Heirs, Step};
+use orset::stock::{self, Applied, Heirs, Moved, Step};
 use orset::{Dot, Effect as OpEffect, Kind, ObjectKey, Op, OpId, Request};
 
 /// What commits that were applied have stirred up, until it is looked at.
@@ -61,6 +61,8 @@ pub(super) struct Stirred {
     pub stocks: Vec<ObjectKey>,
     /// Steps that should not have been.
     pub broken: Vec<(ObjectKey, OpId, Applied)>,
+    /// Units that own steps have moved.
+    pub moved: Moved,
 }
 
 /// Nobody is closed yet who left rights behind.
@@ -80,6 +82,9 @@ pub(super) fn apply<B: Base>(
     let rows = view.finish();
     if settles {
         rows.stirred.ops.push((object.clone(), op));
+    }
+    if of.by == of.own {
+        rows.stirred.moved.join(applied.moved);
     }
     if applied.is_short || applied.is_odd {
         rows.stirred.broken.push((object.clone(), op, applied));
@@ -126,6 +131,7 @@ impl<B: Base> Protocol<B> {
         let of = Of { dot, by: self.member, own: self.member };
         super::apply::apply(&mut self.rows, &op, content, of, None, self.canary)?;
         self.alarm_of_broken();
+        self.stats.units.join(std::mem::take(&mut self.rows.stirred.moved));
         self.open.touched.insert(object_hash(object));
         self.open.ops += 1;
         self.open.stock |= matches!(op.effect, OpEffect::Stock(_));
@@ -138,7 +144,7 @@ impl<B: Base> Protocol<B> {
             return Ok(());
         }
         self.alarm_of_broken();
-        let Stirred { ops, stocks, broken: _ } = std::mem::take(&mut self.rows.stirred);
+        let Stirred { ops, stocks, broken: _, moved: _ } = std::mem::take(&mut self.rows.stirred);
         for (object, op) in ops {
             if self.canary == Canary::DoublesStay {
                 continue;
@@ -163,6 +169,7 @@ impl<B: Base> Protocol<B> {
     /// While the log is replayed nothing is made: what is stirred up is written down.
     pub(super) fn note_stirred(&mut self) {
         self.alarm_of_broken();
+        // What was moved before this start is not counted in it.
         for (object, op) in std::mem::take(&mut self.rows.stirred).ops {
             self.rows.put_plain(stirred_key(&object, op), Some(Vec::new()));
         }
