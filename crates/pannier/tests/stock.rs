@@ -62,8 +62,35 @@ fn a_flash_sale_sells_all_of_it_and_the_verdict_can_be_no() {
     }
     let (code, words) = sale(&["--sabotage", "anew", "--claims"]);
     assert_eq!((code, words.contains("WRONG")), (1, true), "anew: {words}");
+    for more in [&["--apart"][..], &["--jump-ms", "20"]] {
+        let (code, words) = sale(more);
+        assert_eq!((code, words.contains("PASS")), (0, true), "{more:?}: {words}");
+    }
     let (code, words) = sale(&["--cut", "3@0..1"]);
     assert_eq!((code, words.contains("--cut")), (2, true), "{words}");
+}
+
+/// It is sold under a name of its own, beside what is there, and everything runs on.
+#[test]
+fn a_flash_sale_at_a_cluster_that_runs_leaves_it_running() {
+    let program = env!("CARGO_BIN_EXE_pannier");
+    let run = format!(
+        "p='{program}'; $p stock restock lamp 3 && $p flash-sale --at {{gateway}},{{gateway}} \
+         --units 20 --buyers 60 --hold-ms 400 --in-flight 8 && $p audit {{gateway}} --all"
+    );
+    let state = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program);
+    command.env("XDG_STATE_HOME", state.path());
+    let words = ["dev", "--replicas", "2", "--listen", "127.0.0.1:0", "--run", &run];
+    let output = command.args(words).output().unwrap();
+    let words = said(&output);
+    assert!(output.status.success(), "{words}");
+    for line in ["20 units, 60 buyers, 2 regions", "minted 23 = free 3 + held 0 + sold 20", "PASS"]
+    {
+        assert!(words.contains(line), "{line}: {words}");
+    }
+    let cut = pannier(&["flash-sale", "--at", "127.0.0.1:1", "--cut", "1@0..1"]);
+    assert_eq!(cut.status.code(), Some(2), "it has no links to cut: {}", said(&cut));
 }
 
 /// What a directory's cart comes to: held, bought by its order, and gone from the cart.

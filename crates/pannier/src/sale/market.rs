@@ -10,6 +10,7 @@ use crate::wire::http;
 use orset::stock::{Outcome, Sheet, Terms};
 use orset::{Member, OpId};
 use pannier_client::{Client, ClientSettings, Stock};
+use pannier_proto::Token;
 use pannier_replica::doors::chance;
 use std::path::Path;
 use std::str::FromStr;
@@ -59,6 +60,8 @@ pub struct Market {
     inner: Vec<String>,
     links: Vec<(usize, usize, Link)>,
     clients: Vec<Client>,
+    /// What is sold.
+    name: String,
     /// Each region sells its own stock.
     apart: bool,
 }
@@ -76,9 +79,40 @@ fn away(error: impl std::fmt::Display) -> Fail {
     Fail::Away(format!("flash-sale: {error}"))
 }
 
+async fn client(address: &str, args: &SaleArgs) -> Result<Client, Fail> {
+    let mut settings = ClientSettings::new([address]);
+    settings.core.streams = 4;
+    settings.calls_max = settings.calls_max.max(4 * args.in_flight as usize);
+    Client::connect(settings).await.map_err(away)
+}
+
 impl Market {
-    /// Starts the replicas, shares the units out, and waits until all know of them.
+    /// Starts the replicas, or goes to those that are there; shares the units out, and waits until
+    /// all know of them.
     pub async fn open(args: &SaleArgs, root: &Path) -> Result<Self, Fail> {
+        if args.at.is_empty() { Self::start(args, root).await } else { Self::join(args).await }
+    }
+
+    async fn join(args: &SaleArgs) -> Result<Self, Fail> {
+        // No other sale has it, nor any that was here before.
+        let name = format!("flash-sale-{}", chance::member()?);
+        let (servers, inner, links) = Default::default();
+        let (mut clients, mut members) = (Vec::new(), Vec::new());
+        for address in &args.at {
+            let client = client(address, args).await?;
+            let session = client.session().map_err(away)?;
+            let stock = session.stock(SHOP, &name).map_err(away)?.within(WITHIN);
+            stock.read().await.map_err(away)?;
+            let home = Token::decode(&session.token()).ok().and_then(|it| it.home);
+            members.push(home.ok_or_else(|| away(format!("{address} does not say who it is")))?);
+            clients.push(client);
+        }
+        let market = Self { servers, inner, links, clients, name, apart: args.apart };
+        market.restock(args, &members).await?;
+        Ok(market)
+    }
+
+    async fn start(args: &SaleArgs, root: &Path) -> Result<Self, Fail> {
         let mut sites = Vec::new();
         for n in 1..=args.regions {
             let directory = root.join(format!("region-{n}"));
@@ -93,12 +127,10 @@ impl Market {
             inner.push(recipe.inner_listen.to_string());
             let address = recipe.listen.to_string();
             servers.push(recipe.start().await?);
-            let mut settings = ClientSettings::new([address]);
-            settings.core.streams = 4;
-            settings.calls_max = settings.calls_max.max(4 * args.in_flight as usize);
-            clients.push(Client::connect(settings).await.map_err(away)?);
+            clients.push(client(&address, args).await?);
         }
-        let market = Self { servers, inner, links, clients, apart: args.apart };
+        let name = "phone".into();
+        let market = Self { servers, inner, links, clients, name, apart: args.apart };
         market.restock(args, &members).await?;
         Ok(market)
     }
@@ -135,7 +167,7 @@ impl Market {
     }
 
     fn of(&self, region: usize, home: usize) -> Result<Stock, Fail> {
-        let name = format!("phone-{}", if self.apart { home + 1 } else { 1 });
+        let name = format!("{}-{}", self.name, if self.apart { home + 1 } else { 1 });
         Ok(self.clients[region].stock(SHOP, name).map_err(away)?.within(WITHIN))
     }
 

@@ -28,6 +28,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Regions at most.
+const REGIONS_MAX: u8 = 7;
+
 /// Between two lines of progress.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -55,7 +58,7 @@ pub struct SaleArgs {
     buyers: u64,
     /// Regions, a replica each
     #[arg(long, value_name = "N", default_value_t = 3,
-          value_parser = clap::value_parser!(u8).range(1..=7))]
+          value_parser = clap::value_parser!(u8).range(1..=i64::from(REGIONS_MAX)))]
     regions: u8,
     /// Purchases that one customer may have; three buyers are one customer then. 0: no limit
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -73,6 +76,11 @@ pub struct SaleArgs {
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 3_000,
           value_parser = clap::value_parser!(u64).range(200..=600_000))]
     hold_ms: u64,
+    /// Sell at replicas or gateways that run already, a region each, in place of those that it
+    /// starts; under a name of its own, that stays there
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',',
+          conflicts_with_all = ["regions", "cut", "engine", "directory"])]
+    at: Vec<String>,
     /// Sell at once, without a hold and without payments
     #[arg(long)]
     claims: bool,
@@ -113,6 +121,14 @@ fn percent(text: &str) -> Result<f64, String> {
 impl SaleArgs {
     /// Plays it; whether all went as it must.
     pub fn run(&self, form: Form) -> Result<bool, Fail> {
+        if self.at.len() > usize::from(REGIONS_MAX) {
+            return Err(Fail::of("--at", format!("at most {REGIONS_MAX} regions")));
+        }
+        let regions = if self.at.is_empty() { self.regions } else { self.at.len() as u8 };
+        Self { regions, ..self.clone() }.run_in(form)
+    }
+
+    fn run_in(&self, form: Form) -> Result<bool, Fail> {
         if let Some(cut) = self.cut.filter(|cut| cut.region >= usize::from(self.regions)) {
             let why = format!("there is no region {}", cut.region + 1);
             return Err(Fail::of("--cut", why));
