@@ -27,11 +27,13 @@ pub use answer::{cart, counter, line, listing, set, written};
 pub use ask::{batch, session, watched};
 pub use ids::{dot, dot_from, id, member_from, origin_from, vector, vector_from};
 pub use page::{PAGE_TOKEN_MAX, Page};
-pub use stock::{outcome_from, served_from, sheet, stock_answer};
+pub use stock::{
+    bulk, hold_from, holds, outcome_from, served_from, sheet, stock_answer, stock_call,
+};
 
 use bytes::Bytes;
 use orset::cart::Seen;
-use orset::stock::Ask;
+use orset::stock::{Ask, HoldsOf};
 use orset::{Kind, ObjectKey, OpId, Request};
 
 /// One command or read, checked.
@@ -63,6 +65,17 @@ pub enum Asked {
         object: ObjectKey,
         /// Which part of it; of a counter, all.
         page: Page,
+        /// Rather an old answer than none.
+        allow_stale: bool,
+    },
+    /// Show who has units of a stock set aside.
+    Holds {
+        /// Which stock.
+        object: ObjectKey,
+        /// Which of them.
+        of: HoldsOf,
+        /// So many, at least 1.
+        size: u32,
         /// Rather an old answer than none.
         allow_stale: bool,
     },

@@ -12,6 +12,9 @@ pub const COMMANDS_MAX: usize = 1_024;
 /// Most objects in one batch read; the fewest is 1.
 pub const BATCH_MAX: usize = 100;
 
+/// Most calls of stocks in one bulk; the fewest is 1.
+pub const BULK_MAX: usize = 1_000;
+
 /// Most lines or elements of one page; the fewest is 1.
 pub const LINES_MAX: u32 = 10_000;
 
@@ -23,6 +26,12 @@ pub const IDS_MAX: u32 = 1_000;
 
 /// Ids of a page of a listing when the request names no number.
 pub const IDS_DEFAULT: u32 = 100;
+
+/// Most holds of one page of a stock's; the fewest is 1.
+pub const HOLDS_MAX: u32 = 1_000;
+
+/// Holds of a page when the request names no number.
+pub const HOLDS_DEFAULT: u32 = 100;
 
 /// Bytes of rows at which a page ends, whatever the number of lines. With a last line that is large
 /// itself, and its context, an answer stays below `MESSAGE_MAX`.

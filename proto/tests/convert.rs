@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use orset::cart::{Content, Seen};
-use orset::stock::{Ask, Customer, Terms, Want};
+use orset::stock::{Ask, Customer, HoldsOf, Terms, Want};
 use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, OpIdSet, Product, Request};
-use pannier_proto::convert::{self, Asked, Page};
+use pannier_proto::convert::{self, Asked, Page, bulk, stock_call};
 use pannier_proto::errors::Reason;
 use pannier_proto::v1::{self, command::Body};
 use pannier_proto::{Token, fingerprint};
@@ -114,10 +114,22 @@ fn read() -> impl Strategy<Value = Asked> {
     )
 }
 
+fn holds() -> impl Strategy<Value = Asked> {
+    let customer = proptest::option::of(bytes(255).prop_map(|it| Customer::new(&it).unwrap()));
+    let after =
+        proptest::option::of(any::<(u64, u32)>().prop_map(|(chance, at)| op_id(chance, at)));
+    (key(Kind::Stock), customer, after, 1..=1_000_u32, any::<bool>()).prop_map(
+        |(object, customer, after, size, allow_stale)| {
+            let of = HoldsOf { customer, after };
+            Asked::Holds { object, of, size, allow_stale }
+        },
+    )
+}
+
 proptest! {
     /// V1, by way of the bytes.
     #[test]
-    fn there_and_back(asked in prop_oneof![3 => write(), 2 => call(), 1 => read()]) {
+    fn there_and_back(asked in prop_oneof![3 => write(), 2 => call(), 1 => read(), 1 => holds()]) {
         let command = v1::Command { body: Some(asked.to_body().unwrap()), ..Default::default() };
         let came = v1::Command::decode(&command.encode_to_vec()[..]).unwrap();
         prop_assert_eq!(Asked::from_body(came.body), Ok(asked));
@@ -153,7 +165,7 @@ fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool
     let lines = vec![v1::OrderLine { product: product.clone(), quantity }];
     // Hardly any bytes are a context; half of the time, be fair.
     let shown = if flag { seen.clone() } else { shown(&product, number) };
-    Some(match which % 33 {
+    Some(match which % 34 {
         0 => {
             Body::AddToCart(v1::AddToCart { op_id, namespace, cart, product, quantity, attributes })
         }
@@ -219,6 +231,14 @@ fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool
         }
         30 => Body::CancelOrder(v1::CancelOrder { op_id, namespace, cart }),
         31 => Body::GetOrder(v1::GetOrder { op_id, namespace, cart }),
+        32 => Body::ListStockHolds(v1::ListStockHolds {
+            namespace,
+            stock,
+            customer,
+            after: op_id,
+            page_size,
+            allow_stale,
+        }),
         _ => return None,
     })
 }
@@ -252,6 +272,45 @@ fn any_bytes() {
             let _ = convert::vector_from(&status.vector);
         }
     });
+}
+
+/// What a bulk refuses whole, and what of it by itself.
+#[test]
+fn a_bulk_is_judged_call_by_call() {
+    let phone = ObjectKey::new(Kind::Stock, b"shop", b"phone").unwrap();
+    let release = stock_call(op_id(1, 1), &phone, &Ask::Release).unwrap();
+    let judged = |calls| bulk(v1::BulkStocks { calls });
+    for count in [0, 1_001] {
+        let refused = judged(vec![release.clone(); count]).unwrap_err();
+        assert_eq!((refused.reason, &*refused.metadata["max"]), (Reason::TooMany, "1000"));
+    }
+    assert_eq!(judged(vec![release.clone(); 1_000]).unwrap().len(), 1_000);
+    let at = Member::from_bytes([1; 16]);
+    let restock = stock_call(op_id(1, 2), &phone, &Ask::Restock { units: 0, at }).unwrap();
+    let results = judged(vec![v1::StockCall::default(), restock, release]).unwrap();
+    let reason = |at: usize| results[at].as_ref().map_err(|failure| failure.reason);
+    assert_eq!(reason(0), Err(Reason::CommandUnknown));
+    assert_eq!(reason(1), Err(Reason::Bounds));
+    let asked = Asked::Stock { op: op_id(1, 1), object: phone.clone(), ask: Ask::Release };
+    assert_eq!(reason(2), Ok(&asked));
+    let refused = stock_call(op_id(1, 1), &phone, &Ask::Extend { ttl_ms: 1 }).unwrap_err();
+    assert_eq!(refused.reason, Reason::WrongKind);
+}
+
+#[test]
+fn a_page_of_holds_has_bounds() {
+    let refused = |change: &dyn Fn(&mut v1::ListStockHolds)| {
+        let (namespace, stock) = ("shop".into(), "phone".into());
+        let mut ask = v1::ListStockHolds { namespace, stock, ..Default::default() };
+        change(&mut ask);
+        Asked::try_from(ask).map_err(|refused| refused.reason)
+    };
+    let Ok(Asked::Holds { of, size: 100, .. }) = refused(&|_| ()) else { panic!() };
+    assert_eq!(of, HoldsOf::default());
+    assert_eq!(refused(&|ask| ask.stock.clear()).unwrap_err(), Reason::Bounds);
+    assert_eq!(refused(&|ask| ask.page_size = 1_001).unwrap_err(), Reason::Bounds);
+    assert_eq!(refused(&|ask| ask.customer = vec![1; 256].into()).unwrap_err(), Reason::Bounds);
+    assert_eq!(refused(&|ask| ask.after = "x".into()).unwrap_err(), Reason::OpIdMalformed);
 }
 
 #[test]

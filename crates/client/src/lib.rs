@@ -22,11 +22,12 @@
 //! | question | file |
 //! | --- | --- |
 //! | what decides? | `core/mod.rs`, pure |
-//! | what does a call look like? | `handles.rs`, `call.rs` |
+//! | what does a call look like? | `handles.rs`, `call.rs`; a thousand of them, `bulk.rs` |
 //! | what does an error mean? | `error.rs` |
 //! | which knobs are there? | `settings.rs`, `core/settings.rs` |
 //! | where are the sockets? | `wire/` |
 
+mod bulk;
 mod call;
 mod client;
 pub mod core;
@@ -41,6 +42,7 @@ mod view;
 mod watch;
 mod wire;
 
+pub use bulk::{StockCall, StockResult};
 pub use call::Call;
 pub use client::Client;
 pub use core::Mode;
@@ -49,7 +51,7 @@ pub use handles::{Cart, Counter, Set};
 pub use pannier_proto::errors::{Failure, NextMove, Reason, StateChange};
 pub use session::Session;
 pub use settings::ClientSettings;
-pub use stock::{Stock, StockAnswer, StockView, want};
+pub use stock::{HoldsView, Stock, StockAnswer, StockView, want};
 pub use view::{
     CartView, CounterView, Entry, FromAnswer, Line, Listing, Page, Seen, SetView, Shown, Written,
 };

@@ -8,9 +8,12 @@ use crate::handles::{Handle, common};
 use crate::session::Session;
 use crate::view::{FromAnswer, KIND};
 use crate::watch::Watch;
-use orset::stock::{Account, Ask, CUSTOMER_MAX, Customer, Outcome, Served, Sheet, Terms, Want};
+use orset::stock::{
+    Account, Ask, CUSTOMER_MAX, Customer, Hold, HoldsOf, Outcome, Served, Sheet, Terms, Want,
+};
 use orset::{BoundsError, Dot, Kind, Member, ObjectKey, OpId, check_name, check_quantity};
-use pannier_proto::convert::{Asked, Page, outcome_from, served_from};
+use pannier_proto::convert::{Asked, Page, hold_from, outcome_from, served_from};
+use pannier_proto::limits::HOLDS_MAX;
 use pannier_proto::v1;
 use pannier_proto::v1::answer::Body as Said;
 use std::time::Duration;
@@ -34,6 +37,19 @@ pub struct StockView {
     /// The units.
     pub sheet: Sheet,
     /// Whether it lacks some of what the session has seen (only when that was allowed).
+    pub stale: bool,
+    /// As of `StockAnswer`.
+    pub regressed: bool,
+}
+
+/// One page of who has units of a stock set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldsView {
+    /// Ascending by op id. May be fewer than asked for, even none, before the last page.
+    pub holds: Vec<Hold>,
+    /// What goes into the `after` of the next page; `None`: that was all.
+    pub next: Option<OpId>,
+    /// As of `StockView`.
     pub stale: bool,
     /// As of `StockAnswer`.
     pub regressed: bool,
@@ -112,6 +128,22 @@ impl Stock {
         }
     }
 
+    /// One page of who has units set aside: so many holds (1 to 1,000), ascending by op id.
+    pub fn holds(&self, of: HoldsOf, size: u32) -> Call<HoldsView> {
+        if !(1..=HOLDS_MAX).contains(&size) {
+            return Call::failed(Error::BadAsk { what: "the size of a page of holds" });
+        }
+        let object = match self.object() {
+            Ok(object) => object,
+            Err(error) => return Call::failed(error.into()),
+        };
+        let allow_stale = self.0.allow_stale;
+        match (Asked::Holds { object, of, size, allow_stale }).to_body() {
+            Ok(body) => self.0.call(body, None, 0),
+            Err(failure) => Call::failed(failure.into()),
+        }
+    }
+
     fn object(&self) -> Result<ObjectKey, BoundsError> {
         ObjectKey::new(Kind::Stock, &self.0.namespace, &self.0.id)
     }
@@ -170,5 +202,22 @@ impl FromAnswer for StockView {
             written_off: wire.written_off,
         };
         Ok(Self { sheet, stale: wire.stale, regressed })
+    }
+}
+
+impl FromAnswer for HoldsView {
+    fn from_answer(Answered { body, regressed }: Answered, _: u32) -> Result<Self, Error> {
+        let Said::StockHolds(wire) = body else { return Err(KIND) };
+        let holds = wire.holds.iter().map(hold_from).collect::<Result<_, _>>();
+        let holds = holds.map_err(|_| Error::BadAnswer("a hold in it is none"))?;
+        let next = match wire.next.is_empty() {
+            true => None,
+            false => {
+                let next = wire.next.as_ref().try_into().ok().map(OpId::from_bytes);
+                let next = next.and_then(Result::ok);
+                Some(next.ok_or(Error::BadAnswer("where the next page begins is no op id"))?)
+            }
+        };
+        Ok(Self { holds, next, stale: wire.stale, regressed })
     }
 }

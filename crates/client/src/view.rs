@@ -227,9 +227,8 @@ impl FromAnswer for Shown {
             Said::Set(_) => Self::Set(SetView::from_answer(answered, size)?),
             Said::Counter(_) => Self::Counter(CounterView::from_answer(answered, size)?),
             Said::Stock(_) => Self::Stock(StockView::from_answer(answered, size)?),
-            Said::Written(_) | Said::StockAnswer(_) | Said::List(_) | Said::Failure(_) => {
-                return Err(KIND);
-            }
+            Said::Written(_) | Said::StockAnswer(_) | Said::StockHolds(_) => return Err(KIND),
+            Said::List(_) | Said::Failure(_) => return Err(KIND),
         })
     }
 }

@@ -6,9 +6,11 @@
 #[path = "../../../examples/wire.rs"]
 mod wire;
 
+use orset::stock::{Ask, Customer, HoldsOf, Outcome, Want};
 use orset::{Kind, Member};
 use pannier_client::{
-    Client, ClientSettings, Mode, NextMove, Page, Reason, Session, Shown, StateChange,
+    Client, ClientSettings, Error, Mode, NextMove, Page, Reason, Session, Shown, StateChange,
+    StockCall,
 };
 use pannier_replica::Replica;
 use pannier_replica::server::{Server, ServerSettings};
@@ -70,6 +72,105 @@ async fn a_cart_does_what_the_embedded_one_does() {
     let error = again.add("lamp", 2).await.unwrap_err();
     assert_eq!((error.reason(), error.next_move()), (Some(Reason::OpIdReused), NextMove::NewOpId));
     client.close().await;
+}
+
+#[tokio::test]
+async fn holds_of_a_stock_are_read_page_by_page() {
+    let server = serve(in_memory(), None);
+    let client = connect(&[&server]).await;
+    let (ada, at) = (client.session().unwrap(), server.replica().member());
+    let phone = ada.stock("shop", "phone").unwrap();
+    phone.restock(30, at).await.unwrap();
+    for n in 0..7_u32 {
+        let customer = if n % 2 == 0 { "ada" } else { "bob" };
+        let want = pannier_client::want(1 + n, customer).unwrap();
+        phone.hold(want, Duration::from_secs(60)).await.unwrap();
+    }
+    let mut of = HoldsOf::default();
+    let mut quantities = Vec::new();
+    loop {
+        let page = phone.holds(of.clone(), 3).await.unwrap();
+        assert!(!page.stale && page.holds.iter().all(|hold| hold.owner == at));
+        quantities.extend(page.holds.iter().map(|hold| hold.want.quantity));
+        if page.next.is_none() {
+            break;
+        }
+        of.after = page.next;
+    }
+    assert_eq!(quantities, [1, 2, 3, 4, 5, 6, 7]);
+    let bob = Customer::new(b"bob").unwrap();
+    let bobs = HoldsOf { customer: Some(bob), after: None };
+    let bobs = phone.holds(bobs, 1_000).await.unwrap();
+    assert_eq!(bobs.holds.iter().map(|it| it.want.quantity).collect::<Vec<_>>(), [2, 4, 6]);
+    let error = phone.holds(HoldsOf::default(), 0).await.unwrap_err();
+    assert!(matches!(error, Error::BadAsk { .. }), "{error}");
+    client.close().await;
+}
+
+/// A bulk in a session: its answers are in their places, and the session sees what it did.
+#[tokio::test]
+async fn a_bulk_is_many_calls_in_one() {
+    let server = serve(in_memory(), None);
+    let client = connect(&[&server]).await;
+    let (ada, at) = (client.session().unwrap(), server.replica().member());
+    let mut calls = Vec::new();
+    let call = |ask: &Ask| StockCall::new(ada.op_id().unwrap(), "shop", "phone", ask).unwrap();
+    for _ in 0..500 {
+        calls.push(call(&Ask::Restock { units: 2, at }));
+    }
+    for quantity in [3, 5_000] {
+        calls.push(call(&Ask::Commit { want: Want { quantity, customer: None } }));
+    }
+    let came = ada.bulk(&calls).await.unwrap();
+    let outcomes: Vec<_> = came.into_iter().map(|it| it.unwrap().outcome).collect();
+    assert!(outcomes[..500].iter().all(|it| *it == Outcome::Done));
+    assert_eq!(outcomes[500], Outcome::Committed);
+    assert!(matches!(outcomes[501], Outcome::SoldOut { .. }));
+    let sheet = ada.stock("shop", "phone").unwrap().read().await.unwrap().sheet;
+    assert_eq!((sheet.minted, sheet.sold), (1_000, 3));
+    // The same again does nothing twice; who has another content is told so, alone.
+    let op = ada.op_id().unwrap();
+    calls.push(StockCall::new(op, "shop", "phone", &Ask::Restock { units: 1, at }).unwrap());
+    calls.push(StockCall::new(op, "shop", "phone", &Ask::Restock { units: 9, at }).unwrap());
+    let again = client.bulk(&calls).await.unwrap();
+    assert_eq!(again.iter().filter(|it| it.is_ok()).count(), 503);
+    let reused = again[503].as_ref().unwrap_err();
+    assert_eq!(reused.reason(), Some(Reason::OpIdReused));
+    let sheet = client.stock("shop", "phone").unwrap().read().await.unwrap().sheet;
+    assert_eq!((sheet.minted, sheet.sold), (1_001, 3));
+    // What cannot be is not sent.
+    assert!(matches!(client.bulk(&[]).await, Err(Error::BadAsk { .. })));
+    let many = vec![calls[0].clone(); 1_001];
+    assert!(matches!(client.bulk(&many).await, Err(Error::TooMany { max: 1_000, .. })));
+    let hold = Ask::Hold { want: Want { quantity: 1, customer: None }, ttl_ms: 1 };
+    let refused = StockCall::new(op, "shop", "phone", &hold).unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::WrongKind));
+    client.close().await;
+}
+
+/// The first address is nobody's: a bulk goes to the next, and what cannot be reached is said.
+#[tokio::test]
+async fn a_bulk_is_sent_again_elsewhere() {
+    let server = serve(in_memory(), None);
+    let address = server.public_address().to_string();
+    let at = server.replica().member();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = free.local_addr().unwrap().to_string();
+    drop(free);
+    let settings = ClientSettings { deadline: LONG, ..ClientSettings::new([&nobody, &address]) };
+    let client = Client::lazy(settings).unwrap();
+    let ada = client.session().unwrap();
+    let call =
+        StockCall::new(ada.op_id().unwrap(), "shop", "phone", &Ask::Restock { units: 2, at });
+    let call = call.unwrap();
+    assert_eq!(
+        ada.bulk(&[call.clone()]).await.unwrap()[0].as_ref().unwrap().outcome,
+        Outcome::Done
+    );
+    let settings =
+        ClientSettings { deadline: Duration::from_millis(300), ..ClientSettings::new([nobody]) };
+    let late = Client::lazy(settings).unwrap().bulk(&[call]).await.unwrap();
+    assert!(matches!(late[0], Err(Error::TimedOut { .. })), "{late:?}");
 }
 
 #[tokio::test]

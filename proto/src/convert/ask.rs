@@ -45,6 +45,7 @@ impl Asked {
             Some(Body::SetStockTerms(ask)) => ask.try_into(),
             Some(Body::GetStock(ask)) => ask.try_into(),
             Some(Body::ListStocks(ask)) => Self::list(Kind::Stock, ask),
+            Some(Body::ListStockHolds(ask)) => ask.try_into(),
             Some(Body::CheckoutCart(ask)) => ask.try_into(),
             Some(Body::ConfirmOrder(ask)) => ask.try_into(),
             Some(Body::CancelOrder(ask)) => ask.try_into(),

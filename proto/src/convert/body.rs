@@ -17,6 +17,9 @@ impl Asked {
             Self::Write { op, object, request, seen } => write(*op, object, request, seen.as_ref()),
             Self::Stock { op, object, ask } => super::stock::body(*op, object, ask),
             Self::Read { object, page, allow_stale } => Ok(read(object, page, *allow_stale)),
+            Self::Holds { object, of, size, allow_stale } => {
+                super::stock::holds_body(object, of, *size, *allow_stale)
+            }
             Self::List { kind, namespace, page } => Ok(list(*kind, namespace, page)),
         }
     }

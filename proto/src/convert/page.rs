@@ -69,7 +69,7 @@ impl Page {
     }
 }
 
-fn checked(size: u32, default: u32, max: u32) -> Result<u32, Failure> {
+pub(super) fn checked(size: u32, default: u32, max: u32) -> Result<u32, Failure> {
     match size {
         0 => Ok(default),
         size if size <= max => Ok(size),

@@ -2,12 +2,15 @@
 
 use super::ask::op_id;
 use super::ids::{dot as put_dot, member_from};
+use super::page::checked;
 use super::{Asked, Page, checkout};
 use crate::errors::{Failure, Reason};
-use crate::v1::{self, StockOutcome, StockServed, command::Body};
+use crate::limits::{BULK_MAX, HOLDS_DEFAULT, HOLDS_MAX};
+use crate::v1::{self, StockOutcome, StockServed, command::Body, stock_call};
 use bytes::Bytes;
 use orset::stock::{
-    Account, Ask, CUSTOMER_MAX, Customer, Outcome, Served, Sheet, ShortLine, Terms, Want,
+    Account, Ask, CUSTOMER_MAX, Customer, Hold, Holds, HoldsOf, Outcome, Served, Sheet, ShortLine,
+    Terms, Want,
 };
 use orset::{Dot, Kind, Member, ObjectKey, OpId, Product, check_name, check_quantity};
 
@@ -71,6 +74,88 @@ impl TryFrom<v1::GetStock> for Asked {
     }
 }
 
+impl TryFrom<v1::ListStockHolds> for Asked {
+    type Error = Failure;
+
+    fn try_from(ask: v1::ListStockHolds) -> Result<Self, Failure> {
+        let object = ObjectKey::new(Kind::Stock, &ask.namespace, &ask.stock)?;
+        let after = match ask.after.is_empty() {
+            true => None,
+            false => Some(op_id(&ask.after).map_err(|failure| failure.with("field", "after"))?),
+        };
+        let of = HoldsOf { customer: customer_from(&ask.customer)?, after };
+        let size = checked(ask.page_size, HOLDS_DEFAULT, HOLDS_MAX)?;
+        Ok(Self::Holds { object, of, size, allow_stale: ask.allow_stale })
+    }
+}
+
+/// The message that asks for these holds; WRONG_KIND when they are of no stock.
+pub(super) fn holds_body(
+    object: &ObjectKey,
+    of: &HoldsOf,
+    size: u32,
+    allow_stale: bool,
+) -> Result<Body, Failure> {
+    if object.kind() != Kind::Stock {
+        let message = format!("nothing is held of {object}");
+        return Err(Failure::new(Reason::WrongKind, message));
+    }
+    let copy = Bytes::copy_from_slice;
+    Ok(Body::ListStockHolds(v1::ListStockHolds {
+        namespace: copy(object.namespace()),
+        stock: copy(object.id()),
+        customer: put_customer(of.customer.as_ref()),
+        after: of.after.map_or_else(Bytes::new, |op| copy(op.as_bytes())),
+        page_size: size,
+        allow_stale,
+    }))
+}
+
+fn put_customer(customer: Option<&Customer>) -> Bytes {
+    customer.map_or_else(Bytes::new, |customer| Bytes::copy_from_slice(customer.as_bytes()))
+}
+
+/// The calls of a bulk, in its order, each by itself; TOO_MANY when there are none, or too many.
+pub fn bulk(ask: v1::BulkStocks) -> Result<Vec<Result<Asked, Failure>>, Failure> {
+    let count = ask.calls.len();
+    if count == 0 || count > BULK_MAX {
+        let message = format!("a bulk of {count} calls; 1 to {BULK_MAX} are allowed");
+        return Err(Failure::new(Reason::TooMany, message).with("max", BULK_MAX));
+    }
+    Ok(ask.calls.into_iter().map(Asked::try_from).collect())
+}
+
+impl TryFrom<v1::StockCall> for Asked {
+    type Error = Failure;
+
+    fn try_from(call: v1::StockCall) -> Result<Self, Failure> {
+        match call.body {
+            None => Err(Failure::new(Reason::CommandUnknown, "the call is empty or unknown")),
+            Some(stock_call::Body::Restock(ask)) => ask.try_into(),
+            Some(stock_call::Body::WriteOff(ask)) => ask.try_into(),
+            Some(stock_call::Body::Commit(ask)) => ask.try_into(),
+            Some(stock_call::Body::Release(ask)) => ask.try_into(),
+            Some(stock_call::Body::Return(ask)) => ask.try_into(),
+        }
+    }
+}
+
+/// A call as a bulk has it; WRONG_KIND for what no bulk takes.
+pub fn stock_call(op: OpId, object: &ObjectKey, ask: &Ask) -> Result<v1::StockCall, Failure> {
+    let body = match body(op, object, ask)? {
+        Body::RestockStock(ask) => stock_call::Body::Restock(ask),
+        Body::WriteOffStock(ask) => stock_call::Body::WriteOff(ask),
+        Body::CommitStock(ask) => stock_call::Body::Commit(ask),
+        Body::ReleaseStock(ask) => stock_call::Body::Release(ask),
+        Body::ReturnStock(ask) => stock_call::Body::Return(ask),
+        _ => {
+            let message = "a bulk is of restocks, write-offs, commits, releases and returns";
+            return Err(Failure::new(Reason::WrongKind, message));
+        }
+    };
+    Ok(v1::StockCall { body: Some(body) })
+}
+
 /// The message that asks this.
 pub(super) fn body(op: OpId, object: &ObjectKey, ask: &Ask) -> Result<Body, Failure> {
     if object.kind() != Kind::Stock && !matches!(ask, Ask::Order(_)) {
@@ -80,9 +165,7 @@ pub(super) fn body(op: OpId, object: &ObjectKey, ask: &Ask) -> Result<Body, Fail
     let copy = Bytes::copy_from_slice;
     let (op_id, namespace) = (copy(op.as_bytes()), copy(object.namespace()));
     let stock = copy(object.id());
-    let customer = |want: &Want| {
-        want.customer.as_ref().map_or_else(Bytes::new, |customer| copy(customer.as_bytes()))
-    };
+    let customer = |want: &Want| put_customer(want.customer.as_ref());
     Ok(match ask {
         Ask::Restock { units, at } => {
             let (units, at) = (*units, copy(at.as_bytes()));
@@ -213,4 +296,25 @@ pub fn sheet(sheet: &Sheet, stale: bool) -> v1::Stock {
         accounts: sheet.accounts.iter().map(account).collect(),
         stale,
     }
+}
+
+/// A page of the holds of a stock.
+pub fn holds(page: &Holds, stale: bool) -> v1::StockHolds {
+    let copy = Bytes::copy_from_slice;
+    let hold = |hold: &Hold| v1::StockHold {
+        op_id: copy(hold.op.as_bytes()),
+        quantity: hold.want.quantity,
+        customer: put_customer(hold.want.customer.as_ref()),
+        owner: copy(hold.owner.as_bytes()),
+        until_ms: hold.until_ms,
+    };
+    let next = page.next.map_or_else(Bytes::new, |op| copy(op.as_bytes()));
+    v1::StockHolds { holds: page.holds.iter().map(hold).collect(), next, stale }
+}
+
+/// What one hold of a page says; a page of a sound server has no other.
+pub fn hold_from(wire: &v1::StockHold) -> Result<Hold, Failure> {
+    let (op, owner) = (op_id(&wire.op_id)?, member_from("owner", &wire.owner)?);
+    let want = want(wire.quantity, &wire.customer)?;
+    Ok(Hold { op, want, owner, until_ms: wire.until_ms })
 }

@@ -306,7 +306,7 @@ impl World<'_> {
                 Some((Asked::Write(*same.next()?), seen))
             }
             Wire::Read { object, .. } => Some((Asked::Read(object), None)),
-            Wire::List { .. } | Wire::Stock { .. } => None,
+            Wire::List { .. } | Wire::Stock { .. } | Wire::Holds { .. } => None,
         }
     }
 

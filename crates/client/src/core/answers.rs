@@ -298,6 +298,7 @@ fn is_stale(said: &Said) -> bool {
         Said::Set(set) => set.stale,
         Said::Counter(counter) => counter.stale,
         Said::Stock(stock) => stock.stale,
+        Said::StockHolds(holds) => holds.stale,
         Said::StockAnswer(_) => false,
         Said::Written(_) | Said::List(_) | Said::Failure(_) => false,
     }

@@ -78,7 +78,7 @@ impl From<Wire> for Body {
             W::RemoveFromCart(_) | W::SetInCart(_) | W::DecrementInCart(_) => Class::Alone,
             W::ClearCart(_) | W::MergeCarts(_) => Class::Alone,
             W::RemoveFromSet(_) | W::ClearSet(_) | W::MergeSets(_) => Class::Alone,
-            W::GetStock(_) | W::ListStocks(_) => Class::Read,
+            W::GetStock(_) | W::ListStocks(_) | W::ListStockHolds(_) => Class::Read,
             // A hold and its commit must not overtake each other.
             W::RestockStock(_) | W::WriteOffStock(_) | W::SetStockTerms(_) => Class::Alone,
             W::HoldStock(_) | W::CommitStock(_) | W::ReleaseStock(_) => Class::Alone,
@@ -145,7 +145,7 @@ fn seen_of(body: &mut Wire) -> Option<&mut Bytes> {
         // It is part of what the op id names, and must be given.
         Wire::CheckoutCart(_) | Wire::ConfirmOrder(_) | Wire::ReturnOrder(_) => None,
         Wire::CancelOrder(_) | Wire::GetOrder(_) => None,
-        Wire::GetStock(_) | Wire::ListStocks(_) => None,
+        Wire::GetStock(_) | Wire::ListStocks(_) | Wire::ListStockHolds(_) => None,
     }
 }
 
@@ -177,7 +177,7 @@ fn op_id(body: &Wire) -> Bytes {
         Wire::CancelOrder(command) => command.op_id.clone(),
         Wire::GetOrder(command) => command.op_id.clone(),
         Wire::ReturnOrder(command) => command.op_id.clone(),
-        Wire::GetStock(_) | Wire::ListStocks(_) => Bytes::new(),
+        Wire::GetStock(_) | Wire::ListStocks(_) | Wire::ListStockHolds(_) => Bytes::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What may be asked of a stock, what it comes to, and what a stock shows: the words that a
 //! replica, the wire and a client share.
 
-use super::record::Want;
+use super::record::{Customer, Want};
 use super::terms::{PEERS_MAX, Terms};
 use crate::dot::Member;
 use crate::object::{Product, QUANTITY_MAX};
@@ -242,4 +242,35 @@ impl Sheet {
         let terms = [self.available, self.held, self.sold, self.written_off];
         i128::from(self.minted) - terms.into_iter().map(i128::from).sum::<i128>()
     }
+}
+
+/// Units that one op id has set aside at one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The purchase.
+    pub op: OpId,
+    /// How many, and for whom.
+    pub want: Want,
+    /// Who holds them, and alone lets them go.
+    pub owner: Member,
+    /// Until then, in milliseconds since 1970, by the owner's clock.
+    pub until_ms: u64,
+}
+
+/// Which holds of a stock to show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HoldsOf {
+    /// Those for this customer alone; `None`: all.
+    pub customer: Option<Customer>,
+    /// Those behind this op id; `None`: from the first.
+    pub after: Option<OpId>,
+}
+
+/// A page of holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holds {
+    /// Ascending by op id. One that is held at several members stands here for each.
+    pub holds: Vec<Hold>,
+    /// Behind which op id the next page begins, shown or not; `None`: there is none.
+    pub next: Option<OpId>,
 }

@@ -13,7 +13,7 @@ use super::{Calling, Replica, Writing};
 use crate::protocol::Written;
 use crate::protocol::stock::StockReply;
 use orset::cart::{Content, Seen};
-use orset::stock::{Ask, Sheet, Terms, Want};
+use orset::stock::{Ask, Holds, HoldsOf, Sheet, Terms, Want};
 use orset::{
     ATTRIBUTES_MAX, BoundsError, ObjectKey, OpId, Product, Request, check_amount, check_quantity,
 };
@@ -332,5 +332,12 @@ impl Stock {
     /// Where all its units are.
     pub fn read(&self) -> Pending<Sheet> {
         self.0.replica.read(&self.0.object, self.0.session.clone())
+    }
+
+    /// A page of who has units set aside: `limit` holds (1 to `HOLDS_MAX`), ascending by op id. It
+    /// may have fewer, even none, before the last page: `next` tells the end, and goes into the
+    /// `after` of the next one.
+    pub fn holds(&self, of: HoldsOf, limit: usize) -> Pending<Holds> {
+        self.0.replica.holds(&self.0.object, of, limit, self.0.session.clone())
     }
 }

@@ -43,10 +43,12 @@ use crate::doors::clock::Clock;
 use crate::driver::{Answer, Asked, Core, Mailbox, NotTaken, Notice, Running};
 use crate::protocol::membership::{Place, Record};
 use crate::protocol::stock::{Call, StockReply};
-use crate::protocol::{Command, Durability, NO_LANE, Read, Stats, Write, Written};
+use crate::protocol::{
+    Command, Durability, HOLDS_MAX, HoldsPage, NO_LANE, Read, Refusal, Stats, Write, Written,
+};
 use crate::store::{Store, StoreError};
 use orset::cart::Seen;
-use orset::stock::Ask;
+use orset::stock::{Ask, Holds, HoldsOf};
 use orset::{
     BoundsError, Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Request, VersionVector,
 };
@@ -379,6 +381,26 @@ impl Replica {
         let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
         let read = Read::new(object.clone(), after, deadline_us);
         self.ask(Command::Read(read), session)
+    }
+
+    fn holds(
+        &self,
+        object: &ObjectKey,
+        of: HoldsOf,
+        holds: usize,
+        session: Option<Session>,
+    ) -> Pending<Holds> {
+        if !(1..=HOLDS_MAX).contains(&holds) {
+            return Pending::failed(Refusal::OutOfBounds("holds of a page").into());
+        }
+        let after = match self.seen_by(session.as_ref()) {
+            Ok(after) => after,
+            Err(error) => return Pending::failed(error),
+        };
+        let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
+        let page = HoldsPage { of, holds, bytes: usize::MAX };
+        let read = Read::new(object.clone(), after, deadline_us);
+        self.ask(Command::Read(Read { holds: Some(page), ..read }), session)
     }
 
     fn watch(&self, object: ObjectKey, session: Option<&Session>) -> Result<Watch, Error> {

@@ -5,7 +5,7 @@ use super::session::Session;
 use crate::driver::NoReply;
 use crate::protocol::stock::StockReply;
 use crate::protocol::{Reply, Shown, Value, Written};
-use orset::stock::Sheet;
+use orset::stock::{Holds, Sheet};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -92,6 +92,15 @@ impl FromReply for Sheet {
     fn from_reply(reply: Reply) -> Option<Self> {
         match Shown::from_reply(reply)?.value {
             Value::Stock(sheet) => Some(sheet),
+            _ => None,
+        }
+    }
+}
+
+impl FromReply for Holds {
+    fn from_reply(reply: Reply) -> Option<Self> {
+        match Shown::from_reply(reply)?.value {
+            Value::Holds(holds) => Some(holds),
             _ => None,
         }
     }

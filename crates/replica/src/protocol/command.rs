@@ -4,7 +4,7 @@ use super::durable::Durability;
 use super::membership::Place;
 use super::stock::{Call, StockReply};
 use orset::cart::{Line, Seen};
-use orset::stock::{Refused, Sheet};
+use orset::stock::{Holds, HoldsOf, Refused, Sheet};
 use orset::{Dot, Kind, ObjectKey, OpId, OpIdSet, Origin, Product, Request, VersionVector};
 use std::sync::Arc;
 
@@ -59,6 +59,8 @@ pub struct Read {
     pub object: ObjectKey,
     /// Which part of a cart or set; `None`: all of it. A counter has no parts.
     pub page: Option<Page>,
+    /// Of a stock: its holds, in place of where its units are.
+    pub holds: Option<HoldsPage>,
     /// Rather an old answer, marked as such, than `Behind`.
     pub allow_stale: bool,
     /// What the session has seen or written: shown, or answered `Behind`.
@@ -78,6 +80,20 @@ pub struct Page {
     pub lines: usize,
     /// Bytes of rows at which the page ends, too: the line that reaches it is its last. Of a line
     /// that is larger itself, not all entries are shown; its quantity counts all.
+    pub bytes: usize,
+}
+
+/// Holds of one page, at most.
+pub const HOLDS_MAX: usize = 1_000;
+
+/// Holds of a stock, ascending by op id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldsPage {
+    /// Which.
+    pub of: HoldsOf,
+    /// Holds at most, at least 1; more when the last op id is held at several members.
+    pub holds: usize,
+    /// Bytes of rows at which the page ends, too.
     pub bytes: usize,
 }
 
@@ -104,7 +120,8 @@ pub struct List {
 impl Read {
     /// A read of all of an object, in order with nothing.
     pub const fn new(object: ObjectKey, after: Arc<VersionVector>, deadline_us: u64) -> Self {
-        Self { object, page: None, allow_stale: false, after, deadline_us, lane: NO_LANE }
+        let (page, holds, lane) = (None, None, NO_LANE);
+        Self { object, page, holds, allow_stale: false, after, deadline_us, lane }
     }
 }
 
@@ -190,6 +207,8 @@ pub enum Value {
     Counter(i128),
     /// Where all units are.
     Stock(Sheet),
+    /// Who has some set aside.
+    Holds(Holds),
 }
 
 /// A value, and a vector that covers it: the value holds all of the object's changes up to there,

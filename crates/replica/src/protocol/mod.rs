@@ -58,8 +58,8 @@ mod writer;
 
 pub use canary::Canary;
 pub use command::{
-    Alarm, Command, Lane, List, Listed, NO_LANE, Page, Read, Refusal, Reply, Shown, Ticket,
-    Unreplicated, Value, Write, Written,
+    Alarm, Command, HOLDS_MAX, HoldsPage, Lane, List, Listed, NO_LANE, Page, Read, Refusal, Reply,
+    Shown, Ticket, Unreplicated, Value, Write, Written,
 };
 pub use cuts::{CutList, Cuts};
 pub use durable::Durability;

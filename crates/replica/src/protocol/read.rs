@@ -36,7 +36,7 @@ impl<B: Base> Protocol<B> {
         read: &Read,
         stale: bool,
     ) -> Result<(), StoreError> {
-        let (value, next) = self.show(&read.object, read.page.as_ref())?;
+        let (value, next) = self.show(read)?;
         let early = self.canary == Canary::ReadBeforeSync;
         let vector = self.for_session(&self.synced);
         let mut shown = Shown { value, next, stale, vector };
@@ -61,18 +61,19 @@ impl<B: Base> Protocol<B> {
     }
 
     /// What an object shows now, synced or not.
-    fn show(
-        &self,
-        object: &ObjectKey,
-        page: Option<&Page>,
-    ) -> Result<(Value, Option<Product>), StoreError> {
+    fn show(&self, read: &Read) -> Result<(Value, Option<Product>), StoreError> {
+        let object = &read.object;
         if object.kind() == Kind::Stock {
-            return Ok((Value::Stock(super::stock::shown(&self.rows, object)?), None));
+            let value = match &read.holds {
+                Some(page) => Value::Holds(super::stock::holds(&self.rows, object, page)?),
+                None => Value::Stock(super::stock::shown(&self.rows, object)?),
+            };
+            return Ok((value, None));
         }
         if object.kind() == Kind::Counter {
             return Ok((Value::Counter(value(&self.rows, object)?), None));
         }
-        let Shelf { mut lines, seen, next, .. } = match page {
+        let Shelf { mut lines, seen, next, .. } = match &read.page {
             None => self.whole(object, Shelf::new(usize::MAX, usize::MAX, u64::MAX))?,
             Some(page) => self.page(object, page)?,
         };

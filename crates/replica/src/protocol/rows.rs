@@ -11,6 +11,7 @@
 //! 0x07 object, op id              -> (an op id to be settled by this member)   not hashed
 //! 0x08 cart, order id             -> an order (`order/rows.rs`)                hashed
 //! 0x09 cart, entry, order id      -> (an order over that entry)                not hashed
+//! 0x0a stock, op id, dot          -> (a record that holds units)               not hashed
 //! ```
 //!
 //! Rows changed since the last checkpoint are held in `live` (op memory apart: it is only ever
@@ -76,6 +77,7 @@ pub(super) const DEADLINE: u8 = 6;
 pub(super) const STIRRED: u8 = 7;
 pub(super) const ORDER: u8 = 8;
 pub(super) const CLAIM: u8 = 9;
+pub(super) const HELD: u8 = 10;
 
 /// The kinds of rows that are in the sums, ascending.
 pub(super) const HASHED: [u8; 4] = [ENTRY, COUNTER, STOCK, ORDER];

@@ -3,7 +3,7 @@
 use super::status;
 use crate::protocol::stock::Call;
 use crate::protocol::{
-    Command, Durability, Lane, List, Page, Read, Reply, Shown, Value, Write, Written,
+    Command, Durability, HoldsPage, Lane, List, Page, Read, Reply, Shown, Value, Write, Written,
 };
 use bytes::Bytes;
 use orset::{Kind, ObjectKey, Request, VersionVector};
@@ -71,7 +71,15 @@ pub(super) fn command(asked: Asked, terms: Terms) -> (Command, Question) {
                 lines: page.size as usize,
                 bytes: page_bytes,
             });
-            let read = Read { object, page, allow_stale, after, deadline_us, lane };
+            let holds = None;
+            let read = Read { object, page, holds, allow_stale, after, deadline_us, lane };
+            (Command::Read(read), question)
+        }
+        Asked::Holds { object, of, size, allow_stale } => {
+            let question = Question::Read(object.clone());
+            let holds = Some(HoldsPage { of, holds: size as usize, bytes: page_bytes });
+            let page = None;
+            let read = Read { object, page, holds, allow_stale, after, deadline_us, lane };
             (Command::Read(read), question)
         }
         Asked::List { kind, namespace, page } => {
@@ -132,6 +140,7 @@ fn show(question: &Question, shown: &Shown) -> Body {
     let (next, stale) = (shown.next.as_ref(), shown.stale);
     match (&shown.value, question) {
         (Value::Stock(sheet), _) => Body::Stock(convert::sheet(sheet, stale)),
+        (Value::Holds(holds), _) => Body::StockHolds(convert::holds(holds, stale)),
         (Value::Counter(value), _) => Body::Counter(convert::counter(*value, stale)),
         (Value::Cart(lines, seen), Question::Read(object)) => {
             Body::Cart(convert::cart(object, lines, seen, next, stale))
@@ -153,6 +162,7 @@ pub(super) fn size_of(body: &Body) -> usize {
         Body::Counter(_) => 16,
         Body::StockAnswer(answer) => answer.encoded_len(),
         Body::Stock(stock) => stock.encoded_len(),
+        Body::StockHolds(holds) => holds.encoded_len(),
         Body::Cart(cart) => cart.encoded_len(),
         Body::Set(set) => set.encoded_len(),
         Body::List(list) => list.encoded_len(),

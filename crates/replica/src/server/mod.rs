@@ -24,6 +24,7 @@
 
 mod admin;
 mod ask;
+mod bulk;
 mod change;
 mod counts;
 mod execute;

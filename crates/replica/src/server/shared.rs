@@ -255,6 +255,11 @@ impl Time {
         Self { peers, ..self }
     }
 
+    /// Whether it has passed.
+    pub fn is_over(&self) -> bool {
+        tokio::time::Instant::now() >= self.ends
+    }
+
     /// How a command of such a call is asked.
     pub fn terms(self, after: Arc<VersionVector>, page_bytes: usize) -> ask::Terms {
         let durability = match self.peers {

@@ -43,10 +43,11 @@ of_body! {
     ListResponse List;
     StockAnswer StockAnswer;
     Stock Stock;
+    StockHolds StockHolds;
 }
 
 /// An answer of another kind: the driver never lets it happen.
-fn other_kind() -> Failure {
+pub(super) fn other_kind() -> Failure {
     Failure::new(Reason::Internal, "an answer to something else")
 }
 
@@ -135,7 +136,7 @@ impl Unary {
 }
 
 /// What a session has seen after one answer more.
-fn join(vector: &mut Arc<VersionVector>, seen: &Arc<VersionVector>) {
+pub(super) fn join(vector: &mut Arc<VersionVector>, seen: &Arc<VersionVector>) {
     if Arc::ptr_eq(vector, seen) {
         return;
     }
@@ -219,6 +220,13 @@ macro_rules! calls {
             ) -> Result<Response<v1::ListResponse>, Status> {
                 self.one(request, |ask| Asked::list(Kind::Stock, ask)).await
             }
+
+            async fn bulk(
+                &self,
+                request: Request<v1::BulkStocks>,
+            ) -> Result<Response<v1::BulkOfStocks>, Status> {
+                self.response(super::bulk::bulk(&self.0, request).await)
+            }
         }
     };
 }
@@ -233,6 +241,7 @@ calls! {
     r#return ReturnStock -> StockAnswer;
     set_terms SetStockTerms -> StockAnswer;
     get GetStock -> Stock;
+    list_holds ListStockHolds -> StockHolds;
 }
 
 macro_rules! orders {

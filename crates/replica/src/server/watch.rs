@@ -150,8 +150,9 @@ fn value_of(body: Body) -> Option<Value> {
         Body::Set(set) => Some(Value::Set(set)),
         Body::Counter(counter) => Some(Value::Counter(counter)),
         Body::Stock(stock) => Some(Value::Stock(stock)),
-        // A read is answered with a value.
-        Body::Written(_) | Body::StockAnswer(_) | Body::List(_) | Body::Failure(_) => None,
+        // A read of an object is answered with its value.
+        Body::Written(_) | Body::StockAnswer(_) | Body::StockHolds(_) => None,
+        Body::List(_) | Body::Failure(_) => None,
     }
 }
 

@@ -21,6 +21,7 @@ mod snapshot_world;
 mod stock;
 mod stock_counterexamples;
 mod stock_found;
+mod stock_holds;
 mod stock_members;
 mod stock_world;
 mod verify;

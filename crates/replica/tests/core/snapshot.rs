@@ -131,7 +131,7 @@ fn doors_are_closed_while_rows_are_joined() {
         two.run(1, None);
         let is_installing = two.ones[1].protocol.is_installing();
         let (object, after, lane) = (cart(), Arc::default(), NO_LANE);
-        let read = Read { object, page: None, after, deadline_us: 0, allow_stale: true, lane };
+        let read = Read { allow_stale: true, lane, ..Read::new(object, after, 0) };
         match two.ask(1, Command::Read(read)) {
             Err(Refusal::CatchingUp) if is_installing => shut += 1,
             Ok(_) if !is_installing => open += 1,

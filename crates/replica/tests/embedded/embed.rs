@@ -1,9 +1,11 @@
 //! The embedded replica as a service uses it: open, change, read, watch, move, close, open again.
 
+use orset::stock::{Customer, HoldsOf, Want};
 use pannier_replica::store::StoreError;
 use pannier_replica::store::memory::MemoryDisk;
 use pannier_replica::transport::Mesh;
 use pannier_replica::{Error, NextMove, OpenError, Replica, Session, StateChange};
+use std::time::Duration;
 
 fn one() -> Replica {
     Replica::builder().memory(&MemoryDisk::new()).open().unwrap()
@@ -272,4 +274,27 @@ fn a_mesh_without_faults_sends_little_twice() {
     });
     // A session that waits pulls at once what a push may be bringing: hence not 1.00 here.
     assert!(received * 100 <= missing * 150, "{received} bytes for {missing} missing");
+}
+
+#[test]
+fn holds_of_a_stock_come_in_pages() {
+    let replica = one();
+    let phone = replica.stock("shop", "phone").unwrap();
+    phone.restock(9).wait().unwrap();
+    let customer = Customer::new(b"ada").unwrap();
+    for _ in 0..3 {
+        let want = Want { quantity: 2, customer: Some(customer.clone()) };
+        phone.hold(want, Duration::from_secs(60)).wait().unwrap();
+    }
+    let mut of = HoldsOf { customer: Some(customer), after: None };
+    let first = phone.holds(of.clone(), 2).wait().unwrap();
+    of.after = first.next;
+    let last = phone.holds(of, 2).wait().unwrap();
+    assert_eq!((first.holds.len(), last.holds.len(), last.next), (2, 1, None));
+    let owners = first.holds.iter().chain(&last.holds).map(|hold| hold.owner);
+    assert!(owners.into_iter().all(|owner| owner == replica.member()));
+    for holds in [0, 1_001] {
+        let refused = phone.holds(HoldsOf::default(), holds).wait().unwrap_err();
+        assert_eq!(refused.next_move(), NextMove::MendRequest, "{refused}");
+    }
 }

@@ -11,4 +11,5 @@ mod inner;
 mod lost;
 mod refusals;
 mod served;
+mod stocks;
 mod streams;

@@ -18,6 +18,7 @@ use tonic::{Code, Status};
 
 const ADD: &str = "/pannier.v1.Carts/Add";
 const BATCH: &str = "/pannier.v1.Carts/BatchGet";
+const BULK: &str = "/pannier.v1.Stocks/Bulk";
 const EXECUTE: &str = "/pannier.v1.Executor/Execute";
 
 /// What must not change.
@@ -177,6 +178,9 @@ async fn messages_that_are_too_large_too_many_or_no_messages() {
         (EXECUTE, commands(2 << 20), Reason::TooMany),
         (BATCH, commands(101), Reason::TooMany),
         (BATCH, Bytes::new(), Reason::TooMany),
+        (BULK, commands(2 << 20), Reason::TooMany),
+        (BULK, commands(1_001), Reason::TooMany),
+        (BULK, Bytes::new(), Reason::TooMany),
         (EXECUTE, commands(1_025), Reason::TooMany),
         (ADD, garbled.clone(), Reason::CommandUnknown),
         (EXECUTE, garbled, Reason::CommandUnknown),

@@ -2,10 +2,11 @@
 
 use super::{Sample, answer, b, command, dot, event, id, list_request, op, said};
 use pannier_proto::v1::{
-    Answer, Command, CommitStock, ExtendStock, Failure, GetStock, HoldStock, PeerMessage,
-    ReleaseStock, RestockStock, ReturnStock, SetStockTerms, ShortLine, Stock, StockAccount,
-    StockAnswer, StockOutcome, StockServed, StockTalk, WatchEvent, WriteOffStock,
-    answer::Body as Said, command::Body, peer_message, watch_event,
+    Answer, BulkOfStocks, BulkStocks, Command, CommitStock, ExtendStock, Failure, GetStock,
+    HoldStock, ListStockHolds, PeerMessage, ReleaseStock, RestockStock, ReturnStock, SetStockTerms,
+    ShortLine, Stock, StockAccount, StockAnswer, StockCall, StockHold, StockHolds, StockOutcome,
+    StockResult, StockServed, StockTalk, WatchEvent, WriteOffStock, answer::Body as Said,
+    command::Body, peer_message, stock_call, stock_result, watch_event,
 };
 use prost::Message;
 
@@ -45,6 +46,34 @@ fn terms() -> SetStockTerms {
 
 fn get() -> GetStock {
     GetStock { namespace: b("shop"), stock: b("phone"), allow_stale: true }
+}
+
+fn call(body: stock_call::Body) -> StockCall {
+    StockCall { body: Some(body) }
+}
+
+fn result(body: stock_result::Body) -> StockResult {
+    StockResult { body: Some(body) }
+}
+
+fn list_holds() -> ListStockHolds {
+    ListStockHolds {
+        namespace: b("shop"),
+        stock: b("phone"),
+        customer: b("ada"),
+        after: op(),
+        page_size: 1_000,
+        allow_stale: true,
+    }
+}
+
+fn held() -> StockHold {
+    let (owner, until_ms) = (id(1), 1_700_000_000_000);
+    StockHold { op_id: op(), quantity: 2, customer: b("ada"), owner, until_ms }
+}
+
+fn holds() -> StockHolds {
+    StockHolds { holds: vec![held()], next: op(), stale: true }
 }
 
 fn stock_answer() -> StockAnswer {
@@ -126,5 +155,21 @@ pub fn samples() -> Vec<Sample> {
         WatchEvent event(watch_event::Value::Stock(stock()));
         StockTalk talk();
         PeerMessage said(peer_message::Body::Stock(talk()));
+        ListStockHolds list_holds();
+        StockHold held();
+        StockHolds holds();
+        Command command(Body::ListStockHolds(list_holds()));
+        Answer answer(Said::StockHolds(holds()));
+        StockCall call(stock_call::Body::Restock(restock()));
+        StockCall call(stock_call::Body::WriteOff(write_off()));
+        StockCall call(stock_call::Body::Commit(commit()));
+        StockCall call(stock_call::Body::Release(release()));
+        StockCall call(stock_call::Body::Return(return_op()));
+        BulkStocks BulkStocks { calls: vec![call(stock_call::Body::Release(release()))] };
+        StockResult result(stock_result::Body::StockAnswer(stock_answer()));
+        StockResult result(stock_result::Body::Failure(not_replicated()));
+        BulkOfStocks BulkOfStocks {
+            results: vec![result(stock_result::Body::StockAnswer(stock_answer()))],
+        };
     }
 }

@@ -176,8 +176,15 @@ impl<B: Base> Rows<B> {
     }
 
     /// What is remembered of an entry's op id says where it is: mends that with the entry.
-    pub fn remember_entry(&mut self, named: &Named, is_there: bool) -> Result<(), StoreError> {
+    pub fn remember_entry(
+        &mut self,
+        named: &Named,
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let is_there = value.is_some();
         if let Some(id) = named.record {
+            let is_held = value.is_some_and(stock::is_held);
+            stock::note_held(self, &named.object, id, is_held);
             return self.remember_record(&named.object, id, is_there);
         }
         let Some((product, op)) = &named.entry else { return Ok(()) };

@@ -28,6 +28,7 @@ mod lending;
 mod parting;
 mod passing;
 mod rows;
+mod show;
 mod talk;
 mod tending;
 
@@ -39,8 +40,9 @@ pub(super) use lending::Lending;
 pub(super) use passing::{INTERNAL, Passing, did};
 pub(super) use rows::{
     Sort, StockView, is_sound, join_head, join_marks, join_own_record, join_record, join_tally,
-    shown, sort_of, stirred_key,
+    sort_of, stirred_key,
 };
+pub(super) use show::{holds, is_held, note_held, shown};
 pub use talk::{Said, Talk};
 
 use super::apply::{ObjectRows, Of};

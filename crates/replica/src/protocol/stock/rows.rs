@@ -6,27 +6,29 @@
 //! 0x05 object, 2, dot, op id          a record
 //! 0x06 until (ms), object, dot, op id a hold of this member's own: when it lapses   not hashed
 //! 0x07 object, op id                  an op id that this member has to settle       not hashed
+//! 0x0a object, op id, dot             a record that holds units, whoever made it    not hashed
 //! ```
 //!
 //! Every op of a stock looks at the rows of all members, so they are one row: one look-up, decoded
 //! once an op and written once. Records lie in the order of the log that made them, so that a
 //! million claims are a million keys one behind the other. Which records an op id has is in its op
-//! memory, where it is looked for anyway; both are forgotten when the records are folded.
+//! memory, where it is looked for anyway; both are forgotten when the records are folded. Which of
+//! them hold units is noted by op id: whoever pages through the holds (`show.rs`) must not meet
+//! every sale.
 
+use super::show::note_held;
 use crate::protocol::apply::{ObjectRows, corrupted, on_object};
 use crate::protocol::memory::OfStock;
 use crate::protocol::rows::{Base, DEADLINE, MemoryState, Rows, STIRRED, STOCK};
 use crate::store::StoreError;
 use orset::codec::{Reader, put_u64};
-use orset::stock::{
-    self, Account, Customer, Record, RecordId, Row, Sheet, Stamped, StockRows, Tally,
-};
+use orset::stock::{self, Customer, Record, RecordId, Row, Stamped, StockRows, Tally};
 use orset::{
     DecodeError, Dot, Lattice, Member, ObjectKey, OpId, OpIdSession, Origin, VersionVector,
 };
 use std::collections::BTreeMap;
 
-const HEAD: u8 = 0;
+pub(super) const HEAD: u8 = 0;
 const TALLY: u8 = 1;
 const RECORD: u8 = 2;
 
@@ -35,7 +37,7 @@ pub(super) fn nobodys() -> Option<OpId> {
     OpIdSession::new(0, 0).next_id()
 }
 
-fn key_of(object: &ObjectKey, part: u8, rest: usize) -> Vec<u8> {
+pub(super) fn key_of(object: &ObjectKey, part: u8, rest: usize) -> Vec<u8> {
     let mut key = Vec::with_capacity(object.as_bytes().len() + 2 + rest);
     key.push(STOCK);
     key.extend_from_slice(object.as_bytes());
@@ -79,7 +81,7 @@ pub(in crate::protocol) fn stirred_key(object: &ObjectKey, op: OpId) -> Vec<u8> 
     key
 }
 
-fn seq_of(from: &mut Reader<'_>) -> Result<u64, DecodeError> {
+pub(super) fn seq_of(from: &mut Reader<'_>) -> Result<u64, DecodeError> {
     let mut seq = [0; 8];
     seq.copy_from_slice(from.take(8)?);
     Ok(u64::from_be_bytes(seq))
@@ -146,7 +148,7 @@ pub(in crate::protocol) fn is_sound(key: &[u8], value: &[u8]) -> bool {
     }
 }
 
-fn whole<T>(
+pub(super) fn whole<T>(
     bytes: &[u8],
     read: impl Fn(&mut Reader<'_>) -> Result<T, DecodeError>,
 ) -> Result<T, DecodeError> {
@@ -158,9 +160,9 @@ fn whole<T>(
 
 /// What every op of a stock looks at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Head {
-    terms: Stamped,
-    rows: BTreeMap<Member, Row>,
+pub(super) struct Head {
+    pub terms: Stamped,
+    pub rows: BTreeMap<Member, Row>,
 }
 
 impl Head {
@@ -175,7 +177,7 @@ impl Head {
         out
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         whole(bytes, |from| {
             let terms = Stamped::decode(from)?;
             let mut rows = BTreeMap::new();
@@ -258,6 +260,11 @@ impl<'a, B: Base> StockView<'a, B> {
         let at = records.binary_search_by(|(dot, _)| dot.cmp(&id.dot));
         let old = at.ok().map(|at| records[at].1.clone());
         self.note_deadline(id, old.as_ref(), new.as_ref());
+        let (was_held, is_held) = (old.as_ref(), new.as_ref());
+        let [was_held, is_held] = [was_held, is_held].map(|it| it.is_some_and(Record::is_held));
+        if was_held != is_held {
+            note_held(self.of.rows, self.of.object, id, is_held);
+        }
         let bytes = |record: &Record| {
             let mut out = Vec::with_capacity(64);
             record.encode(&mut out);
@@ -367,39 +374,6 @@ impl<B: Base> StockRows for StockView<'_, B> {
         self.is_changed = true;
         Ok(())
     }
-}
-
-/// What a stock shows; `None`: nothing was ever done to it.
-pub(in crate::protocol) fn shown<B: Base>(
-    rows: &Rows<B>,
-    object: &ObjectKey,
-) -> Result<Sheet, StoreError> {
-    let Some(stored) = rows.get(&key_of(object, HEAD, 0))? else { return Ok(Sheet::default()) };
-    let Head { terms, rows } = Head::decode(&stored).map_err(corrupted("head of a stock"))?;
-    let sum = |of: fn(&Row) -> u64| rows.values().map(of).fold(0, u64::saturating_add);
-    let held = sum(|row| row.held).saturating_sub(sum(|row| row.ended));
-    let taken = sum(|row| row.taken).saturating_sub(sum(|row| row.given));
-    let mut members: Vec<Member> = rows.keys().copied().collect();
-    members.extend(rows.values().flat_map(|row| row.lent.keys().copied()));
-    members.sort_unstable();
-    members.dedup();
-    let account = |member: &Member| {
-        let row = rows.get(member);
-        let lent = rows.values().filter_map(|row| row.lent.get(member)).copied();
-        let balance = row.map_or(0, Row::own) + lent.map(i128::from).sum::<i128>();
-        let available = u64::try_from(balance).unwrap_or(0);
-        (*member, Account { available, minted: row.map_or(0, |row| row.minted) })
-    };
-    let accounts: Vec<(Member, Account)> = members.iter().map(account).collect();
-    Ok(Sheet {
-        terms: terms.terms,
-        minted: sum(|row| row.minted),
-        available: accounts.iter().map(|(_, it)| it.available).fold(0, u64::saturating_add),
-        held,
-        sold: taken.saturating_sub(held),
-        written_off: sum(|row| row.written_off),
-        accounts,
-    })
 }
 
 /// What the other side knows of an op id, beside its records.

@@ -410,7 +410,7 @@ impl<B: Base> Protocol<B> {
                 if key.first() == Some(&ORDER) {
                     order::remember(&mut self.rows, key, value.as_deref())?;
                 } else {
-                    self.rows.remember_entry(&named, value.is_some())?;
+                    self.rows.remember_entry(&named, value.as_deref())?;
                 }
                 objects.insert(named.object);
             }

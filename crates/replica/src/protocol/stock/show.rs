@@ -1,0 +1,122 @@
+//! What a stock shows: where its units are, and who has some set aside.
+//!
+//! Question: a page of the holds of a stock that has sold a million; what must be looked at?
+//! Answer: the notes of what is held (`rows.rs`), which lie in the order of op ids, and the record
+//! of each. The records themselves lie in the order of the logs, sales and all.
+//!
+//! H1  a page shows what is held in this view, also by others, and also what has lapsed and its
+//!     owner has not let go yet: nobody else knows that owner's clock.
+//! H2  an op id is never split between two pages, so it says where the next one begins.
+//! H3  a page looks at no more than `LOOKED_AT` records, and those of one op id: for a customer
+//!     with few holds among many it comes back short, even empty, and says where to go on.
+
+use super::rows::{HEAD, Head, key_of, record_key, seq_of, whole};
+use crate::protocol::apply::corrupted;
+use crate::protocol::command::HoldsPage;
+use crate::protocol::rows::{Base, HELD, Rows, object_key};
+use crate::protocol::walk::Walk;
+use crate::store::StoreError;
+use orset::codec::Reader;
+use orset::stock::{Account, Hold, Holds, Record, RecordId, Row, Sheet};
+use orset::{DecodeError, Dot, Member, ObjectKey, OpId, Origin};
+
+/// Records that a page of holds looks at: each is a look-up, on the writer's thread.
+const LOOKED_AT: usize = 1_024;
+
+fn held_key(object: &ObjectKey, id: RecordId) -> Vec<u8> {
+    let mut key = object_key(HELD, object);
+    key.extend_from_slice(id.op.as_bytes());
+    key.extend_from_slice(id.dot.origin.as_bytes());
+    key.extend_from_slice(&id.dot.seq.to_be_bytes());
+    key
+}
+
+/// Keeps the note of which records hold units.
+pub(in crate::protocol) fn note_held<B: Base>(
+    rows: &mut Rows<B>,
+    object: &ObjectKey,
+    id: RecordId,
+    is_held: bool,
+) {
+    rows.put_plain(held_key(object, id), is_held.then(Vec::new));
+}
+
+/// The record that such a note is of; `rest`: its key behind the object.
+fn parse_held(rest: &[u8]) -> Result<RecordId, DecodeError> {
+    let mut from = Reader::new(rest);
+    let op = OpId::from_bytes(from.id()?).map_err(|_| DecodeError::Bounds("op id in a row key"))?;
+    let origin = Origin::from_bytes(from.id()?);
+    let dot = Dot::new(origin, seq_of(&mut from)?);
+    from.finish()?;
+    Ok(RecordId { dot, op })
+}
+
+/// Whether the row of a record says that it holds units.
+pub(in crate::protocol) fn is_held(record: &[u8]) -> bool {
+    whole(record, Record::decode).is_ok_and(|record| record.is_held())
+}
+
+/// What a stock shows; `None`: nothing was ever done to it.
+pub(in crate::protocol) fn shown<B: Base>(
+    rows: &Rows<B>,
+    object: &ObjectKey,
+) -> Result<Sheet, StoreError> {
+    let Some(stored) = rows.get(&key_of(object, HEAD, 0))? else { return Ok(Sheet::default()) };
+    let Head { terms, rows } = Head::decode(&stored).map_err(corrupted("head of a stock"))?;
+    let sum = |of: fn(&Row) -> u64| rows.values().map(of).fold(0, u64::saturating_add);
+    let held = sum(|row| row.held).saturating_sub(sum(|row| row.ended));
+    let taken = sum(|row| row.taken).saturating_sub(sum(|row| row.given));
+    let mut members: Vec<Member> = rows.keys().copied().collect();
+    members.extend(rows.values().flat_map(|row| row.lent.keys().copied()));
+    members.sort_unstable();
+    members.dedup();
+    let account = |member: &Member| {
+        let row = rows.get(member);
+        let lent = rows.values().filter_map(|row| row.lent.get(member)).copied();
+        let balance = row.map_or(0, Row::own) + lent.map(i128::from).sum::<i128>();
+        let available = u64::try_from(balance).unwrap_or(0);
+        (*member, Account { available, minted: row.map_or(0, |row| row.minted) })
+    };
+    let accounts: Vec<(Member, Account)> = members.iter().map(account).collect();
+    Ok(Sheet {
+        terms: terms.terms,
+        minted: sum(|row| row.minted),
+        available: accounts.iter().map(|(_, it)| it.available).fold(0, u64::saturating_add),
+        held,
+        sold: taken.saturating_sub(held),
+        written_off: sum(|row| row.written_off),
+        accounts,
+    })
+}
+
+/// A page of what is held of a stock (H1 to H3).
+pub(in crate::protocol) fn holds<B: Base>(
+    rows: &Rows<B>,
+    object: &ObjectKey,
+    page: &HoldsPage,
+) -> Result<Holds, StoreError> {
+    let prefix = object_key(HELD, object);
+    // Behind every note of that op id.
+    let after = page.of.after.map(|op| [prefix.as_slice(), op.as_bytes(), &[0xff; 25]].concat());
+    let mut notes = Walk::new(rows, &prefix, after.as_deref(), page.holds.saturating_add(1));
+    let (mut holds, mut last): (Vec<Hold>, Option<OpId>) = (Vec::new(), None);
+    let (mut looked_at, mut bytes) = (0, 0);
+    while let Some((key, _)) = notes.next()? {
+        let id = parse_held(&key[prefix.len()..]).map_err(corrupted("note of a hold"))?;
+        let is_full = holds.len() >= page.holds || bytes >= page.bytes || looked_at >= LOOKED_AT;
+        if is_full && last != Some(id.op) {
+            return Ok(Holds { holds, next: last });
+        }
+        (looked_at, last) = (looked_at + 1, Some(id.op));
+        // What is stored of a record is what counts; a row that was mended may have none.
+        let Some(stored) = rows.get(&record_key(object, id))? else { continue };
+        let record = whole(&stored, Record::decode).map_err(corrupted("record of a stock"))?;
+        let is_meant = page.of.customer.is_none() || page.of.customer == record.want.customer;
+        if let Some(until_ms) = record.held_until_ms().filter(|_| is_meant) {
+            bytes += key.len() + stored.len();
+            let Record { owner, want, .. } = record;
+            holds.push(Hold { op: id.op, want, owner, until_ms });
+        }
+    }
+    Ok(Holds { holds, next: None })
+}
