@@ -224,6 +224,10 @@ fn judged(form: Form, command: Command) -> Result<bool, Fail> {
         Command::Cart { place, verb } => object(form, &place, Kind::Cart, &verb.call()?),
         Command::Set { place, verb } => object(form, &place, Kind::Set, &verb.call()?),
         Command::Counter { place, verb } => object(form, &place, Kind::Counter, &verb.call()?),
+        Command::Stock { place, verb: StockVerb::Import(args) } => match place.target()? {
+            Target::Directory(directory) => local::import(form, &place, &directory, &args),
+            Target::Gateway(address) => wire::import(form, &place, &address, &args),
+        },
         Command::Stock { place, verb } => object(form, &place, Kind::Stock, &verb.call()?),
         Command::Checkout { place, verb } => object(form, &place, Kind::Cart, &verb.call()?),
         Command::Audit(args) => args.run(form),

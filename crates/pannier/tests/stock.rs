@@ -47,6 +47,69 @@ fn a_stock_is_sold_held_and_shown_and_what_cannot_be_says_no() {
 }
 
 #[test]
+fn holds_are_listed_page_by_page() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("shop");
+    let directory = directory.to_str().unwrap();
+    let does = |words: &[&str], code: i32, says: &str| {
+        let (exit, words_said) = stock(directory, words);
+        assert_eq!((exit, words_said.contains(says)), (code, true), "{words:?}: {words_said}");
+        words_said
+    };
+    does(&["holds", "phone"], 3, "--directory");
+    does(&["restock", "phone", "9"], 0, "done");
+    for customer in ["ada", "bob", "ada"] {
+        does(&["hold", "phone", "2", "--customer", customer, "--ttl", "600"], 0, "held");
+    }
+    let first = does(&["holds", "phone", "--limit", "2"], 0, "\"quantity\": 2");
+    assert_eq!(first.matches("\"until_ms\"").count(), 2, "{first}");
+    let next = first.split("\"next\": \"").nth(1).unwrap().split('"').next().unwrap();
+    let last = does(&["holds", "phone", "--limit", "2", "--after", next], 0, "\"next\": null");
+    assert_eq!(last.matches("\"op_id\"").count(), 1, "{last}");
+    let adas = does(&["holds", "phone", "--customer", "ada"], 0, "\"customer\": \"ada\"");
+    assert_eq!((adas.matches("\"op_id\"").count(), adas.contains("bob")), (2, false), "{adas}");
+    does(&["holds", "phone", "--limit", "1001"], 2, "1001");
+    does(&["holds", "phone", "--after", "x"], 2, "--after");
+    let output = pannier(&["stock", "--directory", directory, "holds", "phone"]);
+    assert!(said(&output).contains("phone: 6 units in 3 holds on this page"), "{}", said(&output));
+}
+
+/// Lines of a system that keeps inventory: each is done once, however often the file is imported.
+#[test]
+fn a_file_of_calls_is_imported_once() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
+    let (directory, calls, named) = (path("shop"), path("calls.csv"), path("named.csv"));
+    let does = |words: &[&str], code: i32, says: &str| {
+        let (exit, words_said) = stock(&directory, words);
+        assert_eq!((exit, words_said.contains(says)), (code, true), "{words:?}: {words_said}");
+        words_said
+    };
+    std::fs::write(&calls, "restock,phone,5\nrestock,phone,many\n").unwrap();
+    does(&["import", &calls], 2, "line 2");
+    assert!(!temporary.path().join("shop").exists(), "a bad line changes nothing");
+    does(&["restock", "lamp", "5"], 0, "done");
+    let held = does(&["hold", "lamp", "2"], 0, "held");
+    let op = held.split("\"op_id\": \"").nth(1).unwrap().split('"').next().unwrap();
+    let sold = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let lines = format!(
+        "# tonight\nrestock,phone,5\nwrite-off,phone,1\nfulfil,lamp,2,{op}\n\
+         fulfil,lamp,9,{sold}\nrestock,\"a, b\",7\n"
+    );
+    std::fs::write(&calls, lines).unwrap();
+    let told = does(&["import", &calls, "--op-ids", &named], 1, "\"failed\":1");
+    assert!(told.contains("\"line\":5") && told.contains("too old"), "{told}");
+    does(&["show", "phone"], 0, "\"available\": 4");
+    does(&["show", "lamp"], 0, "\"sold\": 2");
+    does(&["show", "a, b"], 0, "\"minted\": 7");
+    // The named lines again: nothing is done twice. The file itself is never written over.
+    does(&["import", &calls, "--op-ids", &named], 2, "--op-ids");
+    does(&["import", &named], 1, "\"done\":4");
+    does(&["show", "phone"], 0, "\"minted\": 5");
+    does(&["show", "lamp"], 0, "\"sold\": 2");
+}
+
+#[test]
 fn a_flash_sale_sells_all_of_it_and_the_verdict_can_be_no() {
     let sale = |more: &[&str]| {
         let words = ["flash-sale", "--units", "40", "--buyers", "400", "--regions", "2"];
@@ -151,6 +214,35 @@ fn a_cart_is_bought_through_a_gateway() {
     let words = said(&output);
     assert!(output.status.success(), "{words}");
     for line in ["ada: bought", "minted 3 = free 1 + held 0 + sold 2", "PASS"] {
+        assert!(words.contains(line), "{line}: {words}");
+    }
+}
+
+/// Through a gateway, from the standard input, more than one batch of it.
+#[test]
+fn a_file_is_imported_and_holds_are_listed_through_a_gateway() {
+    let program = env!("CARGO_BIN_EXE_pannier");
+    let state = tempfile::tempdir().unwrap();
+    let named = state.path().join("named.csv");
+    let named = named.to_str().unwrap();
+    let run = format!(
+        "p='{program}'; for n in $(seq 1100); do echo \"restock,phone,2\"; done \
+         | $p stock import - --op-ids {named} && $p stock import {named} && $p stock show phone \
+         && $p stock hold phone 3 --customer ada && $p stock holds phone --customer ada \
+         && $p audit {{gateway}} --all"
+    );
+    let mut command = Command::new(program);
+    command.env("XDG_STATE_HOME", state.path());
+    let words = ["dev", "--replicas", "2", "--listen", "127.0.0.1:0", "--run", &run];
+    let output = command.args(words).output().unwrap();
+    let words = said(&output);
+    assert!(output.status.success(), "{words}");
+    for line in [
+        "1100 calls: 1100 done, 0 failed",
+        "2200 of 2200 units are free",
+        "phone: 3 units in 1 holds on this page",
+        "minted 2200 = free 2197 + held 3",
+    ] {
         assert!(words.contains(line), "{line}: {words}");
     }
 }

@@ -4,6 +4,7 @@ use super::checkout::OrderWord;
 use crate::fail::Fail;
 use crate::hex;
 use orset::cart::Seen;
+use orset::stock::HoldsOf;
 use orset::{BoundsError, Member, OpId, check_name};
 use std::ffi::OsStr;
 use uuid::Uuid;
@@ -31,6 +32,8 @@ pub enum Ask {
     Here(Here),
     /// Something of a cart's order.
     Order(OrderWord),
+    /// Who has units of a stock set aside: which of them, and so many.
+    Holds(HoldsOf, u32),
     /// What is there.
     Show,
     /// What is there, now and after each change; so many times.
@@ -59,7 +62,7 @@ impl Here {
 impl Ask {
     /// Whether it changes nothing.
     pub const fn only_looks(&self) -> bool {
-        matches!(self, Self::Show | Self::Watch(_))
+        matches!(self, Self::Show | Self::Watch(_) | Self::Holds(..))
     }
 }
 
@@ -108,8 +111,13 @@ pub fn durability(text: &str) -> Result<u32, String> {
 
 /// An op id from `--op-id`.
 pub fn op_id(text: &str) -> Result<OpId, Fail> {
-    let uuid = Uuid::parse_str(text).map_err(|error| Fail::of("--op-id", error))?;
-    OpId::try_from(uuid).map_err(|error| Fail::of("--op-id", error))
+    op_id_of("--op-id", text)
+}
+
+/// An op id from a flag of that name.
+pub fn op_id_of(flag: &str, text: &str) -> Result<OpId, Fail> {
+    let uuid = Uuid::parse_str(text).map_err(|error| Fail::of(flag, error))?;
+    OpId::try_from(uuid).map_err(|error| Fail::of(flag, error))
 }
 
 /// What was shown, from `--seen`.

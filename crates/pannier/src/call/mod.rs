@@ -3,7 +3,8 @@
 //!
 //! | question | file |
 //! | --- | --- |
-//! | what can be typed? | `verbs.rs`; of stocks, and their answers, `stock.rs` |
+//! | what can be typed? | `verbs.rs`; of stocks, and their answers, `stock.rs`, `holds.rs` |
+//! | what can stand in a file of calls? | `import.rs` |
 //! | what does it ask? | `ask.rs` |
 //! | where does it go, and for whom? | `place.rs` |
 //! | what keeps a session between calls? | `session_file.rs` |
@@ -16,6 +17,8 @@
 mod answer;
 mod ask;
 mod checkout;
+mod holds;
+mod import;
 mod place;
 mod session_file;
 mod stock;
@@ -24,6 +27,8 @@ mod verbs;
 pub use answer::{After, Did, Done, Show, Value};
 pub use ask::{Ask, Call};
 pub use checkout::{CheckoutVerb, OrderWord, Ordered, is_yes as is_order_yes};
+pub use holds::ShownHolds;
+pub use import::{Import, ImportArgs, Imported, Named};
 pub use place::{GATEWAY, Kept, Place, Target};
 pub use session_file::SessionFile;
 pub use stock::{Came, StockVerb, is_yes};

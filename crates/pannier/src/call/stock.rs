@@ -1,14 +1,16 @@
 //! The verbs of `stock`, as they are typed, and what they are answered.
 
 use super::answer::{After, Session, printable, text};
-use super::ask::{Ask, Call, Here, name, op_id};
+use super::ask::{Ask, Call, Here, name, op_id, op_id_of};
+use super::import::ImportArgs;
 use super::verbs::{Once, QUANTITY};
 use crate::fail::Fail;
 use crate::sums::Sums;
 use orset::stock::{
-    Ask as StockAsk, CUSTOMER_MAX, Customer, Outcome, PEERS_MAX, Sheet, Terms, Want,
+    Ask as StockAsk, CUSTOMER_MAX, Customer, HoldsOf, Outcome, PEERS_MAX, Sheet, Terms, Want,
 };
 use orset::{Member, OBJECT_ID_MAX, OpId};
+use pannier_proto::limits::{HOLDS_DEFAULT, HOLDS_MAX};
 use serde::Serialize;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -126,6 +128,24 @@ pub enum StockVerb {
         /// The stock's id
         stock: OsString,
     },
+    /// Print who has units set aside, page by page
+    Holds {
+        /// The stock's id
+        stock: OsString,
+        /// What is held for this customer alone
+        #[arg(long, value_name = "NAME")]
+        customer: Option<OsString>,
+        /// Begin behind this op id: `next`, as the page before gave it
+        #[arg(long, value_name = "UUID")]
+        after: Option<String>,
+        /// Holds a page
+        #[arg(long, value_name = "HOLDS", default_value_t = HOLDS_DEFAULT,
+              value_parser = clap::value_parser!(u32).range(1..=i64::from(HOLDS_MAX)))]
+        limit: u32,
+    },
+    /// Do the calls of a file, one a line: `restock,STOCK,UNITS`, `write-off,STOCK,UNITS`,
+    /// `fulfil,STOCK,UNITS,OP_ID`, `release,STOCK,OP_ID`, `return,STOCK,OP_ID`
+    Import(ImportArgs),
     /// Print where its units are, and again whenever that has changed
     Watch {
         /// The stock's id
@@ -141,13 +161,14 @@ const UNITS: std::ops::RangeInclusive<u64> = 1..=orset::QUANTITY_MAX as u64;
 fn want(wanted: &Wanted) -> Result<Want, Fail> {
     let customer = match wanted.customer.as_encoded_bytes() {
         [] => None,
-        _ => {
-            let bytes = name("--customer", &wanted.customer, CUSTOMER_MAX)?;
-            let customer = Customer::new(&bytes);
-            Some(customer.map_err(|error| Fail::of("--customer", error))?)
-        }
+        _ => Some(customer_of(&wanted.customer)?),
     };
     Ok(Want { quantity: wanted.quantity, customer })
+}
+
+fn customer_of(text: &OsStr) -> Result<Customer, Fail> {
+    let bytes = name("--customer", text, CUSTOMER_MAX)?;
+    Customer::new(&bytes).map_err(|error| Fail::of("--customer", error))
 }
 
 impl StockVerb {
@@ -177,6 +198,13 @@ impl StockVerb {
                 let terms = Terms { limit: *limit, tentative: false, peers: *peers };
                 (stock, StockAsk::Agree(terms), once)
             }
+            Self::Holds { stock, customer, after, limit } => {
+                let customer = customer.as_deref().map(customer_of).transpose()?;
+                let after = after.as_deref().map(|it| op_id_of("--after", it)).transpose()?;
+                let of = HoldsOf { customer, after };
+                return looked(stock, Ask::Holds(of, *limit), None);
+            }
+            Self::Import(_) => return Err(Fail::Usage("an import is many calls".into())),
             Self::Show { stock } => return looked(stock, Ask::Show, None),
             Self::Watch { stock, count } => return looked(stock, Ask::Watch(*count), None),
         };
@@ -224,6 +252,21 @@ pub fn is_yes(ask: &StockAsk, outcome: &Outcome) -> Result<bool, Fail> {
     }
 }
 
+/// An outcome in a word.
+pub(super) const fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Held { .. } => "held",
+        Outcome::Committed => "sold",
+        Outcome::Expired => "expired",
+        Outcome::Returned => "returned",
+        Outcome::Done => "done",
+        Outcome::SoldOut { .. } => "sold out",
+        Outcome::Short { .. } => "short",
+        Outcome::Conflicted { .. } => "conflicted",
+        Outcome::Unavailable { .. } => "unavailable",
+    }
+}
+
 /// What a call came to, in words.
 #[derive(Debug, Serialize)]
 pub struct Came {
@@ -250,27 +293,19 @@ impl Came {
     /// From the library's answer.
     pub fn new(call: &Call, op: OpId, at: Option<Member>, outcome: &Outcome, after: After) -> Self {
         let (mut until_ms, mut free, mut held, mut members) = (None, None, None, Vec::new());
-        let outcome = match outcome {
-            Outcome::Held { until_ms: ms } => {
-                until_ms = Some(*ms);
-                "held"
-            }
-            Outcome::Committed => "sold",
-            Outcome::Expired => "expired",
-            Outcome::Returned => "returned",
-            Outcome::Done => "done",
+        match outcome {
+            Outcome::Held { until_ms: ms } => until_ms = Some(*ms),
             Outcome::SoldOut { free: some, held: others } => {
                 (free, held) = (Some(*some), Some(*others));
-                "sold out"
             }
-            // Of orders alone.
-            Outcome::Short { .. } => "short",
-            Outcome::Conflicted { .. } => "conflicted",
             Outcome::Unavailable { members: away } => {
                 members = away.iter().map(ToString::to_string).collect();
-                "unavailable"
             }
-        };
+            Outcome::Committed | Outcome::Expired | Outcome::Returned | Outcome::Done => {}
+            // Of orders alone.
+            Outcome::Short { .. } | Outcome::Conflicted { .. } => {}
+        }
+        let outcome = word(outcome);
         let stock = text(&call.id);
         let at = at.map(|at| at.to_string());
         let (op_id, session) = (op.to_string(), after.into());

@@ -6,14 +6,14 @@
 //! replica.
 
 use crate::call::{
-    After, Ask, Call, Came, Did, Done, Kept, OrderWord, Ordered, Place, SessionFile, Show, Value,
-    is_order_yes,
+    After, Ask, Call, Came, Did, Done, Import, ImportArgs, Imported, Kept, Named, OrderWord,
+    Ordered, Place, SessionFile, Show, ShownHolds, Value, is_order_yes,
 };
 use crate::config;
 use crate::fail::Fail;
 use crate::out::Form;
 use orset::cart::Seen;
-use orset::stock::Ask as StockAsk;
+use orset::stock::{Ask as StockAsk, HoldsOf};
 use orset::{Kind, OpId, Product};
 use pannier_replica::protocol::{self, Refusal, Written};
 use pannier_replica::{Error, Pending, Replica, Session};
@@ -21,6 +21,20 @@ use std::path::Path;
 
 /// Does what was asked of a kind of object, in the directory `dir`.
 pub fn run(form: Form, place: &Place, dir: &Path, kind: Kind, call: &Call) -> Result<bool, Fail> {
+    opened((form, place, dir, kind), call.ask.only_looks(), |local| local.answer(call))
+}
+
+/// Does the calls of a file, in the directory `dir`.
+pub fn import(form: Form, place: &Place, dir: &Path, args: &ImportArgs) -> Result<bool, Fail> {
+    let calls = args.read()?;
+    opened((form, place, dir, Kind::Stock), false, |local| local.import(calls))
+}
+
+fn opened(
+    (form, place, dir, kind): (Form, &Place, &Path, Kind),
+    only_looks: bool,
+    act: impl FnOnce(&Local<'_>) -> Result<bool, Fail>,
+) -> Result<bool, Fail> {
     let namespace = place.namespace()?;
     let settings = config::limits(place.config.as_deref())?;
     let target = crate::call::Target::Directory(dir.to_owned());
@@ -40,11 +54,11 @@ pub fn run(form: Form, place: &Place, dir: &Path, kind: Kind, call: &Call) -> Re
             }
         }
     };
-    if call.ask.only_looks() && !dir.exists() {
+    if only_looks && !dir.exists() {
         return Err(Fail::Storage(format!("--directory: there is nothing at {}", dir.display())));
     }
     let replica = open(dir, settings)?;
-    let result = Local { form, replica: &replica, session, file, namespace, kind }.answer(call);
+    let result = act(&Local { form, replica: &replica, session, file, namespace, kind });
     let closed = replica.close();
     let is_done = result?;
     closed?;
@@ -55,6 +69,9 @@ fn open(dir: &Path, settings: pannier_replica::Settings) -> Result<Replica, Fail
     let opened = Replica::builder().directory(dir).settings(settings).open();
     opened.map_err(|error| Fail::open("--directory", error))
 }
+
+/// Calls of an import that are under way at once.
+const IMPORTED_AT_ONCE: usize = 1_000;
 
 struct Local<'a> {
     form: Form,
@@ -76,12 +93,50 @@ impl Local<'_> {
     fn answer(&self, call: &Call) -> Result<bool, Fail> {
         match &call.ask {
             Ask::Show => self.show(call, self.read(call)?),
+            Ask::Holds(of, limit) => self.holds(call, of.clone(), *limit),
             Ask::Watch(count) => self.watch(call, *count).map(|()| true),
             Ask::Stock(ask) => self.call_stock(call, ask.clone()),
             Ask::Here(here) => self.call_stock(call, here.at(self.replica.member())),
             Ask::Order(word) => self.call_order(call, word),
             _ => self.write(call).map(|()| true),
         }
+    }
+
+    fn holds(&self, call: &Call, of: HoldsOf, limit: u32) -> Result<bool, Fail> {
+        let stock = self.replica.stock(self.namespace, &call.id);
+        let stock = stock.map_err(|error| Fail::Usage(error.to_string()))?;
+        let page = stock.in_session(&self.session).holds(of, limit as usize);
+        let page = page.wait().map_err(refused)?;
+        self.form.print(&ShownHolds::new(call, &page, self.after()?))?;
+        Ok(true)
+    }
+
+    /// So many calls are under way at once.
+    fn import(&self, calls: Import) -> Result<bool, Fail> {
+        let peers = calls.peers;
+        let at = Some(self.replica.member());
+        let calls = calls.named(at, || self.session.op_id().map_err(Fail::from))?;
+        let mut failed = 0;
+        for some in calls.chunks(IMPORTED_AT_ONCE) {
+            let ask = |call: &Named| {
+                let stock = self.replica.stock(self.namespace, &call.stock);
+                let stock = stock.map_err(|error| Fail::Usage(error.to_string()))?;
+                let stock = stock.in_session(&self.session).with_op_id(call.op).on_peers(peers);
+                Ok(stock.ask(call.ask.clone()))
+            };
+            let asked = some.iter().map(ask).collect::<Result<Vec<_>, Fail>>()?;
+            for (call, asked) in some.iter().zip(asked) {
+                let came = asked.wait().map_err(|error| refused(error).to_string());
+                if let Some(why) =
+                    call.failed(came.as_ref().map(|it| &it.outcome).map_err(Clone::clone))
+                {
+                    failed += 1;
+                    self.form.event(&why)?;
+                }
+            }
+        }
+        self.form.event(&Imported::new(calls.len(), failed, self.after()?))?;
+        Ok(failed == 0)
     }
 
     fn call_stock(&self, call: &Call, ask: StockAsk) -> Result<bool, Fail> {
@@ -199,7 +254,9 @@ impl Local<'_> {
         let mut left = count.unwrap_or(u64::MAX);
         while left > 0 {
             let shown = watch.wait().map_err(refused)?;
-            self.form.event(&Show::new(call, value(shown.value), self.after()?))?;
+            let strange = || Fail::Usage("a watch of this shows no value".into());
+            let value = value(shown.value).ok_or_else(strange)?;
+            self.form.event(&Show::new(call, value, self.after()?))?;
             left -= 1;
         }
         Ok(())
@@ -229,13 +286,15 @@ fn shown(lines: &[orset::cart::Line], seen: Seen) -> Value {
     Value::Cart(lines.iter().map(line).collect(), seen)
 }
 
-fn value(value: protocol::Value) -> Value {
-    match value {
+/// `None`: no object shows this by itself.
+fn value(value: protocol::Value) -> Option<Value> {
+    Some(match value {
         protocol::Value::Cart(lines, seen) => shown(&lines, seen),
         protocol::Value::Set(elements, seen) => Value::Set(elements, seen),
         protocol::Value::Counter(value) => Value::Counter(value),
         protocol::Value::Stock(sheet) => Value::Stock(sheet),
-    }
+        protocol::Value::Holds(_) => return None,
+    })
 }
 
 /// What a retry of this call must carry as `--seen`, when the call itself carried nothing: else it

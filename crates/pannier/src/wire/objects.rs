@@ -7,15 +7,15 @@
 
 use super::refused;
 use crate::call::{
-    After, Ask, Call, Came, Did, Done, Kept, OrderWord, Ordered, Place, SessionFile, Show, Target,
-    Value, is_order_yes, is_yes,
+    After, Ask, Call, Came, Did, Done, Kept, OrderWord, Ordered, Place, SessionFile, Show,
+    ShownHolds, Target, Value, is_order_yes, is_yes,
 };
 use crate::fail::Fail;
 use crate::out::{Form, progress};
 use crate::run::runtime;
 use orset::cart::Seen;
-use orset::stock::{Ask as StockAsk, Customer};
-use orset::{Kind, OpId};
+use orset::stock::{Ask as StockAsk, Customer, Holds};
+use orset::{Kind, Member, OpId};
 use pannier_client::{
     CartView, Client, ClientSettings, Error, NextMove, Reason, Session, SetView, Shown, Written,
 };
@@ -29,6 +29,14 @@ pub fn run(
     kind: Kind,
     call: &Call,
 ) -> Result<bool, Fail> {
+    begun((form, place, address, kind), async |wire| wire.answer(call).await)
+}
+
+/// Does something with a client and a session.
+pub(super) fn begun(
+    (form, place, address, kind): (Form, &Place, &str, Kind),
+    act: impl AsyncFnOnce(&mut Wire<'_>) -> Result<bool, Fail>,
+) -> Result<bool, Fail> {
     let namespace = place.namespace()?;
     let kept = place.kept(&Target::Gateway(address.to_owned()))?;
     let runtime = runtime()?;
@@ -40,22 +48,22 @@ pub fn run(
         let client = Client::connect(settings).await;
         let client = client.map_err(|error| refused(&error, "--token"))?;
         let mut wire = Wire::begin(form, &client, namespace, kind, kept)?;
-        wire.answer(call).await
+        act(&mut wire).await
     });
     // What was asked is answered; nobody waits for connections to say goodbye.
     runtime.shutdown_background();
     result
 }
 
-struct Wire<'a> {
-    form: Form,
+pub(super) struct Wire<'a> {
+    pub form: Form,
     client: &'a Client,
-    namespace: &'a [u8],
+    pub namespace: &'a [u8],
     kind: Kind,
-    session: Session,
+    pub session: Session,
     file: Option<SessionFile>,
     /// The flag that the session came by.
-    flag: &'static str,
+    pub flag: &'static str,
 }
 
 impl<'a> Wire<'a> {
@@ -85,18 +93,12 @@ impl<'a> Wire<'a> {
 
     async fn answer(&mut self, call: &Call) -> Result<bool, Fail> {
         let op = match (&call.ask, call.op) {
-            (Ask::Show | Ask::Watch(_), _) => None,
+            (ask, _) if ask.only_looks() => None,
             (_, Some(op)) => Some(op),
             (_, None) => Some(self.session.op_id().map_err(|error| refused(&error, self.flag))?),
         };
         match self.attempt(call, op).await {
-            Err(error) if error.reason() == Some(Reason::TokenForeign) && self.file.is_some() => {
-                let path = self.file.as_ref().map(|file| file.path().display().to_string());
-                let path = path.unwrap_or_default();
-                progress(&format!("the session in {path} is of another cluster; a new one begins"));
-                self.session = self.client.session().map_err(|error| refused(&error, self.flag))?;
-                self.attempt(call, op).await
-            }
+            Err(error) if self.begins_anew(&error)? => self.attempt(call, op).await,
             other => other,
         }
         .map_err(|error| {
@@ -108,6 +110,18 @@ impl<'a> Wire<'a> {
         })?
     }
 
+    /// Begins another session, if the one that a file has kept is of another cluster.
+    pub fn begins_anew(&mut self, error: &Error) -> Result<bool, Fail> {
+        let Some(file) = &self.file else { return Ok(false) };
+        if error.reason() != Some(Reason::TokenForeign) {
+            return Ok(false);
+        }
+        let path = file.path().display();
+        progress(&format!("the session in {path} is of another cluster; a new one begins"));
+        self.session = self.client.session().map_err(|error| refused(&error, self.flag))?;
+        Ok(true)
+    }
+
     /// The inner error is one of printing or keeping.
     async fn attempt(
         &mut self,
@@ -116,6 +130,13 @@ impl<'a> Wire<'a> {
     ) -> Result<Result<bool, Fail>, Error> {
         match (&call.ask, op) {
             (Ask::Watch(count), _) => Ok(self.watch(call, *count).await?.map(|()| true)),
+            (Ask::Holds(of, limit), _) => {
+                let stock = self.session.stock(self.namespace, &call.id)?;
+                let view = stock.holds(of.clone(), *limit).await?;
+                let page = Holds { holds: view.holds, next: view.next };
+                let shown = self.after().map(|it| ShownHolds::new(call, &page, it));
+                Ok(shown.and_then(|shown| self.form.print(&shown)).map(|()| true))
+            }
             (Ask::Show, _) | (_, None) => {
                 let value = self.read(call).await?;
                 let adds_up = value.adds_up();
@@ -125,10 +146,7 @@ impl<'a> Wire<'a> {
             (Ask::Stock(ask), Some(op)) => self.call_stock(call, op, ask.clone()).await,
             (Ask::Order(word), Some(op)) => self.call_order(call, op, word).await,
             (Ask::Here(here), Some(op)) => {
-                // Whoever answers is the session's home.
-                self.read(call).await?;
-                let home = Token::decode(&self.session.token()).ok().and_then(|it| it.home);
-                let at = home.ok_or(Error::BadAnswer("nobody says who answered"))?;
+                let at = self.who_answers(&call.id).await?;
                 self.call_stock(call, op, here.at(at)).await
             }
             (_, Some(op)) => {
@@ -141,6 +159,13 @@ impl<'a> Wire<'a> {
                 Ok(told.map(|()| true))
             }
         }
+    }
+
+    /// Whoever answers is the session's home.
+    pub async fn who_answers(&self, stock: &[u8]) -> Result<Member, Error> {
+        self.session.stock(self.namespace, stock)?.read().await?;
+        let home = Token::decode(&self.session.token()).ok().and_then(|it| it.home);
+        home.ok_or(Error::BadAnswer("nobody says who answered"))
     }
 
     async fn call_stock(
@@ -260,7 +285,7 @@ impl<'a> Wire<'a> {
     }
 
     /// The session as it goes on; kept, if a file keeps it.
-    fn after(&self) -> Result<After, Fail> {
+    pub fn after(&self) -> Result<After, Fail> {
         let token = self.session.token().to_vec();
         if let Some(file) = &self.file
             && !token.is_empty()
