@@ -164,7 +164,7 @@ async fn a_bulk_is_sent_again_elsewhere() {
         StockCall::new(ada.op_id().unwrap(), "shop", "phone", &Ask::Restock { units: 2, at });
     let call = call.unwrap();
     assert_eq!(
-        ada.bulk(&[call.clone()]).await.unwrap()[0].as_ref().unwrap().outcome,
+        ada.bulk(std::slice::from_ref(&call)).await.unwrap()[0].as_ref().unwrap().outcome,
         Outcome::Done
     );
     let settings =

@@ -25,7 +25,8 @@ impl Cluster {
         let (mut all, mut pages) = (Vec::new(), 0);
         loop {
             let Holds { holds, next } = self.holds(at, of.clone(), size);
-            (all.extend(holds), pages += 1);
+            all.extend(holds);
+            pages += 1;
             if next.is_none() {
                 return (all, pages);
             }
