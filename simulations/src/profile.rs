@@ -57,11 +57,13 @@ pub enum Profile {
     Swarm,
     /// Members that come and go, while replicas crash and links are cut.
     Members,
+    /// Carts that several buy at once, in regions that cannot talk.
+    Tills,
 }
 
 impl Profile {
     /// Every profile that is a kind of run.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Calm,
         Self::Loss,
         Self::Doubling,
@@ -83,6 +85,7 @@ impl Profile {
         Self::Restored,
         Self::Swarm,
         Self::Members,
+        Self::Tills,
     ];
 
     /// As the command line says it.
@@ -110,6 +113,7 @@ impl Profile {
             Self::Restored => "restored",
             Self::Swarm => "swarm",
             Self::Members => "members",
+            Self::Tills => "tills",
         }
     }
 

@@ -209,12 +209,13 @@ fn fewer_sessions(scenario: &mut Scenario, sessions: usize) {
 }
 
 /// Each makes one thing plain.
-const CHANGES: [fn(&mut Options); 37] = [
+const CHANGES: [fn(&mut Options); 38] = [
     |it| it.market = Market::default(),
     |it| it.market.stocks = it.market.stocks.min(1),
     |it| it.market.peers = 0,
     |it| it.market.limit = 0,
     |it| (it.market.declined, it.market.silent) = (0, 0),
+    |it| it.market.twice = 0,
     |it| it.loss = 0,
     |it| it.doubled = 0,
     |it| it.damaged = 0,

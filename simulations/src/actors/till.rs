@@ -44,6 +44,10 @@ impl World<'_> {
             Till::Look => OrderAsk::Show,
         };
         let trade = Trade { op: it.op, stock: it.cart, ask: Ask::Order(ask) };
+        if till == Till::Confirm && dice.chance(market.twice) {
+            let other = (at + 1 + dice.index(self.nodes.len())) % self.nodes.len();
+            self.trade(trade.clone(), None, act.key | 1 << 41, other, false);
+        }
         self.trade(trade, None, act.key, at, false);
         Ok(())
     }

@@ -45,6 +45,7 @@ impl Checks {
             if record.origin == own_origin {
                 own = Some((dot, ops.len()));
                 self.ops_are_meant(place, dot, history, names)?;
+                self.lines_move_together(place, dot, history, names)?;
                 self.note_own(dot, history, coverage);
             } else {
                 foreign.push(dot);
@@ -200,6 +201,7 @@ impl Checks {
         let Some(committed) = self.ledger.get(dot) else { return };
         let mut sessions = BTreeSet::new();
         for op in &committed.delta.ops {
+            self.note_order(dot, op, coverage);
             sessions.extend(history.of_op(op.id).map(|intent| intent.session));
             let others = self.ledger.of_op(op.id).iter().filter(|other| **other != dot);
             for other in others {

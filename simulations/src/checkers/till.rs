@@ -10,13 +10,21 @@
 //! C1  who was told COMMITTED has what the order names: units that were minted, in every stock
 //! C2  who is told CONFLICTED is told so with an order that is confirmed, over an entry alike
 //! C3  in the end each stock has sold what the orders that stand name, beside its purchases
+//! C4  what a commit does to one line of an order it does to all of them, and to the order
+//! C5  whoever knows that an order has lost does not tell that it is bought
+//! C6  what an order is over is asked of the cart once: whoever knows the order does not refuse it
+//!     for what the cart shows by then
+//!
+//! C4 is looked for in the commits. From outside a line that is let go without the others cannot be
+//! told from one that lapses a little later.
 
 use super::market::Market;
 use super::spec::View;
 use super::{Breach, Checks, Verdict, spec};
+use crate::coverage::{Coverage, Mark};
 use crate::history::{History, Trade};
 use crate::names::Names;
-use orset::cart::Line;
+use orset::cart;
 use orset::order::{Goods, OrderStep};
 use orset::stock::{Ask, OrderAsk, Outcome, Refused, Step};
 use orset::{Dot, Effect, Kind, ObjectKey, Op, OpId, VersionVector};
@@ -31,13 +39,34 @@ struct Known {
     returned: bool,
 }
 
+/// What a commit does to a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Line {
+    Held,
+    Sold,
+    LetGo,
+    /// What need not be done to all.
+    Other,
+}
+
+impl Line {
+    const fn of(step: &Step) -> Self {
+        match step {
+            Step::Hold(..) => Self::Held,
+            Step::Sell(_) | Step::Commit(_) => Self::Sold,
+            Step::Release(_) => Self::LetGo,
+            _ => Self::Other,
+        }
+    }
+}
+
 pub(super) fn stock_of(cart: &ObjectKey, line: &orset::order::OrderLine) -> Option<ObjectKey> {
     ObjectKey::new(Kind::Stock, cart.namespace(), line.product.as_bytes()).ok()
 }
 
 impl Checks {
     /// What a cart shows to one who has these commits.
-    pub fn lines(&self, cart: &ObjectKey, vector: &VersionVector) -> Vec<Line> {
+    pub fn lines(&self, cart: &ObjectKey, vector: &VersionVector) -> Vec<cart::Line> {
         match spec::value(&self.ledger, cart, &View { vector, foreign: &[], own: None }) {
             Value::Cart(lines, _) => lines,
             _ => Vec::new(),
@@ -129,6 +158,79 @@ impl Checks {
         Err(Breach::new("orders", vec![name], what))
     }
 
+    /// What an own commit of a member met.
+    pub(super) fn note_order(&self, dot: Dot, op: &Op, coverage: &mut Coverage) {
+        let Effect::Order(step) = &op.effect else { return };
+        let does = |dot: &Dot, is: fn(&OrderStep) -> bool| {
+            let ops = self.ledger.get(*dot).into_iter().flat_map(|it| &it.delta.ops);
+            let steps = ops.filter(|it| it.id == op.id).map(|it| &it.effect);
+            steps.into_iter().any(|it| matches!(it, Effect::Order(step) if is(step)))
+        };
+        let by = |dot: &Dot| self.ledger.get(*dot).and_then(|it| it.delta.member);
+        let others = self.ledger.of_op(op.id).iter().filter(|other| by(other) != by(&dot));
+        match step {
+            OrderStep::Release => coverage.hit(Mark::OrderLapsed),
+            OrderStep::Confirm(_) => {
+                for other in others {
+                    let is_twice = does(other, |step| matches!(step, OrderStep::Confirm(_)));
+                    coverage.add(Mark::OrderTwice, is_twice.into());
+                    let was_open = does(other, |step| matches!(step, OrderStep::Open(_)));
+                    coverage.add(Mark::OrderElsewhere, was_open.into());
+                }
+            }
+            OrderStep::Open(_) | OrderStep::Return(_) | OrderStep::Fold => {}
+        }
+    }
+
+    /// An own commit of a member: what it does to the lines of the orders in it (C4).
+    pub(super) fn lines_move_together(
+        &self,
+        place: usize,
+        dot: Dot,
+        history: &History,
+        names: &Names,
+    ) -> Verdict {
+        let Some(committed) = self.ledger.get(dot) else { return Ok(()) };
+        let ops = &committed.delta.ops;
+        let ids: BTreeSet<OpId> = ops.iter().map(|op| op.id).collect();
+        for id in ids {
+            let mut asked = history.orders_of(id);
+            let Some((cart, goods)) = asked.find_map(|(cart, ask)| Some((cart, ask.goods()?)))
+            else {
+                continue;
+            };
+            let steps_of = |stock: &ObjectKey| {
+                let of_stock = ops.iter().filter(move |op| op.id == id && op.object == *stock);
+                let steps = of_stock.filter_map(|op| match &op.effect {
+                    Effect::Stock(steps) => Some(steps),
+                    _ => None,
+                });
+                steps.flatten().map(Line::of).collect::<BTreeSet<Line>>()
+            };
+            let lines = goods.lines().iter().filter_map(|line| stock_of(cart, line));
+            let lines: Vec<BTreeSet<Line>> = lines.map(|stock| steps_of(&stock)).collect();
+            let of_order = ops.iter().filter(|op| op.id == id && op.object == *cart);
+            let mut of_order = of_order.filter_map(|op| match &op.effect {
+                Effect::Order(step) => Some(step),
+                _ => None,
+            });
+            let is_alike = |what: Line| {
+                let does = |line: &BTreeSet<Line>| line.contains(&what);
+                lines.iter().all(does) || !lines.iter().any(does)
+            };
+            let all_sold = lines.iter().all(|line| line.contains(&Line::Sold));
+            let is_sold = of_order.any(|step| matches!(step, OrderStep::Confirm(_)));
+            let together = [Line::Held, Line::Sold, Line::LetGo].into_iter().all(is_alike);
+            if together && is_sold == all_sold {
+                continue;
+            }
+            let (name, dot) = (names.op(id), names.dot(dot));
+            let what = format!("r{place} does {lines:?} to the lines of {name} in {dot}");
+            return Err(Breach::new("orders", vec![name], what));
+        }
+        Ok(())
+    }
+
     /// Whether somebody asked for this step of a stock by asking for an order.
     pub(super) fn is_asked_by_order(op: &Op, step: &Step, history: &History) -> bool {
         let of_line = |cart: &ObjectKey, goods: &Goods, want: &orset::stock::Want| {
@@ -160,20 +262,26 @@ impl Checks {
             let what = format!("r{place}, asked {ask:?} of {cart} as {op}: {what}");
             Err(Breach::new("orders", vec![op], what))
         };
+        let (here, all) = came.unwrap_or_default();
+        let orders = self.orders(cart, |dot| here.contains(dot));
         let reply = match said {
             Ok(Reply::Stock(reply) | Reply::StockUnreplicated { reply, .. }) => reply,
             Ok(other) => return breach(format!("answers {other:?}")),
             Err(Refusal::Stock(Refused::Differs) | Refusal::OpIdReused(_)) => {
                 return breach("was never asked otherwise".into());
             }
+            Err(Refusal::Stock(Refused::CartChanged)) if orders.contains_key(op) => {
+                return breach("it is known there, and the cart was asked again".into());
+            }
             Err(_) => return Ok(()),
         };
-        let (here, all) = came.unwrap_or_default();
         let is_back = self.market.asked_back.contains(op);
-        let orders = self.orders(cart, |dot| here.contains(dot));
         let was_confirmed = orders.get(op).is_some_and(|it| it.confirmed);
         let covers = |all: &VersionVector| self.whole(&reply.vector).covers(&self.whole(all));
         match &reply.outcome {
+            Outcome::Committed if Self::lost(&orders).contains(op) => {
+                breach("it is known there to have lost, and told COMMITTED".into())
+            }
             Outcome::Committed => {
                 let goods = history.orders_of(*op).find_map(|(_, ask)| match ask {
                     OrderAsk::Confirm { goods } => Some(goods.clone()),

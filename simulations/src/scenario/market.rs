@@ -7,6 +7,7 @@
 
 use super::{Options, Span};
 use crate::chance::{Dice, Purpose};
+use crate::profile::Profile;
 use serde::{Deserialize, Serialize};
 
 /// How much is sold, and how.
@@ -37,6 +38,8 @@ pub struct Market {
     pub orders_per_second: u64,
     /// Orders that these acts name.
     pub orders: usize,
+    /// Orders that are confirmed at two replicas at once, in a thousand.
+    pub twice: u32,
 }
 
 impl Default for Market {
@@ -55,6 +58,7 @@ impl Default for Market {
             silent: 100,
             orders_per_second: 0,
             orders: 0,
+            twice: 0,
         }
     }
 }
@@ -132,11 +136,12 @@ impl Market {
     pub(super) fn draw(options: &Options) -> Self {
         let faults = &options.faults;
         let mut dice = Dice::new(options.seed, Purpose::Market);
-        if faults.put_back || faults.went_back || faults.lost_disk || !dice.chance(400) {
+        let (is_drawn, is_till) = (dice.chance(400), options.profile == Profile::Tills);
+        if faults.put_back || faults.went_back || faults.lost_disk || !(is_drawn || is_till) {
             return Self::default();
         }
         let shortest_ms = dice.between((100, 1_000));
-        Self {
+        let drawn = Self {
             stocks: dice.between((1, 2)) as usize,
             deals_per_second: dice.between((4, 24)),
             units: dice.between((1, 12)) as u32,
@@ -149,6 +154,20 @@ impl Market {
             silent: dice.pick(&[0, 100, 400]),
             orders_per_second: dice.pick(&[0, 0, 4, 10]),
             orders: dice.between((4, 40)) as usize,
+            twice: 0,
+        };
+        if !is_till {
+            return drawn;
+        }
+        Self {
+            stocks: options.products,
+            units: dice.between((3, 36)) as u32,
+            // With a limit nobody sells what another holds.
+            limit: if dice.chance(700) { 0 } else { drawn.limit },
+            orders_per_second: dice.between((8, 20)),
+            orders: dice.between((20, 80)) as usize,
+            twice: dice.pick(&[0, 100, 300]),
+            ..drawn
         }
     }
 

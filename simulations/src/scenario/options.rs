@@ -189,6 +189,7 @@ impl Options {
             Profile::Restored => options.restored(&mut dice),
             Profile::Swarm => options.swarm(&mut dice),
             Profile::Members => options.members(&mut dice),
+            Profile::Tills => options.tills(&mut dice),
         }
         // In every kind of run: what peers say of themselves is what each fault gets at.
         options.peers = Dice::new(seed, Purpose::Durable).pick(&[0, 100, 300]);
@@ -349,6 +350,24 @@ impl Options {
         }
         if dice.chance(300) {
             self.delays(dice);
+        }
+    }
+
+    /// Few carts and many buyers; who set something aside may be out of reach when it is paid for.
+    fn tills(&mut self, dice: &mut Dice) {
+        self.objects = (2, 1, 1);
+        self.products = dice.between((2, 3)) as usize;
+        self.faults.partitions = dice.chance(800);
+        self.faults.one_way = dice.chance(200);
+        self.faults.crashes = dice.chance(400);
+        self.faults.pauses = dice.chance(600);
+        if dice.chance(300) {
+            self.clients(dice);
+        }
+        if dice.chance(400) {
+            // And one who hears nothing may be heard, for longer than anything is remembered.
+            self.knobs.window_ms = dice.between((1_500, 4_000));
+            self.faults.one_way = dice.chance(700);
         }
     }
 

@@ -391,6 +391,8 @@ impl<'a> World<'a> {
             (Mark::PeersWaited, stats.waited_for_peers),
             (Mark::OpIdForgotten, stats.op_ids_forgotten),
             (Mark::CountForgotten, stats.counts_forgotten),
+            (Mark::OrderSettled, stats.orders_returned),
+            (Mark::OrderForgotten, stats.orders_folded),
             (Mark::SnapshotGivenUp, stats.snapshots_given_up),
             (Mark::SnapshotRested, stats.snapshot_rests),
         ] {
