@@ -55,7 +55,11 @@ const OWN: [Canary; 10] = [
 ];
 
 /// Those that drawn runs meet too seldom to be looked for; each has a scenario in `corpus/`.
-const RARE: [Canary; 1] = [Canary::Protocol(protocol::Canary::LeavesUnclosed)];
+const RARE: [Canary; 3] = [
+    Canary::Protocol(protocol::Canary::LeavesUnclosed),
+    Canary::Protocol(protocol::Canary::OrderForgottenUnsettled),
+    Canary::Protocol(protocol::Canary::OrderForgottenAlone),
+];
 
 impl Canary {
     /// Every planted bug that drawn runs find soon.
@@ -87,6 +91,18 @@ impl Canary {
                 | protocol::Canary::LeaverUnasked
                 | protocol::Canary::LeavesUnclosed,
             ) => Profile::Members,
+            Self::Protocol(
+                protocol::Canary::OrderInPart
+                | protocol::Canary::OrderEndsUnseen
+                | protocol::Canary::CartAskedAgain
+                | protocol::Canary::LinesLetGoApart
+                | protocol::Canary::ConflictUntold
+                | protocol::Canary::ConflictStays
+                | protocol::Canary::OpenReturned
+                | protocol::Canary::OrderRestsHere
+                | protocol::Canary::OrderForgottenUnsettled
+                | protocol::Canary::OrderForgottenAlone,
+            ) => Profile::Tills,
             Self::BackupUnderOldOrigin
             | Self::Protocol(protocol::Canary::RestoredTakesIn | protocol::Canary::StableLeftOut) => {
                 Profile::Restored

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MEDIAN: usize = 10;
 
 /// Planted bug, seeds within which it must be found.
-const BUDGET: [(Canary, u64); 46] = [
+const BUDGET: [(Canary, u64); 54] = [
     (Canary::Protocol(Planted::RemoveEndsUnseen), 10),
     (Canary::Protocol(Planted::AckBeforeSync), 2),
     (Canary::Protocol(Planted::GossipBeforeSync), 2),
@@ -54,6 +54,14 @@ const BUDGET: [(Canary, u64); 46] = [
     (Canary::Protocol(Planted::SoldOutUnasked), 60),
     (Canary::Protocol(Planted::HoldsStay), 20),
     (Canary::Protocol(Planted::KeeperUnasked), 20),
+    (Canary::Protocol(Planted::OrderInPart), 10),
+    (Canary::Protocol(Planted::OrderEndsUnseen), 4),
+    (Canary::Protocol(Planted::CartAskedAgain), 10),
+    (Canary::Protocol(Planted::LinesLetGoApart), 10),
+    (Canary::Protocol(Planted::ConflictUntold), 10),
+    (Canary::Protocol(Planted::ConflictStays), 10),
+    (Canary::Protocol(Planted::OpenReturned), 10),
+    (Canary::Protocol(Planted::OrderRestsHere), 4),
     (Canary::StrangeTokenTaken, 10),
     (Canary::RetryForgetsSession, 20),
     (Canary::BudgetIgnored, 10),

@@ -164,7 +164,7 @@ pub(super) struct ObjectRows<'a, B> {
     cached: Option<(OpId, Vec<Memory>)>,
     /// The entry that this op has just made: it has no row yet, so nobody need look.
     fresh: Option<OpId>,
-    canary: Canary,
+    pub canary: Canary,
 }
 
 impl<B: Base> ObjectRows<'_, B> {

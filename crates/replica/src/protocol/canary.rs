@@ -88,11 +88,33 @@ pub enum Canary {
     HoldsStay,
     /// A customer's limit is held against whatever is known here.
     KeeperUnasked,
+    /// An order is done with those of its lines that there are units for.
+    OrderInPart,
+    /// What is bought ends all of its products in the cart, also what its buyer was not shown.
+    OrderEndsUnseen,
+    /// What an order is over is looked for in the cart at every call, not only at the first.
+    CartAskedAgain,
+    /// Of an order that is let go one line is.
+    LinesLetGoApart,
+    /// Who confirmed an order and lost it to another is told that it is bought.
+    ConflictUntold,
+    /// The units of a confirmed order that has lost do not come back.
+    ConflictStays,
+    /// An order that has lost is returned, also one that may be confirmed elsewhere and win.
+    OpenReturned,
+    /// An order is answered on no more members than its call asks for, whatever its stocks want.
+    OrderRestsHere,
+    /// An order is forgotten when it is old, whatever about its rivals is under way. (Not in `ALL`:
+    /// who buys by so old a view must be heard and hear nobody; the simulator keeps a scenario.)
+    OrderForgottenUnsettled,
+    /// An order is forgotten when it is old, whatever orders it has beaten. (Not in `ALL`: drawn
+    /// runs meet it once in hundreds; the simulator keeps a scenario.)
+    OrderForgottenAlone,
 }
 
 impl Canary {
     /// Every planted bug that a drawn run can meet.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 44] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -129,6 +151,14 @@ impl Canary {
         Self::SoldOutUnasked,
         Self::HoldsStay,
         Self::KeeperUnasked,
+        Self::OrderInPart,
+        Self::OrderEndsUnseen,
+        Self::CartAskedAgain,
+        Self::LinesLetGoApart,
+        Self::ConflictUntold,
+        Self::ConflictStays,
+        Self::OpenReturned,
+        Self::OrderRestsHere,
     ];
 
     /// Whether it forgets what nobody has promised to refuse.

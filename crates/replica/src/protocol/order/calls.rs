@@ -10,6 +10,7 @@
 use super::rows::OrdersView;
 use crate::protocol::Protocol;
 use crate::protocol::apply::line;
+use crate::protocol::canary::Canary;
 use crate::protocol::command::{Refusal, Ticket};
 use crate::protocol::rows::Base;
 use crate::protocol::stock::{Call, HEIRS, Tried};
@@ -70,7 +71,13 @@ impl<B: Base> Protocol<B> {
     ) -> Result<Tried, StoreError> {
         let Ask::Order(ask) = &call.ask else { return Ok(Tried::Short) };
         let (cart, id) = (&call.object, call.op);
-        let standing = self.order_standing(cart, id)?;
+        let mut standing = self.order_standing(cart, id)?;
+        if self.canary == Canary::ConflictUntold
+            && let Some(Standing::Conflicted { .. }) = standing
+            && self.order(cart, id)?.is_some_and(|it| it.stage == Stage::Confirmed)
+        {
+            standing = Some(Standing::Confirmed);
+        }
         let settled = match (standing, ask) {
             (Some(Standing::Returned), _) => Some(Outcome::Returned),
             (_, OrderAsk::Return { .. }) => None,
@@ -94,9 +101,8 @@ impl<B: Base> Protocol<B> {
                 self.say(ticket, call, Outcome::Held { until_ms }, now)
             }
             OrderAsk::Checkout { goods, .. } | OrderAsk::Confirm { goods } => {
-                if standing.is_none()
-                    && let Some(outcome) = self.cannot_open(cart, id, goods)?
-                {
+                let is_asked = standing.is_none() || self.canary == Canary::CartAskedAgain;
+                if is_asked && let Some(outcome) = self.cannot_open(cart, id, goods)? {
                     match outcome {
                         Ok(outcome) => return self.say(ticket, call, outcome, now),
                         Err(refused) => {
@@ -135,7 +141,8 @@ impl<B: Base> Protocol<B> {
             Outcome::Held { .. } | Outcome::Committed | Outcome::Expired | Outcome::Returned
         );
         if rests {
-            let peers = call.peers.max(self.peers_of(call)?);
+            let of_stocks = self.peers_of(call)?;
+            let peers = self.peers_for(call, of_stocks);
             if let Some(refusal) = self.cannot_wait_for(peers) {
                 self.refuse(ticket, refusal);
                 return Ok(Tried::Over);
@@ -144,6 +151,12 @@ impl<B: Base> Protocol<B> {
         }
         self.answer_call(ticket, outcome, None);
         Ok(Tried::Over)
+    }
+
+    /// On how many others an answer is to be, when its stocks want it on so many.
+    fn peers_for(&self, call: &Call, of_stocks: u32) -> u32 {
+        let asked = call.peers;
+        if asked >= of_stocks || self.canary == Canary::OrderRestsHere { asked } else { of_stocks }
     }
 
     /// On how many others the stocks of an order want every answer.
@@ -296,6 +309,9 @@ impl<B: Base> Protocol<B> {
         }
         Ok(match owner {
             Some(owner) => Gathered::Pass(owner),
+            None if self.canary == Canary::OrderInPart && !ready.steps.is_empty() => {
+                Gathered::Ready(ready)
+            }
             None if is_short => Gathered::Short,
             None => Gathered::Ready(ready),
         })
@@ -353,7 +369,7 @@ impl<B: Base> Protocol<B> {
             self.release_order(cart, id)?;
             return self.say(ticket, call, Outcome::Expired, now);
         }
-        let peers = call.peers.max(ready.peers);
+        let peers = self.peers_for(call, ready.peers);
         let mut bytes = Vec::new();
         goods.encode(&mut bytes);
         let (bytes, max) = (bytes.len(), self.settings.round_bytes);

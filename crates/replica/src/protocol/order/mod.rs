@@ -30,7 +30,8 @@ pub(super) use rows::{is_sound, parse_order};
 pub(super) use waiting::Ordering;
 
 use super::Protocol;
-use super::apply::{ObjectRows, Of, corrupted, memories};
+use super::apply::{ObjectRows, Of, corrupted, line, memories};
+use super::canary::Canary;
 use super::memory::{Memory, MemoryState};
 use super::rows::{Base, Rows};
 use super::stock::{HEIRS, stirred_key};
@@ -53,6 +54,12 @@ pub(super) fn apply<B: Base>(
     }
     if let OrderStep::Confirm(goods) = step {
         goods.entries().try_for_each(|entry| end(&mut of_cart, entry))?;
+        if of_cart.canary == Canary::OrderEndsUnseen {
+            for ordered in goods.lines() {
+                let entries = line(of_cart.rows, of_cart.object, &ordered.product)?;
+                entries.into_iter().try_for_each(|(entry, _)| end(&mut of_cart, entry))?;
+            }
+        }
     }
     let cart = of_cart.object.clone();
     let mut view = OrdersView(of_cart);
@@ -151,6 +158,9 @@ impl<B: Base> Protocol<B> {
         let own = self.member;
         let mut released = false;
         for object in self.stocks_of(id)? {
+            if released && self.canary == Canary::LinesLetGoApart {
+                break;
+            }
             let records = self.stock(&object, id)?.records(id)?.into_iter();
             let held = records.filter(|(_, it)| it.owner == own && it.is_held());
             let steps: Vec<Step> =
@@ -172,8 +182,11 @@ impl<B: Base> Protocol<B> {
             return Ok(());
         };
         let stage = self.order(cart, id)?.map(|order| order.stage);
-        if stage != Some(Stage::Confirmed) {
+        if stage != Some(Stage::Confirmed) && self.canary != Canary::OpenReturned {
             self.release_order(cart, id)?;
+            return Ok(());
+        }
+        if self.canary == Canary::ConflictStays {
             return Ok(());
         }
         let own = self.member;
@@ -208,7 +221,8 @@ impl<B: Base> Protocol<B> {
             MemoryState::Stock(known) => known.dots.is_empty(),
             _ => true,
         };
-        let is_old = id.born_ms() <= least_ms && self.is_settled(era);
+        let is_settled = self.is_settled(era) || self.canary == Canary::OrderForgottenUnsettled;
+        let is_old = id.born_ms() <= least_ms && is_settled;
         // One is enough, and all agree on who.
         let is_mine = self.membership().members.first() == Some(&self.member);
         if !(is_mine && is_old && self.may_tend() && known.iter().all(is_bare)) {
@@ -217,7 +231,9 @@ impl<B: Base> Protocol<B> {
         let mut view = OrdersView::of(&mut self.rows, cart, id);
         let Some(order) = view.order(id)? else { return Ok(()) };
         for rival in order::rivals(&mut view, id, &order.goods)?.iter() {
-            if view.order(rival)?.is_some_and(|other| order.beats(id, &other, rival)) {
+            if self.canary != Canary::OrderForgottenAlone
+                && view.order(rival)?.is_some_and(|other| order.beats(id, &other, rival))
+            {
                 return Ok(());
             }
         }
