@@ -8,6 +8,7 @@ use crate::market::Market;
 use crate::replica::Replica;
 use crate::sessions::{Session, cart, counter};
 use orset::cart::{CartEffect, Seen};
+use orset::order::{self, OrderStep, Orders, Standing};
 use orset::{Cart, Counter, Dot, Effect, OpId, OpIdSet, Request, VersionVector};
 use pannier_replica::protocol::delta::Delta;
 use pannier_replica::protocol::stock::Talk;
@@ -46,6 +47,7 @@ pub struct Replayed {
     pub added: BTreeMap<OpId, Vec<Dot>>,
     pub ops: BTreeSet<OpId>,
     pub market: Market,
+    pub orders: Orders,
 }
 
 /// What the key of a row of a stock begins with.
@@ -76,13 +78,40 @@ pub fn replay<'a>(records: impl Iterator<Item = &'a LogRecord>) -> Option<Replay
                     made.counter.count(op.id, *amount, delta.dot);
                 }
                 (Effect::Stock(steps), _) => made.market.apply(delta.dot, op.id, steps),
-                // Nobody orders here.
-                (Effect::Count | Effect::Order(_), _) => return None,
+                (Effect::Order(step), _) => made.order(op.id, step, delta.dot),
+                (Effect::Count, _) => return None,
             }
         }
         made.vector.raise(delta.dot.origin, delta.dot.seq);
     }
     Some(made)
+}
+
+impl Replayed {
+    fn order(&mut self, id: OpId, step: &OrderStep, dot: Dot) {
+        let Ok(_) = order::apply(&mut self.orders, id, step, dot);
+        let sold = match step {
+            OrderStep::Confirm(goods) => goods.entries().collect(),
+            _ => Vec::new(),
+        };
+        let named = step.goods().map(|_| id);
+        for op in named.into_iter().chain(sold) {
+            let Ok(()) = orset::cart::end(&mut self.cart, op);
+        }
+    }
+
+    /// Whether each order has what it says and no more, where nothing is under way.
+    pub fn orders_are_settled(&mut self) -> bool {
+        let ids: Vec<OpId> = self.orders.all().map(|(id, _)| id).collect();
+        ids.into_iter().all(|id| {
+            let Ok(standing) = order::standing(&mut self.orders, id);
+            match standing {
+                Some(Standing::Confirmed) => self.market.sales_of(id) == 1,
+                Some(Standing::Conflicted { .. }) => self.market.is_free_of(id),
+                _ => self.market.sales_of(id) == 0,
+            }
+        })
+    }
 }
 
 fn rows(made: &Replayed) -> BTreeMap<Vec<u8>, Vec<u8>> {
@@ -99,6 +128,13 @@ fn rows(made: &Replayed) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut key = vec![3];
         key.extend_from_slice(counter().as_bytes());
         rows.insert(key, made.counter.value().to_be_bytes().to_vec());
+    }
+    for (id, order) in made.orders.all() {
+        let (mut key, mut value) = (vec![8], Vec::new());
+        key.extend_from_slice(cart().as_bytes());
+        key.extend_from_slice(id.as_bytes());
+        order.encode(&mut value);
+        rows.insert(key, value);
     }
     rows
 }

@@ -3,7 +3,7 @@
 //! A configuration is exhausted: every order of everything that its budgets allow. So each is small
 //! and about one thing, and claims what it must have met.
 
-use orset::{Member, OpId, OpIdSession, Origin};
+use orset::{Member, OpId, OpIdSession, OpIdSet, Origin};
 use pannier_replica::protocol::{Canary, ProtocolSettings};
 
 /// Places there can be.
@@ -36,12 +36,23 @@ pub enum Ask {
     Pay(usize),
     /// What the session's step of this number bought goes back.
     Return(usize),
+    /// The cart is checked out: what the first session has added, so many units.
+    Checkout(u32),
+    /// It is bought, checked out or not.
+    Order(u32),
+    /// What the session's step of this number checked out is bought.
+    Confirm(usize),
 }
 
 impl Ask {
     /// Whether asking again must come to the same.
     pub const fn is_write(self) -> bool {
         !matches!(self, Self::Read)
+    }
+
+    /// Whether it is about an order of the cart.
+    pub const fn is_order(self) -> bool {
+        matches!(self, Self::Checkout(_) | Self::Order(_) | Self::Confirm(_))
     }
 }
 
@@ -136,7 +147,7 @@ impl Config {
     /// Whose step's op id a step has: a payment that of its hold.
     pub fn names(&self, session: usize, step: usize) -> usize {
         match self.ask(session, step) {
-            Some(Ask::Pay(of) | Ask::Return(of)) => of,
+            Some(Ask::Pay(of) | Ask::Return(of) | Ask::Confirm(of)) => of,
             _ => step,
         }
     }
@@ -144,9 +155,17 @@ impl Config {
     /// Units that a step wants, or the step that it is about.
     pub fn units(&self, session: usize, step: usize) -> u32 {
         match self.ask(session, self.names(session, step)) {
-            Some(Ask::Buy(units) | Ask::Hold(units)) => units,
+            Some(Ask::Buy(units) | Ask::Hold(units) | Ask::Checkout(units) | Ask::Order(units)) => {
+                units
+            }
             _ => 0,
         }
+    }
+
+    /// The entries that every order is over: what the first session has added.
+    pub fn entries(&self) -> OpIdSet {
+        let adds = |step: &usize| matches!(self.ask(0, *step), Some(Ask::Add(_)));
+        (0..self.prologue).filter(adds).map(|step| op_id(0, step)).collect()
     }
 
     /// How many purchases a customer may have, if that is said.

@@ -5,11 +5,12 @@
 //! raised.
 
 use crate::config::Ask::{
-    Add, Buy, Count, Decrement, Hold, Limit, Pay, Read, Remove, Restock, Return, Set,
+    Add, Buy, Checkout, Confirm, Count, Decrement, Hold, Limit, Order, Pay, Read, Remove, Restock,
+    Return, Set,
 };
 use crate::config::Config;
 use crate::properties::{
-    BORROWED, CHECKPOINT, DOUBLED, ENDED, LOST_ROUND, PASSED, PULLED, READ, RETRY, SESSION,
+    BORROWED, CHECKPOINT, DOUBLED, ENDED, LOST_ROUND, PASSED, PULLED, READ, RETRY, RIVALS, SESSION,
     SOLD_OUT, TOTALS, WAITED,
 };
 
@@ -184,5 +185,41 @@ pub const RETURNS: Config = Config {
     crashes: 1,
     claims: &[DOUBLED, ENDED],
     steps: 205_000,
+    ..Config::CALM
+};
+
+/// One cart that two buy, each at any replica, one of them once more; one replica crashes.
+pub const ORDERS: Config = Config {
+    name: "two orders",
+    sessions: &[&[Restock(2, 0), Restock(2, 1), Add(1), Order(1)], &[Order(1)]],
+    prologue: 3,
+    agains: 1,
+    crashes: 1,
+    doublings: 1,
+    claims: &[RIVALS, DOUBLED, LOST_ROUND, ENDED],
+    steps: 58_000,
+    ..Config::CALM
+};
+
+/// And at three.
+pub const ORDERS_OF_THREE: Config = Config {
+    name: "two orders at three",
+    replicas: 3,
+    sessions: &[&[Restock(1, 0), Restock(1, 1), Restock(1, 2), Add(1), Order(1)], &[Order(1)]],
+    prologue: 4,
+    claims: &[RIVALS, ENDED],
+    steps: 6_500,
+    ..Config::CALM
+};
+
+/// One of them is checked out before, and whoever holds it may be silent when it is paid for.
+pub const TILL: Config = Config {
+    name: "an order that is checked out",
+    sessions: &[&[Restock(2, 0), Restock(2, 1), Add(1), Checkout(1), Confirm(3)], &[Order(1)]],
+    prologue: 3,
+    ticks: 1,
+    crashes: 1,
+    claims: &[RIVALS, DOUBLED, PASSED, ENDED],
+    steps: 141_000,
     ..Config::CALM
 };

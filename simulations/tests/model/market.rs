@@ -8,6 +8,7 @@ use crate::checks::{self, Replayed};
 use crate::config::{Ask, Config, REPLICAS_MAX, member, op_id, origin};
 use crate::replica::Replica;
 use crate::sessions::Session;
+use orset::order::Stage;
 use orset::stock::{Outcome, RecordId, Step};
 use orset::{Dot, Member, OpId};
 use pannier_replica::protocol::stock::StockReply;
@@ -122,6 +123,16 @@ impl Market {
         of_op.map(|(_, it)| it).filter(|it| !it.is_held && !it.is_back)
     }
 
+    /// How many sales of an op id stand.
+    pub fn sales_of(&self, op: OpId) -> usize {
+        self.stand(op).count()
+    }
+
+    /// Whether no units are sold, or held, under an op id.
+    pub fn is_free_of(&self, op: OpId) -> bool {
+        self.records.iter().filter(|(id, _)| id.op == op).all(|(_, it)| it.is_back)
+    }
+
     /// Whether two sales of one op id were made, whatever became of them.
     pub fn has_doubles(&self) -> bool {
         let mut seen = BTreeSet::new();
@@ -197,14 +208,22 @@ pub fn answered(
             Outcome::Returned => on_disks.market.returned.contains(&op),
             Outcome::Done => on_disks.ops.contains(&op),
             Outcome::Expired | Outcome::SoldOut { .. } | Outcome::Unavailable { .. } => true,
-            // Of orders alone.
-            Outcome::Short { .. } | Outcome::Conflicted { .. } => false,
+            Outcome::Conflicted { with } => {
+                let mut orders = on_disks.orders.all();
+                orders.any(|(id, it)| id == *with && it.stage == Stage::Confirmed)
+            }
+            // There is enough for all.
+            Outcome::Short { .. } => false,
         };
     let fits = match config.ask(of, step) {
         Some(Ask::Limit(_)) => *outcome == Outcome::Done,
         Some(Ask::Restock(..)) => matches!(outcome, Outcome::Done | Outcome::Unavailable { .. }),
         Some(Ask::Return(_)) => matches!(outcome, Outcome::Returned),
         Some(Ask::Buy(_) | Ask::Pay(_)) => !matches!(outcome, Outcome::Held { .. }),
+        Some(Ask::Checkout(_)) => !matches!(outcome, Outcome::Done),
+        Some(Ask::Order(_) | Ask::Confirm(_)) => {
+            !matches!(outcome, Outcome::Held { .. } | Outcome::Done)
+        }
         Some(Ask::Hold(_)) => !matches!(outcome, Outcome::Done | Outcome::Expired),
         _ => false,
     };

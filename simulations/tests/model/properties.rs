@@ -2,9 +2,10 @@
 
 use crate::checks;
 use crate::config::Config;
-use crate::market;
+use crate::market::{self, union};
 use crate::replica::Replica;
 use crate::world::{Action, State};
+use orset::order::Stage;
 use pannier_replica::protocol::Message;
 use pannier_replica::protocol::delta::dot_of;
 use pannier_replica::protocol::stock::Talk;
@@ -28,6 +29,7 @@ pub const BORROWED: &str = "units are lent";
 pub const SOLD_OUT: &str = "a stock is sold out";
 pub const DOUBLED: &str = "one op id is sold twice";
 pub const PASSED: &str = "a purchase is passed on";
+pub const RIVALS: &str = "a cart is bought twice";
 pub const CHECKPOINT: &str = "a replica starts from a checkpoint";
 
 macro_rules! unbroken {
@@ -84,7 +86,8 @@ fn is_settled(config: &Config, state: &State) -> bool {
             && it.staged.is_empty()
             && it.protocol.applied() == first.protocol.applied()
     });
-    !is_quiet || first.on_disk.made.as_ref().is_some_and(|made| made.market.is_settled())
+    let made = || union(std::iter::once(&**first), false);
+    !is_quiet || (made().market.is_settled() && made().orders_are_settled())
 }
 
 fn is_over(config: &Config, state: &State) -> bool {
@@ -153,6 +156,12 @@ impl Model for Explored {
             }),
             Property::sometimes(PASSED, |_: &Self, state: &State| {
                 state.flying.iter().any(|it| matches!(*it.message, Message::Stock(Talk::Do { .. })))
+            }),
+            Property::sometimes(RIVALS, |_: &Self, state: &State| {
+                let made = state.replicas.first().and_then(|it| it.on_disk.made.as_ref());
+                made.is_some_and(|made| {
+                    made.orders.all().filter(|(_, it)| it.stage == Stage::Confirmed).count() > 1
+                })
             }),
             Property::sometimes(SOLD_OUT, |_: &Self, state: &State| {
                 any(state, |it| stats(it).sold_out > 0)

@@ -3,7 +3,8 @@
 
 use crate::config::{Ask, Config, member, op_id};
 use orset::cart::{Content, Seen};
-use orset::stock::{Ask as Asked, Customer, Terms, Want};
+use orset::order::{Goods, OrderLine};
+use orset::stock::{Ask as Asked, Customer, OrderAsk, Terms, Want};
 use orset::{Kind, Lattice, ObjectKey, Product, Request, VersionVector};
 use pannier_replica::protocol::stock::Call;
 use pannier_replica::protocol::{Command, Durability, NO_LANE, Read, Refusal, Reply, Value, Write};
@@ -65,7 +66,10 @@ impl Session {
             | Ask::Buy(_)
             | Ask::Hold(_)
             | Ask::Pay(_)
-            | Ask::Return(_)) => {
+            | Ask::Return(_)
+            | Ask::Checkout(_)
+            | Ask::Order(_)
+            | Ask::Confirm(_)) => {
                 return Command::Stock(call(config, (session, step), ask, after));
             }
         };
@@ -108,7 +112,15 @@ fn call(
 ) -> Call {
     let customer = config.limit().and_then(|_| Customer::new(b"ada").ok());
     let want = || Want { quantity: config.units(session, step), customer: customer.clone() };
+    let goods = || {
+        let (quantity, entries) = (config.units(session, step), config.entries());
+        let line = OrderLine { product: tea(), quantity, entries };
+        Goods::new(vec![line], None).unwrap()
+    };
+    let object = if ask.is_order() { cart() } else { stock() };
     let ask = match ask {
+        Ask::Checkout(_) => Asked::Order(OrderAsk::Checkout { goods: goods(), ttl_ms: 60_000 }),
+        Ask::Order(_) | Ask::Confirm(_) => Asked::Order(OrderAsk::Confirm { goods: goods() }),
         Ask::Restock(units, place) => Asked::Restock { units, at: member(place) },
         Ask::Hold(_) => Asked::Hold { want: want(), ttl_ms: 60_000 },
         Ask::Return(_) => Asked::Return,
@@ -117,7 +129,7 @@ fn call(
     };
     let op = op_id(session, config.names(session, step));
     let (deadline_us, by_us) = (u64::MAX, u64::MAX);
-    Call { op, object: stock(), ask, after, deadline_us, lane: NO_LANE, peers: 0, by_us }
+    Call { op, object, ask, after, deadline_us, lane: NO_LANE, peers: 0, by_us }
 }
 
 /// Names a step's command.

@@ -369,7 +369,7 @@ impl State {
                 self.broken = self.broken.or(config.minded(Some(checks::SCARCE)));
             }
             Came::Expired | Came::SoldOut { .. } | Came::Unavailable { .. } => {}
-            // Of orders alone; `market.rs` says so.
+            // `market.rs` says whether it may be.
             Came::Short { .. } | Came::Conflicted { .. } => {}
         }
     }
