@@ -199,3 +199,34 @@ fn pages_add_up_to_what_is_held() {
         }
     }
 }
+
+/// Who is caught up by a snapshot makes the notes anew: also of what it had noted, and was let go
+/// meanwhile where it did not hear of it.
+#[test]
+fn a_snapshot_brings_what_is_held_and_ends_what_is_not() {
+    let mut it = Cluster::new(2);
+    it.is_slow = true;
+    for at in 0..2 {
+        let settings = &mut it.nodes[at].settings;
+        (settings.log_tail, settings.log_most, settings.checkpoint_rows) = (1, 6, 6);
+        it.crash(at);
+        it.start(at);
+    }
+    it.restock(0, 100);
+    let (kept, let_go) = (it.sets_aside(0, want(2), LONG), it.sets_aside(0, want(3), LONG));
+    it.agree(&[0, 1]);
+    assert_eq!(ops(&it.held_by(1, None, 1).0), [kept, let_go]);
+    it.undelivered.insert((0, 1));
+    it.asks(0, let_go, Ask::Release).unwrap();
+    let fresh = it.sets_aside(0, wanted_by(b"ada"), LONG);
+    for _ in 0..20 {
+        assert_eq!(it.buys(0, 1), Ok(Outcome::Committed));
+    }
+    it.until("a snapshot is joined", |it| it.nodes[1].protocol.stats().snapshots_taken > 0);
+    it.undelivered.clear();
+    it.agree(&[0, 1]);
+    for at in [0, 1] {
+        assert_eq!(ops(&it.held_by(at, None, 1).0), [kept, fresh], "at {at}");
+        assert_eq!(it.sheet(at).held, 3);
+    }
+}
