@@ -2,7 +2,7 @@
 //!
 //! The calls are given to the writer in the order of the list, in a lane of their own, so they
 //! share rounds and syncs. All are of one session; so what that session, or this replica, is
-//! refused for meets all of them alike, and is told once: as a status, which a gateway can act upon.
+//! refused for meets all of them alike, and is told once: as a status, which a gateway acts upon.
 //!
 //! U1  at most `IN_FLIGHT` are under way at once; the next goes when the first of them is answered.
 //!     The answer of each is bounded, so that all of them fit a message.
