@@ -165,7 +165,7 @@ fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool
     let lines = vec![v1::OrderLine { product: product.clone(), quantity }];
     // Hardly any bytes are a context; half of the time, be fair.
     let shown = if flag { seen.clone() } else { shown(&product, number) };
-    Some(match which % 34 {
+    Some(match which % 35 {
         0 => {
             Body::AddToCart(v1::AddToCart { op_id, namespace, cart, product, quantity, attributes })
         }
@@ -239,6 +239,7 @@ fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool
             page_size,
             allow_stale,
         }),
+        33 => Body::ExtendOrder(v1::ExtendOrder { op_id, namespace, cart, ttl_ms }),
         _ => return None,
     })
 }

@@ -44,6 +44,11 @@ impl Cart {
         self.order(OrderAsk::Confirm { goods })
     }
 
+    /// Holds all lines that are set aside under the op id for so long from now; never shorter.
+    pub fn extend_order(&self, ttl: Duration) -> Call<StockAnswer> {
+        self.order(OrderAsk::Extend { ttl_ms: millis(ttl) })
+    }
+
     /// Frees what is set aside under the op id.
     pub fn cancel_order(&self) -> Call<StockAnswer> {
         self.order(OrderAsk::Cancel)

@@ -182,6 +182,8 @@ fn a_cart_is_checked_out_and_what_cannot_be_says_no() {
     let (id, order) = (field(&held, "op_id"), field(&held, "order"));
     does("stock", &["show", "lamp"], 0, "\"held\": 2");
     does("checkout", &["show", "ada", "--op-id", &id], 0, "\"outcome\": \"held\"");
+    does("checkout", &["extend", "ada", "--op-id", &id, "--ttl", "90"], 0, "\"held\"");
+    does("checkout", &["extend", "ada"], 2, "--op-id");
     does("cart", &["add", "ada", "lamp", "1"], 0, "\"dot\"");
     does("checkout", &["confirm", "ada", "--op-id", &id], 2, "--order");
     does("checkout", &["confirm", "ada", "--order", &order], 2, "--op-id");

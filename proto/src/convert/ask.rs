@@ -49,6 +49,7 @@ impl Asked {
             Some(Body::CheckoutCart(ask)) => ask.try_into(),
             Some(Body::ConfirmOrder(ask)) => ask.try_into(),
             Some(Body::CancelOrder(ask)) => ask.try_into(),
+            Some(Body::ExtendOrder(ask)) => ask.try_into(),
             Some(Body::GetOrder(ask)) => ask.try_into(),
             Some(Body::ReturnOrder(ask)) => ask.try_into(),
         }

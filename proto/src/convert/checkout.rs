@@ -59,6 +59,7 @@ calls! {
     ConfirmOrder |ask| OrderAsk::Confirm { goods: goods(&ask.lines, &ask.seen, &ask.customer)? };
     ReturnOrder |ask| OrderAsk::Return { goods: goods(&ask.lines, &ask.seen, &ask.customer)? };
     CancelOrder |_ask| OrderAsk::Cancel;
+    ExtendOrder |ask| OrderAsk::Extend { ttl_ms: ask.ttl_ms };
     GetOrder |_ask| OrderAsk::Show;
 }
 
@@ -105,6 +106,10 @@ pub(super) fn body(op: OpId, object: &ObjectKey, ask: &OrderAsk) -> Result<Body,
         OrderAsk::Confirm { goods } => of_goods!(ConfirmOrder, goods),
         OrderAsk::Return { goods } => of_goods!(ReturnOrder, goods),
         OrderAsk::Cancel => Body::CancelOrder(v1::CancelOrder { op_id, namespace, cart }),
+        OrderAsk::Extend { ttl_ms } => {
+            let ttl_ms = *ttl_ms;
+            Body::ExtendOrder(v1::ExtendOrder { op_id, namespace, cart, ttl_ms })
+        }
         OrderAsk::Show => Body::GetOrder(v1::GetOrder { op_id, namespace, cart }),
     })
 }

@@ -84,7 +84,7 @@ impl From<Wire> for Body {
             W::HoldStock(_) | W::CommitStock(_) | W::ReleaseStock(_) => Class::Alone,
             W::ExtendStock(_) | W::ReturnStock(_) => Class::Alone,
             W::CheckoutCart(_) | W::ConfirmOrder(_) | W::CancelOrder(_) => Class::Alone,
-            W::GetOrder(_) | W::ReturnOrder(_) => Class::Alone,
+            W::ExtendOrder(_) | W::GetOrder(_) | W::ReturnOrder(_) => Class::Alone,
         };
         // What a call of a stock came to is something seen, and not one's own to write again.
         let shows = match class {
@@ -111,6 +111,7 @@ const fn is_of_stock(body: &Wire) -> bool {
             | Wire::CheckoutCart(_)
             | Wire::ConfirmOrder(_)
             | Wire::CancelOrder(_)
+            | Wire::ExtendOrder(_)
             | Wire::GetOrder(_)
             | Wire::ReturnOrder(_)
     )
@@ -144,7 +145,7 @@ fn seen_of(body: &mut Wire) -> Option<&mut Bytes> {
         Wire::ExtendStock(_) | Wire::ReturnStock(_) => None,
         // It is part of what the op id names, and must be given.
         Wire::CheckoutCart(_) | Wire::ConfirmOrder(_) | Wire::ReturnOrder(_) => None,
-        Wire::CancelOrder(_) | Wire::GetOrder(_) => None,
+        Wire::CancelOrder(_) | Wire::ExtendOrder(_) | Wire::GetOrder(_) => None,
         Wire::GetStock(_) | Wire::ListStocks(_) | Wire::ListStockHolds(_) => None,
     }
 }
@@ -175,6 +176,7 @@ fn op_id(body: &Wire) -> Bytes {
         Wire::CheckoutCart(command) => command.op_id.clone(),
         Wire::ConfirmOrder(command) => command.op_id.clone(),
         Wire::CancelOrder(command) => command.op_id.clone(),
+        Wire::ExtendOrder(command) => command.op_id.clone(),
         Wire::GetOrder(command) => command.op_id.clone(),
         Wire::ReturnOrder(command) => command.op_id.clone(),
         Wire::GetStock(_) | Wire::ListStocks(_) | Wire::ListStockHolds(_) => Bytes::new(),

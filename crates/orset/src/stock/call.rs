@@ -71,6 +71,11 @@ pub enum OrderAsk {
     },
     /// What is set aside is free again.
     Cancel,
+    /// All lines are held longer; none is held shorter.
+    Extend {
+        /// From now.
+        ttl_ms: u64,
+    },
     /// The order is over: held, bought, or never heard of. Nothing is sold under its id any more.
     Return {
         /// As in the checkout.
@@ -87,7 +92,7 @@ impl OrderAsk {
             Self::Checkout { goods, .. } | Self::Confirm { goods } | Self::Return { goods } => {
                 Some(goods)
             }
-            Self::Cancel | Self::Show => None,
+            Self::Cancel | Self::Extend { .. } | Self::Show => None,
         }
     }
 }
@@ -141,7 +146,7 @@ impl Ask {
             }
             Self::Hold { ttl_ms, .. }
             | Self::Extend { ttl_ms }
-            | Self::Order(OrderAsk::Checkout { ttl_ms, .. })
+            | Self::Order(OrderAsk::Checkout { ttl_ms, .. } | OrderAsk::Extend { ttl_ms })
                 if !(1..=hold_max_ms).contains(ttl_ms) =>
             {
                 Err("time of a hold")

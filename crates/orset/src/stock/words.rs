@@ -59,6 +59,10 @@ impl Ask {
                 out.push(13);
                 goods.encode(out);
             }
+            Self::Order(OrderAsk::Extend { ttl_ms }) => {
+                out.push(14);
+                put_u64(out, *ttl_ms);
+            }
         }
     }
 
@@ -81,6 +85,7 @@ impl Ask {
             11 => Self::Order(OrderAsk::Cancel),
             12 => Self::Order(OrderAsk::Show),
             13 => Self::Order(OrderAsk::Return { goods: Goods::decode(from)? }),
+            14 => Self::Order(OrderAsk::Extend { ttl_ms: from.u64()? }),
             tag => return Err(DecodeError::UnknownTag { what: "ask of a stock", tag }),
         };
         ask.check(u64::MAX).map_err(DecodeError::Bounds)?;

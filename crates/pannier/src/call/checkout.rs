@@ -97,6 +97,17 @@ pub enum CheckoutVerb {
         #[command(flatten)]
         once: Once,
     },
+    /// Hold longer what is held under the op id; never shorter
+    Extend {
+        /// The cart's id
+        cart: OsString,
+        /// So long from now
+        #[arg(long, value_name = "SECONDS", default_value_t = 600,
+              value_parser = clap::value_parser!(u64).range(1..=u64::MAX / 1_000))]
+        ttl: u64,
+        #[command(flatten)]
+        once: Once,
+    },
     /// Free what is held under the op id
     Cancel {
         /// The cart's id
@@ -148,6 +159,9 @@ impl CheckoutVerb {
             Self::Buy { cart, whom, once } => (cart, OrderWord::Buy(customer(whom)?), once, false),
             Self::Confirm { cart, known: of, once } => {
                 (cart, known(OrderAsk::Confirm { goods: goods(of)? }), once, true)
+            }
+            Self::Extend { cart, ttl, once } => {
+                (cart, known(OrderAsk::Extend { ttl_ms: ttl.saturating_mul(1_000) }), once, true)
             }
             Self::Cancel { cart, once } => (cart, known(OrderAsk::Cancel), once, true),
             Self::Return { cart, known: of, once } => {

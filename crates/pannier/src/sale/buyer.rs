@@ -45,7 +45,7 @@ pub struct Told {
     pub lost: u64,
     /// "Sold out" while as many units were free as were wanted.
     pub wrongly: u64,
-    /// Units delivered to each customer.
+    /// Units delivered to each customer of a sale with a limit; without one each buyer is its own.
     pub customers: BTreeMap<u64, u64>,
     /// Units granted to who came after somebody had been refused for good.
     pub late_grants: u64,
@@ -224,23 +224,21 @@ impl Buyers {
         Ok(())
     }
 
-    fn customer(&self, number: u64) -> u64 {
-        if self.args.limit > 0 { number / BUYERS_A_CUSTOMER } else { number }
-    }
-
     fn wants(&self, number: u64) -> Result<Want, Fail> {
         let customer = match self.args.limit {
             0 => String::new(),
-            _ => format!("customer-{}", self.customer(number)),
+            _ => format!("customer-{}", number / BUYERS_A_CUSTOMER),
         };
         want(1, customer).map_err(|error| Fail::Usage(error.to_string()))
     }
 
     fn deliver(&self, number: u64) {
-        let customer = self.customer(number);
+        let customer = (self.args.limit > 0).then_some(number / BUYERS_A_CUSTOMER);
         self.note(|told| {
             told.sold += 1;
-            *told.customers.entry(customer).or_insert(0) += 1;
+            if let Some(customer) = customer {
+                *told.customers.entry(customer).or_insert(0) += 1;
+            }
             told.late_grants += u64::from(told.refused > 0);
         });
     }

@@ -90,7 +90,7 @@ impl Report {
         let sheet = sheets.first().cloned().unwrap_or_default();
         let are_equal = sheets.windows(2).all(|two| two[0] == two[1]);
         let (came, sold) = (told.came, told.sold);
-        let most = if args.limit > 0 { args.limit } else { 1 };
+        let most = args.limit;
         let served_twice = told.customers.values().filter(|units| **units > most).count();
         let mut wrong = Vec::new();
         let mut must = |is_right: bool, what: String| {

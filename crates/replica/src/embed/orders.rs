@@ -47,6 +47,12 @@ impl Cart {
         self.order(OrderAsk::Confirm { goods })
     }
 
+    /// Holds all lines that are set aside under the op id for so long from now; never shorter.
+    pub fn extend_order(&self, ttl: Duration) -> Pending<StockReply> {
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        self.order(OrderAsk::Extend { ttl_ms })
+    }
+
     /// Frees what is set aside under the op id.
     pub fn cancel_order(&self) -> Pending<StockReply> {
         self.order(OrderAsk::Cancel)

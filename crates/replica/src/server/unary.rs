@@ -263,6 +263,7 @@ macro_rules! orders {
 orders! {
     checkout CheckoutCart;
     confirm ConfirmOrder;
+    extend ExtendOrder;
     cancel CancelOrder;
     r#return ReturnOrder;
     get GetOrder;

@@ -4,7 +4,7 @@
 use crate::orders::{held, shop};
 use crate::rig::cluster::Cluster;
 use orset::OpIdSession;
-use orset::stock::{OrderAsk, Outcome};
+use orset::stock::{OrderAsk, Outcome, Refused};
 use pannier_replica::protocol::{Command, Durability, Event, Refusal, Write};
 
 impl Cluster {
@@ -268,4 +268,32 @@ fn an_order_that_one_side_of_a_snapshot_has_folded_stays_folded() {
         let taken = it.nodes[away].protocol.stats().snapshots_taken;
         assert!(taken > 0, "r{away} came back by its log");
     }
+}
+
+/// All lines or none, at whichever member it is asked, and never shorter.
+#[test]
+fn an_order_is_held_longer_as_a_whole() {
+    let mut it = shop(2);
+    let (id, goods) = (it.op(), it.goods(0, None));
+    let extends = |ttl_ms| OrderAsk::Extend { ttl_ms };
+    let unknown = Err(Refusal::Stock(Refused::Unknown));
+    assert_eq!(it.orders(0, id, extends(1)), unknown);
+    let Ok(Outcome::Held { until_ms: first }) = it.checks_out(0, id, &goods) else { panic!() };
+    it.rests();
+    let Ok(Outcome::Held { until_ms }) = it.orders(1, id, extends(600_000)) else { panic!() };
+    assert!(until_ms > first + 500_000, "by the member that holds it");
+    assert_eq!(it.orders(0, id, extends(1)), Ok(Outcome::Held { until_ms }), "never shorter");
+    assert_eq!(it.orders(0, id, OrderAsk::Show), Ok(Outcome::Held { until_ms }));
+    assert!(matches!(it.orders(0, id, extends(0)), Err(Refusal::OutOfBounds(_))));
+    it.now.wall_ms = first + 1;
+    it.run(500);
+    assert_eq!((it.sums(0, "x"), it.sums(0, "y")), ((8, 2, 0), (9, 1, 0)), "nothing lapses");
+    it.now.wall_ms = until_ms + 1;
+    it.run(500);
+    assert_eq!((it.sums(0, "x"), it.sums(0, "y")), ((10, 0, 0), (10, 0, 0)), "all of it does");
+    assert_eq!(it.orders(0, id, extends(60_000)), Ok(Outcome::Expired));
+    let bought = it.op();
+    assert_eq!(it.confirms(0, bought, &goods), Ok(Outcome::Committed));
+    it.rests();
+    assert_eq!(it.orders(1, bought, extends(60_000)), Ok(Outcome::Committed));
 }

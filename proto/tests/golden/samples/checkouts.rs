@@ -2,8 +2,8 @@
 
 use super::{Sample, b, command, op};
 use pannier_proto::v1::{
-    CancelOrder, CheckoutCart, Command, ConfirmOrder, GetOrder, OrderLine, ReturnOrder,
-    command::Body,
+    CancelOrder, CheckoutCart, Command, ConfirmOrder, ExtendOrder, GetOrder, OrderLine,
+    ReturnOrder, command::Body,
 };
 use prost::Message;
 
@@ -49,6 +49,10 @@ fn cancel() -> CancelOrder {
     CancelOrder { op_id: op(), namespace: b("shop"), cart: b("ada") }
 }
 
+fn extend() -> ExtendOrder {
+    ExtendOrder { op_id: op(), namespace: b("shop"), cart: b("ada"), ttl_ms: 60_000 }
+}
+
 fn get() -> GetOrder {
     GetOrder { op_id: op(), namespace: b("shop"), cart: b("ada") }
 }
@@ -66,5 +70,7 @@ pub fn samples() -> Vec<Sample> {
         Command command(Body::CancelOrder(cancel()));
         Command command(Body::GetOrder(get()));
         Command command(Body::ReturnOrder(return_order()));
+        ExtendOrder extend();
+        Command command(Body::ExtendOrder(extend()));
     }
 }

@@ -84,7 +84,7 @@ impl<B: Base> Protocol<B> {
             (Some(Standing::Confirmed), _) => Some(Outcome::Committed),
             (Some(Standing::Released), _) => Some(Outcome::Expired),
             (Some(Standing::Conflicted { with }), _) => Some(Outcome::Conflicted { with }),
-            (None, OrderAsk::Cancel | OrderAsk::Show) => {
+            (None, OrderAsk::Cancel | OrderAsk::Extend { .. } | OrderAsk::Show) => {
                 self.refuse(ticket, Refusal::Stock(Refused::Unknown));
                 return Ok(Tried::Over);
             }
@@ -95,6 +95,7 @@ impl<B: Base> Protocol<B> {
         }
         match ask {
             OrderAsk::Cancel => self.cancel(ticket, call, now),
+            OrderAsk::Extend { ttl_ms } => self.extend(ticket, call, *ttl_ms, now),
             OrderAsk::Return { goods } => self.return_order(ticket, (call, ask, goods), now),
             OrderAsk::Show => {
                 let until_ms = self.held_until(id)?.map_or(0, |(until_ms, _)| until_ms);
@@ -197,6 +198,36 @@ impl<B: Base> Protocol<B> {
             return Ok(Tried::Pass(owner));
         }
         self.say(ticket, call, Outcome::Expired, now)
+    }
+
+    /// Holds all lines longer, in one commit; what one of them says is over, all are.
+    fn extend(
+        &mut self,
+        ticket: Ticket,
+        call: &Call,
+        ttl_ms: u64,
+        now: Now,
+    ) -> Result<Tried, StoreError> {
+        let (own, id) = (self.member, call.op);
+        let until_ms = now.wall_ms.saturating_add(ttl_ms);
+        let (mut steps, mut first) = (Vec::new(), None::<u64>);
+        for object in self.stocks_of(id)? {
+            match stock::extend(&mut self.stock(&object, id)?, &HEIRS, own, id, until_ms)? {
+                Verdict::Do { steps: of_line, answer: Answer::Held { until_ms }, .. } => {
+                    first = Some(first.map_or(until_ms, |it| it.min(until_ms)));
+                    steps.push((object, of_line));
+                }
+                Verdict::Ask(owner) => return Ok(Tried::Pass(owner)),
+                _ => return self.say(ticket, call, Outcome::Expired, now),
+            }
+        }
+        let Some(until_ms) = first else {
+            return self.say(ticket, call, Outcome::Expired, now);
+        };
+        for (object, of_line) in steps.into_iter().filter(|(_, it)| !it.is_empty()) {
+            self.make(&object, id, of_line)?;
+        }
+        self.say(ticket, call, Outcome::Held { until_ms }, now)
     }
 
     /// Ends an order for good, in each of its stocks, in one commit.
