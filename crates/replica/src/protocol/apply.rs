@@ -113,6 +113,8 @@ pub(super) fn apply<B: Base>(
             _ => Ok(()),
         },
         Effect::Cart(effect) => {
+            // Who ended it before it came did not know what it was.
+            view.note_content()?;
             if canary == Canary::RemoveEndsUnseen
                 && let CartEffect::End(ids) = effect
             {

@@ -125,6 +125,25 @@ fn an_op_id_with_two_contents_raises_an_alarm_and_the_larger_stands() {
     assert_eq!(rig.lamps(), 5);
 }
 
+/// Found by the simulator: an add was removed by a client that carried no token, where the add had
+/// not come yet. When it came, nobody noted what it was, so its op id could name another add, of
+/// another cart, too.
+#[test]
+fn an_op_id_that_was_ended_before_it_came_names_one_request() {
+    let mut rig = Rig::new();
+    let mut removes = delta(1, 1, 1);
+    let effect = OpEffect::Cart(CartEffect::End([id(2)].into_iter().collect()));
+    let request = Request::Remove(Product::new(b"lamp").unwrap());
+    removes.ops = vec![Op { id: id(1), object: cart(), request, effect }];
+    rig.hears(removes.encode());
+    rig.hears(delta(2, 2, 1).encode());
+    assert_eq!(rig.lamps(), 0);
+    let reused = rig.write(id(2), Request::Add(lamp(9)));
+    assert_eq!(reused, Some(Err(Refusal::OpIdReused(id(2)))));
+    assert!(rig.write(id(2), Request::Add(lamp(1))).unwrap().is_ok(), "a retry");
+    assert_eq!((rig.lamps(), rig.protocol.stats().duplicates), (0, 1));
+}
+
 fn status(vector: VersionVector, total: u128) -> Event {
     let message = Message::Status { origin: THEIRS, number: 0, vector, total, reply: false };
     Event::Message { from: PEER, message }
