@@ -254,12 +254,7 @@ impl<'a> Bulk<'a> {
             Next::GoOn => {
                 let left = metadata::token_bytes(status.metadata()).ok().flatten();
                 let (Some(left), Some(number)) = (left, number) else { return self.tell(judged) };
-                let sent = shared.with(|core, _| core.token_to_send(number));
-                let cut = |core: &mut crate::core::Core<_>, now_us| {
-                    core.cut_to(number, &left, &sent, now_us)
-                };
-                // Nothing to cut: the server is confused, and the caller should know.
-                if shared.with(cut).unwrap_or(true) {
+                if shared.cut_to(number, &left) {
                     return self.tell(judged);
                 }
             }

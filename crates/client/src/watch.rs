@@ -234,14 +234,7 @@ impl Watch {
                 let left = metadata::token_bytes(status.metadata()).ok().flatten();
                 let Some(left) = left else { return Err(judged.error) };
                 let tell = match number {
-                    Some(number) => {
-                        let sent = shared.with(|core, _| core.token_to_send(number));
-                        let cut = |core: &mut crate::core::Core<_>, now_us| {
-                            core.cut_to(number, &left, &sent, now_us)
-                        };
-                        // Nothing to cut: the server is confused, and the caller should know.
-                        shared.with(cut).unwrap_or(true)
-                    }
+                    Some(number) => shared.cut_to(number, &left),
                     None => {
                         self.token = left;
                         true

@@ -133,21 +133,26 @@ fn a_flash_sale_sells_all_of_it_and_the_verdict_can_be_no() {
     assert_eq!((code, words.contains("--cut")), (2, true), "{words}");
 }
 
-/// It is sold under a name of its own, beside what is there, and everything runs on.
-#[test]
-fn a_flash_sale_at_a_cluster_that_runs_leaves_it_running() {
+/// What a shell says, in which `$p` is the program, beside a cluster of two; it must end well.
+fn in_a_cluster(shell: &str) -> String {
     let program = env!("CARGO_BIN_EXE_pannier");
-    let run = format!(
-        "p='{program}'; $p stock restock lamp 3 && $p flash-sale --at {{gateway}},{{gateway}} \
-         --units 20 --buyers 60 --hold-ms 400 --in-flight 8 && $p audit {{gateway}} --all"
-    );
+    let run = format!("p='{program}'; {shell}");
     let state = tempfile::tempdir().unwrap();
     let mut command = Command::new(program);
     command.env("XDG_STATE_HOME", state.path());
     let words = ["dev", "--replicas", "2", "--listen", "127.0.0.1:0", "--run", &run];
     let output = command.args(words).output().unwrap();
-    let words = said(&output);
-    assert!(output.status.success(), "{words}");
+    assert!(output.status.success(), "{}", said(&output));
+    said(&output)
+}
+
+/// It is sold under a name of its own, beside what is there, and everything runs on.
+#[test]
+fn a_flash_sale_at_a_cluster_that_runs_leaves_it_running() {
+    let words = in_a_cluster(
+        "$p stock restock lamp 3 && $p flash-sale --at {gateway},{gateway} \
+         --units 20 --buyers 60 --hold-ms 400 --in-flight 8 && $p audit {gateway} --all",
+    );
     for line in ["20 units, 60 buyers, 2 regions", "minted 23 = free 3 + held 0 + sold 20", "PASS"]
     {
         assert!(words.contains(line), "{line}: {words}");
@@ -203,18 +208,10 @@ fn a_cart_is_checked_out_and_what_cannot_be_says_no() {
 /// Through a gateway, at a cluster of two: a cart, its order, and an audit of what it left.
 #[test]
 fn a_cart_is_bought_through_a_gateway() {
-    let program = env!("CARGO_BIN_EXE_pannier");
-    let run = format!(
-        "p='{program}'; $p stock restock lamp 3 && $p cart add ada lamp 2 && $p checkout buy ada \
-         && $p cart show ada && $p audit {{gateway}} --all"
+    let words = in_a_cluster(
+        "$p stock restock lamp 3 && $p cart add ada lamp 2 && $p checkout buy ada \
+         && $p cart show ada && $p audit {gateway} --all",
     );
-    let state = tempfile::tempdir().unwrap();
-    let mut command = Command::new(program);
-    command.env("XDG_STATE_HOME", state.path());
-    let words = ["dev", "--replicas", "2", "--listen", "127.0.0.1:0", "--run", &run];
-    let output = command.args(words).output().unwrap();
-    let words = said(&output);
-    assert!(output.status.success(), "{words}");
     for line in ["ada: bought", "minted 3 = free 1 + held 0 + sold 2", "PASS"] {
         assert!(words.contains(line), "{line}: {words}");
     }
@@ -223,22 +220,15 @@ fn a_cart_is_bought_through_a_gateway() {
 /// Through a gateway, from the standard input, more than one batch of it.
 #[test]
 fn a_file_is_imported_and_holds_are_listed_through_a_gateway() {
-    let program = env!("CARGO_BIN_EXE_pannier");
     let state = tempfile::tempdir().unwrap();
     let named = state.path().join("named.csv");
     let named = named.to_str().unwrap();
-    let run = format!(
-        "p='{program}'; for n in $(seq 1100); do echo \"restock,phone,2\"; done \
+    let words = in_a_cluster(&format!(
+        "for n in $(seq 1100); do echo \"restock,phone,2\"; done \
          | $p stock import - --op-ids {named} && $p stock import {named} && $p stock show phone \
          && $p stock hold phone 3 --customer ada && $p stock holds phone --customer ada \
          && $p audit {{gateway}} --all"
-    );
-    let mut command = Command::new(program);
-    command.env("XDG_STATE_HOME", state.path());
-    let words = ["dev", "--replicas", "2", "--listen", "127.0.0.1:0", "--run", &run];
-    let output = command.args(words).output().unwrap();
-    let words = said(&output);
-    assert!(output.status.success(), "{words}");
+    ));
     for line in [
         "1100 calls: 1100 done, 0 failed",
         "2200 of 2200 units are free",
@@ -252,18 +242,10 @@ fn a_file_is_imported_and_holds_are_listed_through_a_gateway() {
 /// A small cluster, and what is asked of it by a shell.
 #[test]
 fn an_audit_finds_all_units_of_all_stocks() {
-    let program = env!("CARGO_BIN_EXE_pannier");
-    let run = format!(
-        "p='{program}'; $p stock restock phone 5 && $p stock buy phone 2 && \
-         $p stock restock lamp 4 && $p stock show phone && $p audit {{gateway}} --all"
+    let words = in_a_cluster(
+        "$p stock restock phone 5 && $p stock buy phone 2 && \
+         $p stock restock lamp 4 && $p stock show phone && $p audit {gateway} --all",
     );
-    let state = tempfile::tempdir().unwrap();
-    let mut command = Command::new(program);
-    command.env("XDG_STATE_HOME", state.path());
-    let words = ["dev", "--replicas", "2", "--listen", "127.0.0.1:0", "--run", &run];
-    let output = command.args(words).output().unwrap();
-    let words = said(&output);
-    assert!(output.status.success(), "{words}");
     for line in ["2 stocks; minted 9 = free 7 + held 0 + sold 2", "phone: minted 5", "PASS"] {
         assert!(words.contains(line), "{line}: {words}");
     }

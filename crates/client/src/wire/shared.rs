@@ -94,6 +94,16 @@ impl Shared {
         result
     }
 
+    /// Cuts a session to `left`, which is what a server has of it. Whether the caller must be told:
+    /// it has read what is lost, or nothing was to be cut, and the server is confused.
+    pub fn cut_to(&self, number: u32, left: &Bytes) -> bool {
+        let cut = |core: &mut Core<Done>, now_us| {
+            let sent = core.token_to_send(number);
+            core.cut_to(number, left, &sent, now_us)
+        };
+        self.with(cut).unwrap_or(true)
+    }
+
     fn carry_out(&self, mut state: MutexGuard<'_, State>) {
         let mut told = Vec::new();
         let mut wake = None;

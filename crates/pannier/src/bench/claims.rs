@@ -100,11 +100,19 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 struct Long {
     claims: u64,
-    /// Each part's claims per second, CPU microseconds a claim, longest stall in milliseconds, and
-    /// resident mebibytes after it.
-    parts: Vec<(f64, f64, f64, u64)>,
+    parts: Vec<Part>,
     /// CPU of a claim in the last part against the first; the goal is 1.5.
     cpu_ratio: f64,
+}
+
+/// A part of it.
+#[derive(Debug, Serialize)]
+struct Part {
+    claims_per_second: f64,
+    cpu_us_per_claim: f64,
+    longest_stall_ms: f64,
+    /// After it.
+    resident_mib: u64,
 }
 
 impl StockArgs {
@@ -169,13 +177,16 @@ impl StockArgs {
         let mut parts = Vec::new();
         for part in 1..=PARTS {
             let figures = load.run_upto(claims * part / PARTS)?;
-            let stall_ms = figures.longest_stall_us as f64 / 1e3;
-            let resident = resident_bytes() >> 20;
-            parts.push((figures.ops_per_second, figures.cpu_us_per_op, stall_ms, resident));
+            parts.push(Part {
+                claims_per_second: figures.ops_per_second,
+                cpu_us_per_claim: figures.cpu_us_per_op,
+                longest_stall_ms: figures.longest_stall_us as f64 / 1e3,
+                resident_mib: resident_bytes() >> 20,
+            });
         }
         load.drain()?;
         load.replica.close()?;
-        let cpu = |part: Option<&(f64, f64, f64, u64)>| part.map_or(0.0, |it| it.1);
+        let cpu = |part: Option<&Part>| part.map_or(0.0, |it| it.cpu_us_per_claim);
         let cpu_ratio = cpu(parts.last()) / cpu(parts.first()).max(f64::MIN_POSITIVE);
         Ok(Long { claims, parts, cpu_ratio })
     }
@@ -274,11 +285,12 @@ impl Display for Report {
         )?;
         let Some(long) = &self.long else { return Ok(()) };
         writeln!(f, "{} claims of one stock, in {PARTS} parts", long.claims)?;
-        for (rate, cpu_us, stall_ms, resident) in &long.parts {
+        for part in &long.parts {
+            let Part { claims_per_second, cpu_us_per_claim, longest_stall_ms, resident_mib } = part;
             writeln!(
                 f,
-                "  {rate:>9.0} a second, {cpu_us:.2} us of CPU, longest stall {stall_ms:.1} ms, \
-                 {resident} MiB"
+                "  {claims_per_second:>9.0} a second, {cpu_us_per_claim:.2} us of CPU, longest \
+                 stall {longest_stall_ms:.1} ms, {resident_mib} MiB"
             )?;
         }
         writeln!(f, "  last / first    {:>12.2} in CPU (goal 1.5)", long.cpu_ratio)

@@ -1,10 +1,11 @@
 //! Orders of a few replicas that talk: a cart is bought, all of it or nothing, once.
 
-use crate::rig::cluster::{Cluster, STEP_US, cart, member};
+use crate::rig::cluster::{Cluster, STEP_US, cart, leave, member};
 use orset::cart::Content;
 use orset::order::{Goods, OrderLine};
-use orset::stock::{Ask, Customer, OrderAsk, Outcome, Refused, Sheet, ShortLine, Terms};
+use orset::stock::{Ask, Customer, OrderAsk, Outcome, Refused, Served, Sheet, ShortLine, Terms};
 use orset::{Kind, ObjectKey, OpId, Product, Request};
+use pannier_replica::protocol::membership::Standing;
 use pannier_replica::protocol::stock::Call;
 use pannier_replica::protocol::{
     Command, Durability, Event, NO_LANE, Read, Refusal, Reply, Value, Write,
@@ -384,4 +385,36 @@ fn an_order_is_forgotten_with_all_that_it_left() {
         assert!(matches!(known, Err(Refusal::TooOld { .. })), "{known:?}");
     }
     assert_eq!(it.nodes[0].protocol.total(), it.nodes[1].protocol.total());
+}
+
+/// What is refused has changed nothing, also where it would have been done before it is answered:
+/// a stock wants a peer, and the only one has left.
+#[test]
+fn what_cannot_be_on_as_many_members_as_its_stocks_want_is_not_begun() {
+    let mut it = shop(2);
+    let (id, goods) = (it.op(), it.goods(0, None));
+    let first = it.checks_out(0, id, &goods);
+    let op = it.op();
+    let terms = it.of(op, stock("x"), Ask::Agree(Terms { peers: 1, ..Terms::default() }));
+    assert_eq!(it.answer_to(0, terms).map(|it| it.outcome), Ok(Outcome::Done));
+    it.rests();
+    assert_eq!(it.ends(0, &leave(1)), Standing::Done);
+    let sums = it.sums(0, "x");
+    for ask in [OrderAsk::Extend { ttl_ms: 600_000 }, OrderAsk::Cancel] {
+        let refused = it.orders(0, id, ask);
+        assert!(matches!(refused, Err(Refusal::TooFewPeers { .. })), "{refused:?}");
+        assert_eq!(it.sums(0, "x"), sums);
+    }
+    it.now.wall_ms += 70_000;
+    it.run(500);
+    assert_eq!(it.sums(0, "x"), (10, 0, 0), "it was not held longer: {first:?}");
+}
+
+#[test]
+fn the_answer_to_an_order_says_that_it_waited_for_rights() {
+    let mut it = shop(2);
+    let (id, goods) = (it.op(), it.goods(1, None));
+    let call = it.of(id, cart(), Ask::Order(OrderAsk::Confirm { goods }));
+    let reply = it.answer_to(1, call).unwrap();
+    assert_eq!((reply.outcome, reply.served), (Outcome::Committed, Served::Borrowed));
 }

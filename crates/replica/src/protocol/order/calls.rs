@@ -93,6 +93,11 @@ impl<B: Base> Protocol<B> {
         if let Some(outcome) = settled {
             return self.say(ticket, call, outcome, now);
         }
+        if matches!(ask, OrderAsk::Cancel | OrderAsk::Extend { .. })
+            && self.cannot_rest(ticket, call)?
+        {
+            return Ok(Tried::Over);
+        }
         match ask {
             OrderAsk::Cancel => self.cancel(ticket, call, now),
             OrderAsk::Extend { ttl_ms } => self.extend(ticket, call, *ttl_ms, now),
@@ -154,10 +159,20 @@ impl<B: Base> Protocol<B> {
         Ok(Tried::Over)
     }
 
+    /// Whether its answer cannot be on as many members as its stocks want, and it is told so:
+    /// before anything is done.
+    fn cannot_rest(&mut self, ticket: Ticket, call: &Call) -> Result<bool, StoreError> {
+        let of_stocks = self.peers_of(call)?;
+        let refusal = self.cannot_wait_for(self.peers_for(call, of_stocks));
+        let is_refused = refusal.is_some();
+        refusal.into_iter().for_each(|refusal| self.refuse(ticket, refusal));
+        Ok(is_refused)
+    }
+
     /// On how many others an answer is to be, when its stocks want it on so many.
     fn peers_for(&self, call: &Call, of_stocks: u32) -> u32 {
-        let asked = call.peers;
-        if asked >= of_stocks || self.canary == Canary::OrderRestsHere { asked } else { of_stocks }
+        let of_stocks = if self.canary == Canary::OrderRestsHere { 0 } else { of_stocks };
+        call.peers.max(of_stocks)
     }
 
     /// On how many others the stocks of an order want every answer.
@@ -396,10 +411,6 @@ impl<B: Base> Protocol<B> {
         now: Now,
     ) -> Result<Tried, StoreError> {
         let (cart, id) = (&call.object, call.op);
-        if ready.is_expired {
-            self.release_order(cart, id)?;
-            return self.say(ticket, call, Outcome::Expired, now);
-        }
         let peers = self.peers_for(call, ready.peers);
         let mut bytes = Vec::new();
         goods.encode(&mut bytes);
@@ -408,6 +419,10 @@ impl<B: Base> Protocol<B> {
         if let Some(refusal) = refusal.or_else(|| self.cannot_wait_for(peers)) {
             self.refuse(ticket, refusal);
             return Ok(Tried::Over);
+        }
+        if ready.is_expired {
+            self.release_order(cart, id)?;
+            return self.say(ticket, call, Outcome::Expired, now);
         }
         let stage = self.order(cart, id)?.map(|order| order.stage);
         let mut dot = None;

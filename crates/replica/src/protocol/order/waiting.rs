@@ -138,7 +138,10 @@ impl<B: Base> Protocol<B> {
             self.answer_call(ticket, Outcome::Unavailable { members }, None);
             return Ok(());
         }
-        match self.decide_call(ticket, &call, now)? {
+        self.lending.serves = Some(ticket);
+        let tried = self.decide_call(ticket, &call, now)?;
+        self.lending.serves = None;
+        match tried {
             Tried::Over => Ok(()),
             Tried::Pass(member) => self.pass(ticket, call, member, now),
             Tried::Short if now.mono_us < until_us => self.wait_until(ticket, call, until_us, now),

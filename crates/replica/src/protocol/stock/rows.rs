@@ -260,8 +260,8 @@ impl<'a, B: Base> StockView<'a, B> {
         let at = records.binary_search_by(|(dot, _)| dot.cmp(&id.dot));
         let old = at.ok().map(|at| records[at].1.clone());
         self.note_deadline(id, old.as_ref(), new.as_ref());
-        let (was_held, is_held) = (old.as_ref(), new.as_ref());
-        let [was_held, is_held] = [was_held, is_held].map(|it| it.is_some_and(Record::is_held));
+        let was_held = old.as_ref().is_some_and(Record::is_held);
+        let is_held = new.as_ref().is_some_and(Record::is_held);
         if was_held != is_held {
             note_held(self.of.rows, self.of.object, id, is_held);
         }
