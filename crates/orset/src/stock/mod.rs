@@ -69,6 +69,14 @@ pub trait StockRows {
     fn members(&mut self) -> Result<Vec<Member>, Self::Error>;
     /// The row of a member; the empty one, if it has none.
     fn row(&mut self, member: Member) -> Result<Row, Self::Error>;
+    /// Shows all rows there are, ascending by member.
+    fn each_row(&mut self, see: &mut dyn FnMut(Member, &Row)) -> Result<(), Self::Error>;
+    /// Changes the row of a member where it is.
+    fn change_row(
+        &mut self,
+        member: Member,
+        change: &mut dyn FnMut(&mut Row),
+    ) -> Result<(), Self::Error>;
     /// Writes the row of a member.
     fn set_row(&mut self, member: Member, row: Row) -> Result<(), Self::Error>;
     /// The records of an op id, ascending by the commits that made them.
@@ -103,14 +111,13 @@ pub fn available<R: StockRows>(
 ) -> Result<i128, R::Error> {
     let is_owned = |it: Member| heirs.owner_of(it) == member && !heirs.is_frozen(it);
     let mut available = 0;
-    for other in rows.members()? {
-        let row = rows.row(other)?;
+    rows.each_row(&mut |other, row| {
         if is_owned(other) {
             available += row.own();
         }
         let lent = row.lent.iter().filter(|(to, _)| is_owned(**to));
         available += lent.map(|(_, units)| i128::from(*units)).sum::<i128>();
-    }
+    })?;
     Ok(available)
 }
 
@@ -239,6 +246,20 @@ impl StockRows for Stock {
 
     fn row(&mut self, member: Member) -> Result<Row, Infallible> {
         Ok(self.rows.get(&member).cloned().unwrap_or_default())
+    }
+
+    fn each_row(&mut self, see: &mut dyn FnMut(Member, &Row)) -> Result<(), Infallible> {
+        self.rows.iter().for_each(|(member, row)| see(*member, row));
+        Ok(())
+    }
+
+    fn change_row(
+        &mut self,
+        member: Member,
+        change: &mut dyn FnMut(&mut Row),
+    ) -> Result<(), Infallible> {
+        change(self.rows.entry(member).or_default());
+        Ok(())
     }
 
     fn set_row(&mut self, member: Member, row: Row) -> Result<(), Infallible> {

@@ -171,10 +171,10 @@ fn add<R: StockRows>(
     if units == 0 {
         return Ok(());
     }
-    let mut row = rows.row(member)?;
-    let sum = sum(&mut row);
-    *sum = sum.saturating_add(units).min(UNITS_MAX);
-    rows.set_row(member, row)
+    rows.change_row(member, &mut |row| {
+        let sum = sum(row);
+        *sum = sum.saturating_add(units).min(UNITS_MAX);
+    })
 }
 
 fn open<R: StockRows>(

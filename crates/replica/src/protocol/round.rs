@@ -56,6 +56,13 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// The round behind it, with room for as much: a round is about as large as the one before.
+    fn next(&self) -> Self {
+        let replies = Vec::with_capacity(self.replies.len());
+        let bytes = Vec::with_capacity(self.bytes.len());
+        Self { replies, bytes, ..Self::default() }
+    }
+
     /// Whether it holds nothing to persist and nobody to answer.
     pub fn is_empty(&self) -> bool {
         self.ops == 0 && !self.cut && self.foreign.is_empty() && self.replies.is_empty()
@@ -85,7 +92,8 @@ impl<B: Base> Protocol<B> {
         if !self.has_open_round() || self.is_joining() {
             return Ok(());
         }
-        let mut open = std::mem::take(&mut self.open);
+        let next = self.open.next();
+        let mut open = std::mem::replace(&mut self.open, next);
         let page = self.membership.turn_page();
         let cuts = self.next_cut(&open, now);
         let has_own = open.ops > 0 || (open.cut && !cuts.is_empty());

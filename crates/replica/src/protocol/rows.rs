@@ -29,7 +29,7 @@ pub(super) use super::memory::{
     Memory, MemoryState, OfStock, decode_memory, encode_memory, is_alike,
 };
 use super::sessions::{Asked, Sessions};
-use super::stock::Stirred;
+use super::stock::{Hot, Stirred};
 use super::walk::Walk;
 use crate::store::{Row, StateBatch, StateView, StoreError};
 use orset::cart::Entry;
@@ -156,6 +156,8 @@ pub(super) struct Rows<B> {
     pub reused: Vec<OpId>,
     /// What the commit being applied has stirred in stocks.
     pub stirred: Stirred,
+    /// A head of a stock, to be had again.
+    pub hot: Hot,
     buckets: Vec<u128>,
     dirty_buckets: Vec<bool>,
     total: u128,
@@ -177,6 +179,7 @@ impl<B> Rows<B> {
             scratch: Vec::new(),
             reused: self.reused.clone(),
             stirred: self.stirred.clone(),
+            hot: Hot::default(),
             buckets: self.buckets.clone(),
             dirty_buckets: self.dirty_buckets.clone(),
             total: self.total,
@@ -206,6 +209,7 @@ impl<B: Base> Rows<B> {
             scratch: Vec::new(),
             reused: Vec::new(),
             stirred: Stirred::default(),
+            hot: Hot::default(),
             frozen: Arc::new(Vec::new()),
             buckets: vec![0; BUCKETS],
             dirty_buckets: vec![false; BUCKETS],
@@ -248,6 +252,11 @@ impl<B: Base> Rows<B> {
             return Ok(value.clone());
         }
         self.get_older(key)
+    }
+
+    /// Whether a row has been written since the batch before, and says this.
+    pub fn has_live(&self, key: &[u8], value: &[u8]) -> bool {
+        self.live.get(key).is_some_and(|is| is.as_deref() == Some(value))
     }
 
     fn get_older(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -23,6 +23,7 @@
 mod ask;
 mod calls;
 mod evening;
+mod head;
 mod keeping;
 mod lending;
 mod parting;
@@ -35,6 +36,7 @@ mod tending;
 pub use ask::{Call, StockReply};
 pub(super) use calls::Tried;
 pub(super) use evening::Evening;
+pub(super) use head::Hot;
 pub(super) use keeping::Keeping;
 pub(super) use lending::Lending;
 pub(super) use passing::{INTERNAL, Passing, did};

@@ -16,17 +16,17 @@
 //! them hold units is noted by op id: whoever pages through the holds (`show.rs`) must not meet
 //! every sale.
 
+use super::head::{Head, look, settle as write_head};
 use super::show::note_held;
 use crate::protocol::apply::{ObjectRows, corrupted, on_object};
 use crate::protocol::memory::OfStock;
 use crate::protocol::rows::{Base, DEADLINE, MemoryState, Rows, STIRRED, STOCK};
 use crate::store::StoreError;
-use orset::codec::{Reader, put_u64};
+use orset::codec::Reader;
 use orset::stock::{self, Customer, Record, RecordId, Row, Stamped, StockRows, Tally};
 use orset::{
     DecodeError, Dot, Lattice, Member, ObjectKey, OpId, OpIdSession, Origin, VersionVector,
 };
-use std::collections::BTreeMap;
 
 pub(super) const HEAD: u8 = 0;
 const TALLY: u8 = 1;
@@ -158,68 +158,36 @@ pub(super) fn whole<T>(
     Ok(value)
 }
 
-/// What every op of a stock looks at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
-    pub terms: Stamped,
-    pub rows: BTreeMap<Member, Row>,
-}
-
-impl Head {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + 64 * self.rows.len());
-        self.terms.encode(&mut out);
-        put_u64(&mut out, self.rows.len() as u64);
-        for (member, row) in &self.rows {
-            out.extend_from_slice(member.as_bytes());
-            row.encode(&mut out);
-        }
-        out
-    }
-
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        whole(bytes, |from| {
-            let terms = Stamped::decode(from)?;
-            let mut rows = BTreeMap::new();
-            for _ in 0..from.count(24)? {
-                let member = Member::from_bytes(from.id()?);
-                if rows.last_key_value().is_some_and(|(last, _)| *last >= member) {
-                    return Err(DecodeError::NotCanonical("members out of order"));
-                }
-                rows.insert(member, Row::decode(from)?);
-            }
-            Ok(Self { terms, rows })
-        })
-    }
-}
-
 /// One stock, while something is decided about it or done to it. `finish` writes what was changed.
 pub(in crate::protocol) struct StockView<'a, B> {
     of: ObjectRows<'a, B>,
     own: Member,
-    head: Head,
-    /// As it is stored.
-    stored: Option<Vec<u8>>,
-    is_changed: bool,
     /// The records of the op id that was asked for last.
     records: Option<(OpId, Vec<(Dot, Record)>)>,
 }
 
 impl<'a, B: Base> StockView<'a, B> {
     pub fn new(of: ObjectRows<'a, B>, own: Member) -> Result<Self, StoreError> {
-        let stored = of.rows.get(&key_of(of.object, HEAD, 0))?;
-        let head = stored.as_deref().map(Head::decode).transpose();
-        let head = head.map_err(corrupted("head of a stock"))?.unwrap_or_default();
-        Ok(Self { of, own, head, stored, is_changed: false, records: None })
+        look(of.rows, of.object)?;
+        Ok(Self { of, own, records: None })
     }
 
     /// Writes what was changed.
     pub fn finish(mut self) -> &'a mut Rows<B> {
-        if self.is_changed {
-            let key = key_of(self.of.object, HEAD, 0);
-            self.of.write(key, self.stored.as_deref(), Some(self.head.encode()));
-        }
+        let mut hot = std::mem::take(&mut self.of.rows.hot);
+        write_head(&mut hot, |key, old, new| self.of.write(key, old, Some(new)));
+        self.of.rows.hot = hot;
         self.of.rows
+    }
+
+    fn head(&self) -> &Head {
+        &self.of.rows.hot.head
+    }
+
+    fn head_mut(&mut self) -> &mut Head {
+        let hot = &mut self.of.rows.hot;
+        hot.is_changed = true;
+        &mut hot.head
     }
 
     /// What is known of an op id in it.
@@ -255,8 +223,23 @@ impl<'a, B: Base> StockView<'a, B> {
         }
     }
 
+    fn read_records(&mut self, op: OpId) -> Result<Vec<(Dot, Record)>, StoreError> {
+        let mut records = Vec::new();
+        for dot in self.known(op)?.unwrap_or_default().dots {
+            let key = record_key(self.of.object, RecordId { dot, op });
+            let lost = || StoreError::Corrupted(format!("a record of {op} is missing"));
+            let bytes = self.of.rows.get(&key)?.ok_or_else(lost)?;
+            let record = whole(&bytes, Record::decode).map_err(corrupted("record of a stock"))?;
+            records.push((dot, record));
+        }
+        Ok(records)
+    }
+
     fn put_record(&mut self, id: RecordId, new: Option<Record>) -> Result<(), StoreError> {
-        let mut records = self.records(id.op)?;
+        let mut records = match self.records.take() {
+            Some((op, records)) if op == id.op => records,
+            _ => self.read_records(id.op)?,
+        };
         let at = records.binary_search_by(|(dot, _)| dot.cmp(&id.dot));
         let old = at.ok().map(|at| records[at].1.clone());
         self.note_deadline(id, old.as_ref(), new.as_ref());
@@ -297,16 +280,29 @@ impl<B: Base> StockRows for StockView<'_, B> {
     type Error = StoreError;
 
     fn members(&mut self) -> Result<Vec<Member>, StoreError> {
-        Ok(self.head.rows.keys().copied().collect())
+        Ok(self.head().rows.keys().copied().collect())
     }
 
     fn row(&mut self, member: Member) -> Result<Row, StoreError> {
-        Ok(self.head.rows.get(&member).cloned().unwrap_or_default())
+        Ok(self.head().rows.get(&member).cloned().unwrap_or_default())
+    }
+
+    fn each_row(&mut self, see: &mut dyn FnMut(Member, &Row)) -> Result<(), StoreError> {
+        self.head().rows.iter().for_each(|(member, row)| see(*member, row));
+        Ok(())
+    }
+
+    fn change_row(
+        &mut self,
+        member: Member,
+        change: &mut dyn FnMut(&mut Row),
+    ) -> Result<(), StoreError> {
+        change(self.head_mut().rows.entry(member).or_default());
+        Ok(())
     }
 
     fn set_row(&mut self, member: Member, row: Row) -> Result<(), StoreError> {
-        self.head.rows.insert(member, row);
-        self.is_changed = true;
+        self.head_mut().rows.insert(member, row);
         Ok(())
     }
 
@@ -314,14 +310,7 @@ impl<B: Base> StockRows for StockView<'_, B> {
         if let Some((_, records)) = self.records.as_ref().filter(|(cached, _)| *cached == op) {
             return Ok(records.clone());
         }
-        let mut records = Vec::new();
-        for dot in self.known(op)?.unwrap_or_default().dots {
-            let key = record_key(self.of.object, RecordId { dot, op });
-            let lost = || StoreError::Corrupted(format!("a record of {op} is missing"));
-            let bytes = self.of.rows.get(&key)?.ok_or_else(lost)?;
-            let record = whole(&bytes, Record::decode).map_err(corrupted("record of a stock"))?;
-            records.push((dot, record));
-        }
+        let records = self.read_records(op)?;
         self.records = Some((op, records.clone()));
         Ok(records)
     }
@@ -366,12 +355,11 @@ impl<B: Base> StockRows for StockView<'_, B> {
     }
 
     fn terms(&mut self) -> Result<Stamped, StoreError> {
-        Ok(self.head.terms)
+        Ok(self.head().terms)
     }
 
     fn set_terms(&mut self, terms: Stamped) -> Result<(), StoreError> {
-        self.head.terms = terms;
-        self.is_changed = true;
+        self.head_mut().terms = terms;
         Ok(())
     }
 }
@@ -406,10 +394,10 @@ pub(in crate::protocol) fn join_head<B: Base>(
     let Some(op) = nobodys() else { return Ok(()) };
     let theirs = Head::decode(theirs).map_err(corrupted("staged head of a stock"))?;
     let mut view = StockView::new(on_object(rows, object, op, None), own)?;
-    view.is_changed = true;
-    view.head.terms.join(&theirs.terms);
+    let head = view.head_mut();
+    head.terms.join(&theirs.terms);
     for (member, row) in theirs.rows {
-        view.head.rows.entry(member).or_default().join(&row);
+        head.rows.entry(member).or_default().join(&row);
     }
     view.finish();
     Ok(())

@@ -10,7 +10,8 @@
 //! H3  a page looks at no more than `LOOKED_AT` records, and those of one op id: for a customer
 //!     with few holds among many it comes back short, even empty, and says where to go on.
 
-use super::rows::{HEAD, Head, key_of, record_key, seq_of, whole};
+use super::head::Head;
+use super::rows::{HEAD, key_of, record_key, seq_of, whole};
 use crate::protocol::apply::corrupted;
 use crate::protocol::command::HoldsPage;
 use crate::protocol::rows::{Base, HELD, Rows, object_key};
