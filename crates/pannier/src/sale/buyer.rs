@@ -154,17 +154,36 @@ impl Buyers {
                 }
                 None => region,
             };
-            self.buy(number, region).await?;
+            let due_us = self.due(number).await;
+            self.buy(number, region, due_us).await?;
         }
     }
 
     /// One more, after the rush, who loses nothing and pays. What the first call came to.
     pub async fn late(&self, region: usize) -> Result<Option<Outcome>, Fail> {
         let number = self.next.fetch_add(1, Relaxed).max(self.args.buyers);
-        self.buy(number, region).await
+        self.buy(number, region, None).await
     }
 
-    async fn buy(&self, number: u64, region: usize) -> Result<Option<Outcome>, Fail> {
+    /// When a buyer is to come, if they come by the clock; waits until then. A buyer whose turn it
+    /// was long ago has waited since, and its time counts from there: who comes only when others
+    /// have been served would never meet a queue.
+    async fn due(&self, number: u64) -> Option<u64> {
+        let since_us = number.saturating_mul(1_000_000) / self.args.rate?.max(1);
+        let due_us = self.begun_us.saturating_add(since_us);
+        let early_us = due_us.saturating_sub(self.clock.now_us());
+        if early_us > 0 {
+            tokio::time::sleep(Duration::from_micros(early_us)).await;
+        }
+        Some(due_us)
+    }
+
+    async fn buy(
+        &self,
+        number: u64,
+        region: usize,
+        due_us: Option<u64>,
+    ) -> Result<Option<Outcome>, Fail> {
         let mut way = Way {
             number,
             op: self.op()?,
@@ -182,7 +201,7 @@ impl Buyers {
             Ask::Hold { want: wants.clone(), ttl_ms: self.args.hold_ms }
         };
         self.note(|told| told.came += 1);
-        let begun_us = self.clock.now_us();
+        let begun_us = due_us.unwrap_or_else(|| self.clock.now_us());
         let first = self.certain(&mut way, ask).await?;
         self.note_time(begun_us, &first, &way);
         match &first {

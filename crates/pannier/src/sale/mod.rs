@@ -98,6 +98,10 @@ pub struct SaleArgs {
     #[arg(long, value_name = "BUYERS", default_value_t = 512,
           value_parser = clap::value_parser!(u32).range(1..=16_384))]
     in_flight: u32,
+    /// Buyers come by the clock, so many a second in all, whether those before them have been
+    /// served or not; their times count from then. `--in-flight` must be enough to hold them
+    #[arg(long, value_name = "BUYERS", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rate: Option<u64>,
     /// What holds the replicas' data: `fjall` or `sled`
     #[arg(long, value_name = "ENGINE", default_value = "fjall", value_parser = ["fjall", "sled"])]
     engine: String,
