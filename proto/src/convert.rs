@@ -13,6 +13,7 @@
 //! message -> Asked      ask.rs      Asked -> message     body.rs
 //! domain  -> answer     answer.rs   pages and tokens     page.rs
 //! ids and vectors       ids.rs    stocks, both ways    stock.rs
+//! a cart's orders       orders.rs orders, both ways    checkout.rs
 //! ```
 
 mod answer;
@@ -20,12 +21,14 @@ mod ask;
 mod body;
 mod checkout;
 mod ids;
+mod orders;
 mod page;
 mod stock;
 
 pub use answer::{cart, counter, line, listing, set, written};
-pub use ask::{batch, session, watched};
+pub use ask::{Watched, batch, session, watched};
 pub use ids::{dot, dot_from, id, member_from, origin_from, vector, vector_from};
+pub use orders::{order_from, orders};
 pub use page::{PAGE_TOKEN_MAX, Page};
 pub use stock::{
     bulk, hold_from, holds, outcome_from, served_from, sheet, stock_answer, stock_call,
@@ -74,6 +77,17 @@ pub enum Asked {
         object: ObjectKey,
         /// Which of them.
         of: HoldsOf,
+        /// So many, at least 1.
+        size: u32,
+        /// Rather an old answer than none.
+        allow_stale: bool,
+    },
+    /// Show the orders of a cart.
+    Orders {
+        /// Which cart.
+        object: ObjectKey,
+        /// Behind this one; `None`: from the first.
+        after: Option<OpId>,
         /// So many, at least 1.
         size: u32,
         /// Rather an old answer than none.

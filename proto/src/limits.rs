@@ -33,6 +33,12 @@ pub const HOLDS_MAX: u32 = 1_000;
 /// Holds of a page when the request names no number.
 pub const HOLDS_DEFAULT: u32 = 100;
 
+/// Most orders of one page of a cart's; the fewest is 1.
+pub const ORDERS_MAX: u32 = 100;
+
+/// Orders of a page when the request names no number.
+pub const ORDERS_DEFAULT: u32 = 20;
+
 /// Bytes of rows at which a page ends, whatever the number of lines. With a last line that is large
 /// itself, and its context, an answer stays below `MESSAGE_MAX`.
 pub const PAGE_BYTES: usize = 1 << 20;

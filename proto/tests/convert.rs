@@ -5,7 +5,7 @@ use bytes::Bytes;
 use orset::cart::{Content, Seen};
 use orset::stock::{Ask, Customer, HoldsOf, Terms, Want};
 use orset::{Kind, Member, ObjectKey, OpId, OpIdSession, OpIdSet, Product, Request};
-use pannier_proto::convert::{self, Asked, Page, bulk, stock_call};
+use pannier_proto::convert::{self, Asked, Page, Watched, bulk, stock_call};
 use pannier_proto::errors::Reason;
 use pannier_proto::v1::{self, command::Body};
 use pannier_proto::{Token, fingerprint};
@@ -240,6 +240,11 @@ fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool
             allow_stale,
         }),
         33 => Body::ExtendOrder(v1::ExtendOrder { op_id, namespace, cart, ttl_ms }),
+        34 => {
+            let after = op_id;
+            let ask = v1::ListCartOrders { namespace, cart, after, page_size, allow_stale };
+            Body::ListCartOrders(ask)
+        }
         _ => return None,
     })
 }
@@ -432,10 +437,16 @@ fn a_batch_has_bounds_and_says_which_read_is_refused() {
 fn a_watch_needs_an_object_of_a_known_kind() {
     let ask = |kind| v1::WatchRequest {
         object: Some(v1::ObjectRef { kind, namespace: "shop".into(), id: "ada".into() }),
-        token: Bytes::new(),
+        ..Default::default()
     };
-    let object = convert::watched(&ask(v1::Kind::Set.into())).unwrap();
-    assert_eq!(object, ObjectKey::new(Kind::Set, b"shop", b"ada").unwrap());
+    let object = |kind| ObjectKey::new(kind, b"shop", b"ada").unwrap();
+    let watched = convert::watched(&ask(v1::Kind::Set.into())).unwrap();
+    assert_eq!(watched, Watched::Object(object(Kind::Set)));
+    let orders = |kind: v1::Kind| v1::WatchRequest { orders: true, ..ask(kind.into()) };
+    let watched = convert::watched(&orders(v1::Kind::Cart)).unwrap();
+    assert_eq!(watched, Watched::Orders(object(Kind::Cart)));
+    let refused = convert::watched(&orders(v1::Kind::Stock)).unwrap_err();
+    assert_eq!(refused.reason, Reason::WrongKind);
     for refused in [ask(0), ask(5), ask(-1), v1::WatchRequest::default()] {
         assert_eq!(convert::watched(&refused).unwrap_err().reason, Reason::CommandUnknown);
     }

@@ -330,6 +330,9 @@ fn put_reply(reply: &Result<Reply, Refusal>, out: &mut Vec<u8>) {
                 }
                 Value::Counter(value) => out.extend_from_slice(&value.to_be_bytes()),
                 Value::Stock(sheet) => out.extend_from_slice(format!("{sheet:?}").as_bytes()),
+                Value::Orders(orders) => {
+                    out.extend_from_slice(format!("{orders:?}").as_bytes());
+                }
                 Value::Holds(holds) => out.extend_from_slice(format!("{holds:?}").as_bytes()),
             }
         }

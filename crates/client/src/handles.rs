@@ -206,7 +206,7 @@ macro_rules! common {
 
             /// Watches it: its value first, then again whenever it has changed.
             pub fn watch(&self) -> Result<Watch, Error> {
-                Watch::new(&self.0)
+                Watch::new(&self.0, false)
             }
         }
     };

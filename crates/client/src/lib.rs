@@ -48,6 +48,7 @@ pub use client::Client;
 pub use core::Mode;
 pub use error::Error;
 pub use handles::{Cart, Counter, Set};
+pub use order::OrdersView;
 pub use pannier_proto::errors::{Failure, NextMove, Reason, StateChange};
 pub use session::Session;
 pub use settings::ClientSettings;

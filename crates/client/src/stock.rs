@@ -205,19 +205,20 @@ impl FromAnswer for StockView {
     }
 }
 
+/// Behind which op id the next page begins; empty: there is none.
+pub(crate) fn next_op(next: &[u8]) -> Result<Option<OpId>, Error> {
+    if next.is_empty() {
+        return Ok(None);
+    }
+    let next = next.try_into().ok().map(OpId::from_bytes).and_then(Result::ok);
+    next.map(Some).ok_or(Error::BadAnswer("where the next page begins is no op id"))
+}
+
 impl FromAnswer for HoldsView {
     fn from_answer(Answered { body, regressed }: Answered, _: u32) -> Result<Self, Error> {
         let Said::StockHolds(wire) = body else { return Err(KIND) };
         let holds = wire.holds.iter().map(hold_from).collect::<Result<_, _>>();
         let holds = holds.map_err(|_| Error::BadAnswer("a hold in it is none"))?;
-        let next = match wire.next.is_empty() {
-            true => None,
-            false => {
-                let next = wire.next.as_ref().try_into().ok().map(OpId::from_bytes);
-                let next = next.and_then(Result::ok);
-                Some(next.ok_or(Error::BadAnswer("where the next page begins is no op id"))?)
-            }
-        };
-        Ok(Self { holds, next, stale: wire.stale, regressed })
+        Ok(Self { holds, next: next_op(&wire.next)?, stale: wire.stale, regressed })
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::core::Answered;
 use crate::error::Error;
+use crate::order::OrdersView;
 use crate::stock::StockView;
 use bytes::Bytes;
 use orset::cart::SEEN_MAX;
@@ -159,6 +160,8 @@ pub enum Shown {
     Counter(CounterView),
     /// A stock.
     Stock(StockView),
+    /// The first page of the orders of a cart.
+    Orders(OrdersView),
 }
 
 impl CartView {
@@ -227,6 +230,7 @@ impl FromAnswer for Shown {
             Said::Set(_) => Self::Set(SetView::from_answer(answered, size)?),
             Said::Counter(_) => Self::Counter(CounterView::from_answer(answered, size)?),
             Said::Stock(_) => Self::Stock(StockView::from_answer(answered, size)?),
+            Said::CartOrders(_) => Self::Orders(OrdersView::from_answer(answered, size)?),
             Said::Written(_) | Said::StockAnswer(_) | Said::StockHolds(_) => return Err(KIND),
             Said::List(_) | Said::Failure(_) => return Err(KIND),
         })

@@ -10,7 +10,7 @@ use crate::core::{Answered, Dice, Next, Resume, judge_error};
 use crate::error::Error;
 use crate::handles::Handle;
 use crate::session::Session;
-use crate::view::{FromAnswer, Shown};
+use crate::view::{FromAnswer, KIND, Shown};
 use crate::wire::{chain, request};
 use bytes::Bytes;
 use futures_core::Stream;
@@ -55,6 +55,7 @@ pub struct Watch {
     client: Client,
     session: Option<Session>,
     object: v1::ObjectRef,
+    orders: bool,
     /// Of the last value shown, when there is no session to know.
     token: Bytes,
     number: usize,
@@ -73,7 +74,8 @@ impl Drop for Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(handle: &Handle) -> Result<Self, Error> {
+    /// `orders`: of a cart's orders, in place of its lines.
+    pub(crate) fn new(handle: &Handle, orders: bool) -> Result<Self, Error> {
         let watching = &handle.client.inner.watching;
         let settings = &handle.client.inner.shared.settings;
         let max = settings.watches_max;
@@ -97,6 +99,7 @@ impl Watch {
                 namespace: handle.namespace.clone(),
                 id: handle.id.clone(),
             },
+            orders,
             token: Bytes::new(),
             number,
             endpoint: 0,
@@ -180,7 +183,8 @@ impl Watch {
         let token = self.session.as_ref().map_or_else(|| self.token.clone(), Session::token);
         let mut watcher = WatcherClient::new(channel)
             .max_decoding_message_size(inner.shared.settings.answer_bytes_max);
-        let ask = v1::WatchRequest { object: Some(self.object.clone()), token: token.clone() };
+        let (object, orders) = (Some(self.object.clone()), self.orders);
+        let ask = v1::WatchRequest { object, token: token.clone(), orders };
         // Beside the numbers of streams.
         let which = (1 << 16) + (self.number / ON_A_CONNECTION) as u32;
         let call = watcher.watch(request(ask, inner.shared.key, which, &token));
@@ -197,6 +201,7 @@ impl Watch {
             Some(Value::Set(set)) => Said::Set(set),
             Some(Value::Counter(counter)) => Said::Counter(counter),
             Some(Value::Stock(stock)) => Said::Stock(stock),
+            Some(Value::Orders(orders)) => Said::CartOrders(orders),
             None => return Err(Error::BadAnswer("an event without a value")),
         };
         let mut regressed = false;
@@ -209,6 +214,10 @@ impl Watch {
                 })?;
             }
             None => self.token = Bytes::copy_from_slice(&event.token),
+        }
+        if self.orders && !matches!(body, Said::CartOrders(_)) {
+            // An older replica, which does not know what was asked.
+            return Err(KIND);
         }
         Shown::from_answer(Answered { body, regressed }, 0)
     }

@@ -6,6 +6,7 @@
 #[path = "../../../examples/wire.rs"]
 mod wire;
 
+use orset::order::Standing;
 use orset::stock::{Ask, Customer, HoldsOf, Outcome, Want};
 use orset::{Kind, Member};
 use pannier_client::{
@@ -103,6 +104,45 @@ async fn holds_of_a_stock_are_read_page_by_page() {
     let bobs = phone.holds(bobs, 1_000).await.unwrap();
     assert_eq!(bobs.holds.iter().map(|it| it.want.quantity).collect::<Vec<_>>(), [2, 4, 6]);
     let error = phone.holds(HoldsOf::default(), 0).await.unwrap_err();
+    assert!(matches!(error, Error::BadAsk { .. }), "{error}");
+    client.close().await;
+}
+
+/// Two orders of a cart: paged, watched, and each given back as it was ordered.
+#[tokio::test]
+async fn orders_of_a_cart_are_listed_and_watched() {
+    let server = serve(in_memory(), None);
+    let client = connect(&[&server]).await;
+    let (ada, at) = (client.session().unwrap(), server.replica().member());
+    ada.stock("shop", "lamp").unwrap().restock(9, at).await.unwrap();
+    let cart = ada.cart("shop", "ada").unwrap();
+    let mut watch = cart.watch_orders().unwrap();
+    let mut next = async || match watch.next().await.unwrap() {
+        Shown::Orders(view) => view.orders,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(next().await, []);
+    cart.add("lamp", 2).await.unwrap();
+    let goods = cart.read().await.unwrap().goods("ada").unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        ids.push(ada.op_id().unwrap());
+        let order = cart.clone().with_op_id(ids[ids.len() - 1]);
+        order.checkout(goods.clone(), LONG).await.unwrap();
+    }
+    while next().await.len() < 2 {}
+    let first = cart.orders(None, 1).await.unwrap();
+    let second = cart.orders(first.next, 1).await.unwrap();
+    assert_eq!((first.next, second.next, second.stale), (Some(ids[0]), None, false));
+    let shown = [&first.orders[0], &second.orders[0]];
+    assert_eq!(shown.map(|it| it.id).to_vec(), ids);
+    assert!(shown.iter().all(|it| it.goods == goods && it.standing == Standing::Open));
+    assert!(shown.iter().all(|it| it.held.is_some_and(|held| held.owner == at)));
+    // What is bought is bought by what the page said.
+    let order = cart.clone().with_op_id(ids[0]);
+    order.confirm(first.orders[0].goods.clone()).await.unwrap();
+    while next().await[1].standing != (Standing::Conflicted { with: ids[0] }) {}
+    let error = cart.orders(None, 101).await.unwrap_err();
     assert!(matches!(error, Error::BadAsk { .. }), "{error}");
     client.close().await;
 }

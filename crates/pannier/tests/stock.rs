@@ -189,6 +189,9 @@ fn a_cart_is_checked_out_and_what_cannot_be_says_no() {
     does("checkout", &["show", "ada", "--op-id", &id], 0, "\"outcome\": \"held\"");
     does("checkout", &["extend", "ada", "--op-id", &id, "--ttl", "90"], 0, "\"held\"");
     does("checkout", &["extend", "ada"], 2, "--op-id");
+    does("checkout", &["list", "ada"], 0, "\"outcome\": \"held\"");
+    does("checkout", &["list", "ada", "--limit", "101"], 2, "--limit");
+    does("checkout", &["list", "ada", "--after", "x"], 2, "--after");
     does("cart", &["add", "ada", "lamp", "1"], 0, "\"dot\"");
     does("checkout", &["confirm", "ada", "--op-id", &id], 2, "--order");
     does("checkout", &["confirm", "ada", "--order", &order], 2, "--op-id");
@@ -202,6 +205,7 @@ fn a_cart_is_checked_out_and_what_cannot_be_says_no() {
     does("stock", &["show", "lamp"], 0, "\"sold\": 3");
     let back = ["return", "ada", "--op-id", &id, "--order", &order];
     does("checkout", &back, 0, "\"outcome\": \"returned\"");
+    does("checkout", &["list", "ada"], 0, "\"outcome\": \"returned\"");
     does("stock", &["show", "lamp"], 0, "\"sold\": 1");
 }
 

@@ -50,6 +50,7 @@ impl Asked {
             Some(Body::ConfirmOrder(ask)) => ask.try_into(),
             Some(Body::CancelOrder(ask)) => ask.try_into(),
             Some(Body::ExtendOrder(ask)) => ask.try_into(),
+            Some(Body::ListCartOrders(ask)) => ask.try_into(),
             Some(Body::GetOrder(ask)) => ask.try_into(),
             Some(Body::ReturnOrder(ask)) => ask.try_into(),
         }
@@ -74,8 +75,17 @@ pub fn batch<T: TryInto<Asked, Error = Failure>>(asks: Vec<T>) -> Result<Vec<Ask
         .collect()
 }
 
-/// The object that a watch is on.
-pub fn watched(ask: &v1::WatchRequest) -> Result<ObjectKey, Failure> {
+/// What a watch is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// What an object shows.
+    Object(ObjectKey),
+    /// The orders of a cart.
+    Orders(ObjectKey),
+}
+
+/// What a watch is on; WRONG_KIND for orders of what is no cart.
+pub fn watched(ask: &v1::WatchRequest) -> Result<Watched, Failure> {
     let unknown = |what: &str| Failure::new(Reason::CommandUnknown, what).with("field", "object");
     let object = ask.object.as_ref().ok_or_else(|| unknown("the watch names no object"))?;
     let kind = match object.kind() {
@@ -85,7 +95,15 @@ pub fn watched(ask: &v1::WatchRequest) -> Result<ObjectKey, Failure> {
         v1::Kind::Stock => Kind::Stock,
         v1::Kind::Unspecified => return Err(unknown("the object's kind is not given or unknown")),
     };
-    Ok(ObjectKey::new(kind, &object.namespace, &object.id)?)
+    let object = ObjectKey::new(kind, &object.namespace, &object.id)?;
+    match (ask.orders, kind) {
+        (false, _) => Ok(Watched::Object(object)),
+        (true, Kind::Cart) => Ok(Watched::Orders(object)),
+        (true, _) => {
+            let message = format!("nothing is ordered of {object}");
+            Err(Failure::new(Reason::WrongKind, message).with("field", "orders"))
+        }
+    }
 }
 
 /// The session that a message carries, for a server of `cluster` (a fingerprint; 0: of any). Empty

@@ -20,6 +20,9 @@ impl Asked {
             Self::Holds { object, of, size, allow_stale } => {
                 super::stock::holds_body(object, of, *size, *allow_stale)
             }
+            Self::Orders { object, after, size, allow_stale } => {
+                super::orders::body(object, *after, *size, *allow_stale)
+            }
             Self::List { kind, namespace, page } => Ok(list(*kind, namespace, page)),
         }
     }

@@ -3,16 +3,20 @@
 
 use super::Asked;
 use super::ask::{context, op_id};
-use super::stock::{customer_from, out_of_bounds};
+use super::stock::{customer_from, out_of_bounds, put_customer};
 use crate::errors::{Failure, Reason};
 use crate::v1::{self, command::Body};
 use bytes::Bytes;
 use orset::cart::Seen;
 use orset::order::{Goods, OrderLine, Unfit};
-use orset::stock::{Ask, Customer, OrderAsk};
+use orset::stock::{Ask, OrderAsk};
 use orset::{Kind, ObjectKey, OpId, OpIdSet, Product, check_quantity};
 
-fn goods(lines: &[v1::OrderLine], seen: &[u8], customer: &[u8]) -> Result<Goods, Failure> {
+pub(super) fn goods(
+    lines: &[v1::OrderLine],
+    seen: &[u8],
+    customer: &[u8],
+) -> Result<Goods, Failure> {
     let seen = context(seen)?.unwrap_or_default();
     let customer = customer_from(customer)?;
     let line = |line: &v1::OrderLine| {
@@ -63,6 +67,24 @@ calls! {
     GetOrder |_ask| OrderAsk::Show;
 }
 
+/// The lines of an order, as a message has them.
+pub(super) fn put_lines(goods: &Goods) -> Vec<v1::OrderLine> {
+    let line = |line: &OrderLine| v1::OrderLine {
+        product: Bytes::copy_from_slice(line.product.as_bytes()),
+        quantity: line.quantity,
+    };
+    goods.lines().iter().map(line).collect()
+}
+
+/// Which entries are meant.
+pub(super) fn put_seen(goods: &Goods) -> Bytes {
+    let mut seen = Seen::new();
+    for OrderLine { product, entries, .. } in goods.lines() {
+        seen.add_line(product.clone(), OpIdSet::clone(entries));
+    }
+    seen.to_bytes().into()
+}
+
 /// The message that asks this of a cart.
 pub(super) fn body(op: OpId, object: &ObjectKey, ask: &OrderAsk) -> Result<Body, Failure> {
     if object.kind() != Kind::Cart {
@@ -72,31 +94,15 @@ pub(super) fn body(op: OpId, object: &ObjectKey, ask: &OrderAsk) -> Result<Body,
     let copy = Bytes::copy_from_slice;
     let (op_id, namespace) = (copy(op.as_bytes()), copy(object.namespace()));
     let cart = copy(object.id());
-    let lines = |goods: &Goods| {
-        let line = |line: &OrderLine| v1::OrderLine {
-            product: copy(line.product.as_bytes()),
-            quantity: line.quantity,
-        };
-        goods.lines().iter().map(line).collect()
-    };
-    let seen = |goods: &Goods| {
-        let mut seen = Seen::new();
-        for OrderLine { product, entries, .. } in goods.lines() {
-            seen.add_line(product.clone(), OpIdSet::clone(entries));
-        }
-        Bytes::from(seen.to_bytes())
-    };
-    let customer =
-        |goods: &Goods| goods.customer().map(Customer::as_bytes).map_or_else(Bytes::new, copy);
     macro_rules! of_goods {
         ($message:ident, $goods:expr $(, $field:ident: $value:expr)*) => {
             Body::$message(v1::$message {
                 op_id,
                 namespace,
                 cart,
-                lines: lines($goods),
-                seen: seen($goods),
-                customer: customer($goods),
+                lines: put_lines($goods),
+                seen: put_seen($goods),
+                customer: put_customer($goods.customer()),
                 $($field: $value,)*
             })
         };

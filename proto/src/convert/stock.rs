@@ -111,7 +111,7 @@ pub(super) fn holds_body(
     }))
 }
 
-fn put_customer(customer: Option<&Customer>) -> Bytes {
+pub(super) fn put_customer(customer: Option<&Customer>) -> Bytes {
     customer.map_or_else(Bytes::new, |customer| Bytes::copy_from_slice(customer.as_bytes()))
 }
 

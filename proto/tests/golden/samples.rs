@@ -382,7 +382,7 @@ pub fn samples() -> Vec<Sample> {
         ExecuteResponse ExecuteResponse { answers: vec![answer(answer::Body::Counter(counter()))] };
         Failure failure();
         Failure not_replicated();
-        WatchRequest WatchRequest { object: Some(object()), token: b("token") };
+        WatchRequest WatchRequest { object: Some(object()), token: b("token"), orders: false };
     };
     all.extend(rarer());
     all.extend(verify::samples());

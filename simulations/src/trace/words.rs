@@ -114,6 +114,7 @@ pub fn tell_value(value: &Value, names: &Names) -> String {
         Value::Counter(value) => value.to_string(),
         Value::Stock(sheet) => format!("{sheet:?}"),
         Value::Holds(holds) => format!("{holds:?}"),
+        Value::Orders(orders) => format!("{orders:?}"),
     }
 }
 

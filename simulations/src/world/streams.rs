@@ -306,7 +306,8 @@ impl World<'_> {
                 Some((Asked::Write(*same.next()?), seen))
             }
             Wire::Read { object, .. } => Some((Asked::Read(object), None)),
-            Wire::List { .. } | Wire::Stock { .. } | Wire::Holds { .. } => None,
+            Wire::List { .. } | Wire::Stock { .. } => None,
+            Wire::Holds { .. } | Wire::Orders { .. } => None,
         }
     }
 

@@ -299,6 +299,7 @@ fn is_stale(said: &Said) -> bool {
         Said::Counter(counter) => counter.stale,
         Said::Stock(stock) => stock.stale,
         Said::StockHolds(holds) => holds.stale,
+        Said::CartOrders(orders) => orders.stale,
         Said::StockAnswer(_) => false,
         Said::Written(_) | Said::List(_) | Said::Failure(_) => false,
     }

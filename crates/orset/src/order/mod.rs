@@ -33,9 +33,11 @@
 //! sells them twice: two replicas each find them.
 
 mod goods;
+mod shown;
 mod steps;
 
 pub use goods::{ENTRIES_MAX, Goods, LINES_MAX, OrderLine, Unfit};
+pub use shown::{HeldOrder, ShownOrder, ShownOrders};
 pub use steps::{OrderStep, apply, take_in};
 
 use crate::codec::{DecodeError, Reader, put_u64};

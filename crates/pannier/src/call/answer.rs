@@ -159,7 +159,8 @@ fn words(call: &Call, taken: u64) -> String {
         Ask::Merge(guest) => format!("merged {} into {id}", name(guest)),
         Ask::Count(amount) => format!("added {amount} to {id}"),
         // A stock's answer says more (`stock.rs`).
-        Ask::Stock(_) | Ask::Here(_) | Ask::Order(_) | Ask::Holds(..) => id,
+        Ask::Stock(_) | Ask::Here(_) | Ask::Order(_) => id,
+        Ask::Holds(..) | Ask::Orders(..) => id,
         Ask::Show | Ask::Watch(_) => id,
     }
 }

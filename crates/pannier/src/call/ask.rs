@@ -34,6 +34,8 @@ pub enum Ask {
     Order(OrderWord),
     /// Who has units of a stock set aside: which of them, and so many.
     Holds(HoldsOf, u32),
+    /// The orders of a cart: behind this one, and so many.
+    Orders(Option<OpId>, u32),
     /// What is there.
     Show,
     /// What is there, now and after each change; so many times.
@@ -62,7 +64,7 @@ impl Here {
 impl Ask {
     /// Whether it changes nothing.
     pub const fn only_looks(&self) -> bool {
-        matches!(self, Self::Show | Self::Watch(_) | Self::Holds(..))
+        matches!(self, Self::Show | Self::Watch(_) | Self::Holds(..) | Self::Orders(..))
     }
 }
 

@@ -4,7 +4,7 @@
 //! confirms it gives them back, since the cart may have changed.
 
 use super::answer::{After, Session, printable, text};
-use super::ask::{Ask, Call, name, op_id};
+use super::ask::{Ask, Call, name, op_id, op_id_of};
 use super::verbs::Once;
 use crate::fail::Fail;
 use crate::hex;
@@ -12,6 +12,7 @@ use orset::codec::Reader;
 use orset::order::Goods;
 use orset::stock::{CUSTOMER_MAX, Customer, OrderAsk, Outcome};
 use orset::{OBJECT_ID_MAX, OpId};
+use pannier_proto::limits::{ORDERS_DEFAULT, ORDERS_MAX};
 use serde::Serialize;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -124,6 +125,18 @@ pub enum CheckoutVerb {
         #[command(flatten)]
         once: Once,
     },
+    /// Print the orders of a cart, page by page
+    List {
+        /// The cart's id
+        cart: OsString,
+        /// Begin behind this op id: `next`, as the page before gave it
+        #[arg(long, value_name = "UUID")]
+        after: Option<String>,
+        /// Orders a page
+        #[arg(long, value_name = "ORDERS", default_value_t = ORDERS_DEFAULT,
+              value_parser = clap::value_parser!(u32).range(1..=i64::from(ORDERS_MAX)))]
+        limit: u32,
+    },
     /// Print where the order of the op id stands
     Show {
         /// The cart's id
@@ -167,6 +180,10 @@ impl CheckoutVerb {
             Self::Return { cart, known: of, once } => {
                 (cart, known(OrderAsk::Return { goods: goods(of)? }), once, true)
             }
+            Self::List { cart, after, limit } => {
+                let after = after.as_deref().map(|it| op_id_of("--after", it)).transpose()?;
+                return call(cart, Ask::Orders(after, *limit), &Once::default());
+            }
             Self::Show { cart, once } => (cart, known(OrderAsk::Show), once, true),
         };
         if is_named && once.op_id.is_none() {
@@ -174,6 +191,13 @@ impl CheckoutVerb {
         }
         call(cart, Ask::Order(word), once)
     }
+}
+
+/// What is bought, as `--order` takes it.
+pub(super) fn hex_of(goods: &Goods) -> String {
+    let mut bytes = Vec::new();
+    goods.encode(&mut bytes);
+    hex::encode(&bytes)
 }
 
 fn call(cart: &OsStr, ask: Ask, once: &Once) -> Result<Call, Fail> {
@@ -228,11 +252,7 @@ struct ShownShort {
 impl Ordered {
     /// From the library's answer.
     pub fn new(call: &Call, op: OpId, ask: &OrderAsk, outcome: &Outcome, after: After) -> Self {
-        let order = ask.goods().map(|goods| {
-            let mut bytes = Vec::new();
-            goods.encode(&mut bytes);
-            hex::encode(&bytes)
-        });
+        let order = ask.goods().map(hex_of);
         let (mut until_ms, mut short, mut with, mut members) = (None, Vec::new(), None, Vec::new());
         let outcome = match outcome {
             Outcome::Held { until_ms: ms } => {

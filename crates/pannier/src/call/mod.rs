@@ -3,7 +3,7 @@
 //!
 //! | question | file |
 //! | --- | --- |
-//! | what can be typed? | `verbs.rs`; of stocks, and their answers, `stock.rs`, `holds.rs` |
+//! | what can be typed? | `verbs.rs`; of stocks, and their answers, `stock.rs`, `holds.rs`; of orders, `checkout.rs`, `orders.rs` |
 //! | what can stand in a file of calls? | `import.rs` |
 //! | what does it ask? | `ask.rs` |
 //! | where does it go, and for whom? | `place.rs` |
@@ -19,6 +19,7 @@ mod ask;
 mod checkout;
 mod holds;
 mod import;
+mod orders;
 mod place;
 mod session_file;
 mod stock;
@@ -29,6 +30,7 @@ pub use ask::{Ask, Call};
 pub use checkout::{CheckoutVerb, OrderWord, Ordered, is_yes as is_order_yes};
 pub use holds::ShownHolds;
 pub use import::{Import, ImportArgs, Imported, Named};
+pub use orders::Orders;
 pub use place::{GATEWAY, Kept, Place, Target};
 pub use session_file::SessionFile;
 pub use stock::{Came, StockVerb, is_yes};

@@ -7,7 +7,7 @@
 
 use crate::call::{
     After, Ask, Call, Came, Did, Done, Import, ImportArgs, Imported, Kept, Named, OrderWord,
-    Ordered, Place, SessionFile, Show, ShownHolds, Value, is_order_yes,
+    Ordered, Orders, Place, SessionFile, Show, ShownHolds, Value, is_order_yes,
 };
 use crate::config;
 use crate::fail::Fail;
@@ -94,6 +94,7 @@ impl Local<'_> {
         match &call.ask {
             Ask::Show => self.show(call, self.read(call)?),
             Ask::Holds(of, limit) => self.holds(call, of.clone(), *limit),
+            Ask::Orders(after, limit) => self.orders(call, *after, *limit),
             Ask::Watch(count) => self.watch(call, *count).map(|()| true),
             Ask::Stock(ask) => self.call_stock(call, ask.clone()),
             Ask::Here(here) => self.call_stock(call, here.at(self.replica.member())),
@@ -108,6 +109,15 @@ impl Local<'_> {
         let page = stock.in_session(&self.session).holds(of, limit as usize);
         let page = page.wait().map_err(refused)?;
         self.form.print(&ShownHolds::new(call, &page, self.after()?))?;
+        Ok(true)
+    }
+
+    fn orders(&self, call: &Call, after: Option<OpId>, limit: u32) -> Result<bool, Fail> {
+        let cart = self.replica.cart(self.namespace, &call.id);
+        let cart = cart.map_err(|error| Fail::Usage(error.to_string()))?;
+        let page = cart.in_session(&self.session).orders(after, limit as usize);
+        let page = page.wait().map_err(refused)?;
+        self.form.print(&Orders::new(call, &page, self.after()?))?;
         Ok(true)
     }
 
@@ -293,7 +303,7 @@ fn value(value: protocol::Value) -> Option<Value> {
         protocol::Value::Set(elements, seen) => Value::Set(elements, seen),
         protocol::Value::Counter(value) => Value::Counter(value),
         protocol::Value::Stock(sheet) => Value::Stock(sheet),
-        protocol::Value::Holds(_) => return None,
+        protocol::Value::Holds(_) | protocol::Value::Orders(_) => return None,
     })
 }
 

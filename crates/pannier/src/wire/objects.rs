@@ -7,13 +7,14 @@
 
 use super::refused;
 use crate::call::{
-    After, Ask, Call, Came, Did, Done, Kept, OrderWord, Ordered, Place, SessionFile, Show,
+    After, Ask, Call, Came, Did, Done, Kept, OrderWord, Ordered, Orders, Place, SessionFile, Show,
     ShownHolds, Target, Value, is_order_yes, is_yes,
 };
 use crate::fail::Fail;
 use crate::out::{Form, progress};
 use crate::run::runtime;
 use orset::cart::Seen;
+use orset::order::ShownOrders;
 use orset::stock::{Ask as StockAsk, Customer, Holds};
 use orset::{Kind, Member, OpId};
 use pannier_client::{
@@ -135,6 +136,13 @@ impl<'a> Wire<'a> {
                 let view = stock.holds(of.clone(), *limit).await?;
                 let page = Holds { holds: view.holds, next: view.next };
                 let shown = self.after().map(|it| ShownHolds::new(call, &page, it));
+                Ok(shown.and_then(|shown| self.form.print(&shown)).map(|()| true))
+            }
+            (Ask::Orders(after, limit), _) => {
+                let cart = self.session.cart(self.namespace, &call.id)?;
+                let view = cart.orders(*after, *limit).await?;
+                let page = ShownOrders { orders: view.orders, next: view.next };
+                let shown = self.after().map(|it| Orders::new(call, &page, it));
                 Ok(shown.and_then(|shown| self.form.print(&shown)).map(|()| true))
             }
             (Ask::Show, _) | (_, None) => {
@@ -275,6 +283,7 @@ impl<'a> Wire<'a> {
                 Shown::Set(view) => set(view)?,
                 Shown::Counter(view) => Value::Counter(view.value.into()),
                 Shown::Stock(view) => Value::Stock(view.sheet),
+                Shown::Orders(_) => return Err(Error::BadAnswer("nobody asked for orders")),
             };
             let told = self.after().and_then(|it| self.form.event(&Show::new(call, value, it)));
             if told.is_err() {

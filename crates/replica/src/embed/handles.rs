@@ -6,12 +6,12 @@
 //! it is answered (`on_peers`; else as its session or the replica's settings say).
 
 use super::error::Error;
-use super::pending::{CartView, Pending, SetView};
+use super::pending::{CartView, FromReply, Pending, SetView};
 use super::session::Session;
-use super::watch::Watch;
+use super::watch::{Of, Watch};
 use super::{Calling, Replica, Writing};
-use crate::protocol::Written;
 use crate::protocol::stock::StockReply;
+use crate::protocol::{HOLDS_MAX, HoldsPage, Read, Refusal, Written};
 use orset::cart::{Content, Seen};
 use orset::stock::{Ask, Holds, HoldsOf, Sheet, Terms, Want};
 use orset::{
@@ -53,6 +53,15 @@ impl Handle {
 }
 
 impl Handle {
+    /// Reads a part of it, or something beside what it shows.
+    fn part<T: FromReply>(&self, of: impl FnOnce(Read) -> Read) -> Pending<T> {
+        self.replica.part(&self.object, of, self.session.clone())
+    }
+
+    fn watch(&self, of: Of) -> Result<Watch, Error> {
+        self.replica.watch(self.object.clone(), of, self.session.as_ref())
+    }
+
     fn call(&self, ask: Ask) -> Pending<StockReply> {
         self.replica.call(Calling {
             object: &self.object,
@@ -125,7 +134,7 @@ macro_rules! common {
 
             /// Watches it: its value first, then again whenever it has changed.
             pub fn watch(&self) -> Result<Watch, Error> {
-                self.0.replica.watch(self.0.object.clone(), self.0.session.as_ref())
+                self.0.watch(Of::Object)
             }
         }
     };
@@ -218,6 +227,14 @@ impl Cart {
 
     pub(super) fn call(&self, ask: Ask) -> Pending<StockReply> {
         self.0.call(ask)
+    }
+
+    pub(super) fn part<T: FromReply>(&self, of: impl FnOnce(Read) -> Read) -> Pending<T> {
+        self.0.part(of)
+    }
+
+    pub(super) fn watch_of(&self, of: Of) -> Result<Watch, Error> {
+        self.0.watch(of)
     }
 
     /// What it shows.
@@ -338,6 +355,10 @@ impl Stock {
     /// may have fewer, even none, before the last page: `next` tells the end, and goes into the
     /// `after` of the next one.
     pub fn holds(&self, of: HoldsOf, limit: usize) -> Pending<Holds> {
-        self.0.replica.holds(&self.0.object, of, limit, self.0.session.clone())
+        if !(1..=HOLDS_MAX).contains(&limit) {
+            return Pending::failed(Refusal::OutOfBounds("holds of a page").into());
+        }
+        let holds = Some(HoldsPage { of, holds: limit, bytes: usize::MAX });
+        self.0.part(|read| Read { holds, ..read })
     }
 }

@@ -43,12 +43,10 @@ use crate::doors::clock::Clock;
 use crate::driver::{Answer, Asked, Core, Mailbox, NotTaken, Notice, Running};
 use crate::protocol::membership::{Place, Record};
 use crate::protocol::stock::{Call, StockReply};
-use crate::protocol::{
-    Command, Durability, HOLDS_MAX, HoldsPage, NO_LANE, Read, Refusal, Stats, Write, Written,
-};
+use crate::protocol::{Command, Durability, NO_LANE, Read, Stats, Write, Written};
 use crate::store::{Store, StoreError};
 use orset::cart::Seen;
-use orset::stock::{Ask, Holds, HoldsOf};
+use orset::stock::Ask;
 use orset::{
     BoundsError, Kind, Member, ObjectKey, OpId, OpIdSession, Origin, Request, VersionVector,
 };
@@ -374,37 +372,32 @@ impl Replica {
     }
 
     fn read<T: FromReply>(&self, object: &ObjectKey, session: Option<Session>) -> Pending<T> {
-        let after = match self.seen_by(session.as_ref()) {
-            Ok(after) => after,
-            Err(error) => return Pending::failed(error),
-        };
-        let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
-        let read = Read::new(object.clone(), after, deadline_us);
-        self.ask(Command::Read(read), session)
+        self.part(object, |read| read, session)
     }
 
-    fn holds(
+    /// A part of an object, or something beside what it shows.
+    fn part<T: FromReply>(
         &self,
         object: &ObjectKey,
-        of: HoldsOf,
-        holds: usize,
+        of: impl FnOnce(Read) -> Read,
         session: Option<Session>,
-    ) -> Pending<Holds> {
-        if !(1..=HOLDS_MAX).contains(&holds) {
-            return Pending::failed(Refusal::OutOfBounds("holds of a page").into());
-        }
+    ) -> Pending<T> {
         let after = match self.seen_by(session.as_ref()) {
             Ok(after) => after,
             Err(error) => return Pending::failed(error),
         };
         let deadline_us = if after.is_empty() { 0 } else { self.deadline_us() };
-        let page = HoldsPage { of, holds, bytes: usize::MAX };
         let read = Read::new(object.clone(), after, deadline_us);
-        self.ask(Command::Read(Read { holds: Some(page), ..read }), session)
+        self.ask(Command::Read(of(read)), session)
     }
 
-    fn watch(&self, object: ObjectKey, session: Option<&Session>) -> Result<Watch, Error> {
-        Ok(Watch { flag: self.flag(object)?, session: session.cloned(), first: true })
+    fn watch(
+        &self,
+        object: ObjectKey,
+        of: watch::Of,
+        session: Option<&Session>,
+    ) -> Result<Watch, Error> {
+        Ok(Watch { flag: self.flag(object)?, of, session: session.cloned(), first: true })
     }
 
     pub(crate) fn flag(&self, object: ObjectKey) -> Result<Flag, Error> {

@@ -14,12 +14,15 @@
 //! # Ok(()) }
 //! ```
 
+use super::error::Error;
 use super::handles::Cart;
 use super::pending::{CartView, Pending};
+use super::watch::{Of, Watch};
 use crate::protocol::stock::StockReply;
-use orset::QUANTITY_MAX;
-use orset::order::{Goods, OrderLine, Unfit};
+use crate::protocol::{ORDERS_MAX, OrdersPage, Read, Refusal};
+use orset::order::{Goods, OrderLine, ShownOrders, Unfit};
 use orset::stock::{Ask, Customer, OrderAsk};
+use orset::{OpId, QUANTITY_MAX};
 use std::time::Duration;
 
 impl CartView {
@@ -66,6 +69,22 @@ impl Cart {
     /// Where the order of the op id stands.
     pub fn order_standing(&self) -> Pending<StockReply> {
         self.order(OrderAsk::Show)
+    }
+
+    /// A page of the cart's orders: `limit` of them (1 to `ORDERS_MAX`), ascending by id, behind
+    /// `after`. It may have fewer before the last page: `next` tells the end, and goes into the
+    /// `after` of the next one.
+    pub fn orders(&self, after: Option<OpId>, limit: usize) -> Pending<ShownOrders> {
+        if !(1..=ORDERS_MAX).contains(&limit) {
+            return Pending::failed(Refusal::OutOfBounds("orders of a page").into());
+        }
+        let orders = Some(OrdersPage { after, orders: limit, bytes: usize::MAX });
+        self.part(|read| Read { orders, ..read })
+    }
+
+    /// Watches its orders: the first page of `ORDERS_MAX`, then again whenever it may have changed.
+    pub fn watch_orders(&self) -> Result<Watch, Error> {
+        self.watch_of(Of::Orders)
     }
 
     /// Any of these.

@@ -5,6 +5,7 @@ use super::session::Session;
 use crate::driver::NoReply;
 use crate::protocol::stock::StockReply;
 use crate::protocol::{Reply, Shown, Value, Written};
+use orset::order::ShownOrders;
 use orset::stock::{Holds, Sheet};
 use std::future::Future;
 use std::pin::Pin;
@@ -101,6 +102,15 @@ impl FromReply for Holds {
     fn from_reply(reply: Reply) -> Option<Self> {
         match Shown::from_reply(reply)?.value {
             Value::Holds(holds) => Some(holds),
+            _ => None,
+        }
+    }
+}
+
+impl FromReply for ShownOrders {
+    fn from_reply(reply: Reply) -> Option<Self> {
+        match Shown::from_reply(reply)?.value {
+            Value::Orders(orders) => Some(orders),
             _ => None,
         }
     }

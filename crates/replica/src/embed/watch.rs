@@ -9,7 +9,7 @@ use super::Replica;
 use super::error::Error;
 use super::pending::Pending;
 use super::session::Session;
-use crate::protocol::Shown;
+use crate::protocol::{ORDERS_MAX, OrdersPage, Read, Shown};
 use orset::ObjectKey;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -93,16 +93,29 @@ impl Drop for Flag {
     }
 }
 
+/// What of an object is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// What it shows.
+    Object,
+    /// The orders of a cart.
+    Orders,
+}
+
 /// A watch on one object. See the file's head.
 pub struct Watch {
     pub(super) flag: Flag,
+    pub(super) of: Of,
     pub(super) session: Option<Session>,
     pub(super) first: bool,
 }
 
 impl Watch {
     fn read(&self) -> Pending<Shown> {
-        self.flag.replica.read(&self.flag.object, self.session.clone())
+        let page = OrdersPage { after: None, orders: ORDERS_MAX, bytes: usize::MAX };
+        let orders = (self.of == Of::Orders).then_some(page);
+        let read = |read| Read { orders, ..read };
+        self.flag.replica.part(&self.flag.object, read, self.session.clone())
     }
 
     /// The value at first, then the next one: waits for a change. For async code.

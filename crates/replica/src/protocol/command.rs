@@ -2,9 +2,11 @@
 
 use super::durable::Durability;
 use super::membership::Place;
+use super::parts::{HoldsPage, OrdersPage, Page};
 use super::stock::{Call, StockReply};
 use orset::cart::{Line, Seen};
-use orset::stock::{Holds, HoldsOf, Refused, Sheet};
+use orset::order::ShownOrders;
+use orset::stock::{Holds, Refused, Sheet};
 use orset::{Dot, Kind, ObjectKey, OpId, OpIdSet, Origin, Product, Request, VersionVector};
 use std::sync::Arc;
 
@@ -61,6 +63,8 @@ pub struct Read {
     pub page: Option<Page>,
     /// Of a stock: its holds, in place of where its units are.
     pub holds: Option<HoldsPage>,
+    /// Of a cart: its orders, in place of its lines.
+    pub orders: Option<OrdersPage>,
     /// Rather an old answer, marked as such, than `Behind`.
     pub allow_stale: bool,
     /// What the session has seen or written: shown, or answered `Behind`.
@@ -69,32 +73,6 @@ pub struct Read {
     pub deadline_us: u64,
     /// What it is kept in order with.
     pub lane: Lane,
-}
-
-/// Lines of a cart or elements of a set, ascending bytewise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// Behind this product; `None`: from the first.
-    pub after: Option<Product>,
-    /// Lines at most; at least 1.
-    pub lines: usize,
-    /// Bytes of rows at which the page ends, too: the line that reaches it is its last. Of a line
-    /// that is larger itself, not all entries are shown; its quantity counts all.
-    pub bytes: usize,
-}
-
-/// Holds of one page, at most.
-pub const HOLDS_MAX: usize = 1_000;
-
-/// Holds of a stock, ascending by op id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HoldsPage {
-    /// Which.
-    pub of: HoldsOf,
-    /// Holds at most, at least 1; more when the last op id is held at several members.
-    pub holds: usize,
-    /// Bytes of rows at which the page ends, too.
-    pub bytes: usize,
 }
 
 /// A question for the names of objects: those that show something, and every counter that was ever
@@ -120,8 +98,8 @@ pub struct List {
 impl Read {
     /// A read of all of an object, in order with nothing.
     pub const fn new(object: ObjectKey, after: Arc<VersionVector>, deadline_us: u64) -> Self {
-        let (page, holds, lane) = (None, None, NO_LANE);
-        Self { object, page, holds, allow_stale: false, after, deadline_us, lane }
+        let (page, holds, orders, lane) = (None, None, None, NO_LANE);
+        Self { object, page, holds, orders, allow_stale: false, after, deadline_us, lane }
     }
 }
 
@@ -209,6 +187,8 @@ pub enum Value {
     Stock(Sheet),
     /// Who has some set aside.
     Holds(Holds),
+    /// What is, and was, bought of a cart.
+    Orders(ShownOrders),
 }
 
 /// A value, and a vector that covers it: the value holds all of the object's changes up to there,

@@ -35,6 +35,7 @@ pub mod membership;
 mod memory;
 mod message;
 mod order;
+mod parts;
 mod peers;
 mod prune;
 mod pull;
@@ -58,12 +59,13 @@ mod writer;
 
 pub use canary::Canary;
 pub use command::{
-    Alarm, Command, HOLDS_MAX, HoldsPage, Lane, List, Listed, NO_LANE, Page, Read, Refusal, Reply,
-    Shown, Ticket, Unreplicated, Value, Write, Written,
+    Alarm, Command, Lane, List, Listed, NO_LANE, Read, Refusal, Reply, Shown, Ticket, Unreplicated,
+    Value, Write, Written,
 };
 pub use cuts::{CutList, Cuts};
 pub use durable::Durability;
 pub use message::{Message, Range};
+pub use parts::{HOLDS_MAX, HoldsPage, ORDERS_MAX, OrdersPage, Page};
 pub use recover::Start;
 pub use rows::{BUCKETS, Base, object_hash, row_hash};
 pub use settings::{LOG_WHOLE, ProtocolSettings, WINDOW_MAX_MS, WINDOWS_MAX};

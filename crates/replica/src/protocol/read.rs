@@ -8,6 +8,7 @@
 //!     the newest one.
 //! R2  a value and its vector: everything up to the vector is in the value, but for what its own
 //!     round brought after the read.
+//!     What rests on more than its own object (orders: their holds are in stocks) waits for any.
 //! R3  pages follow each other without gap or overlap, bytewise by product. Lines that show nothing
 //!     still have entries and belong to a context: they are of the page in whose range they fall,
 //!     so clearing page by page ends what clearing the whole would.
@@ -15,7 +16,8 @@
 use super::apply::{corrupted, value};
 use super::by_name::{ByName, Length};
 use super::canary::Canary;
-use super::command::{Page, Read, Reply, Shown, Ticket, Value};
+use super::command::{Read, Reply, Shown, Ticket, Value};
+use super::parts::Page;
 use super::rows::{Base, ENTRY, object_hash, object_key, parse_entry};
 use super::walk::Walk;
 use super::{Effect, Protocol};
@@ -37,6 +39,7 @@ impl<B: Base> Protocol<B> {
         stale: bool,
     ) -> Result<(), StoreError> {
         let (value, next) = self.show(read)?;
+        let rests_on_more = read.orders.is_some();
         let early = self.canary == Canary::ReadBeforeSync;
         let vector = self.for_session(&self.synced);
         let mut shown = Shown { value, next, stale, vector };
@@ -49,7 +52,8 @@ impl<B: Base> Protocol<B> {
         if early {
             let vector = Arc::new(self.applied.clone());
             self.effect(Effect::Reply(ticket, Ok(Reply::Shown(Shown { vector, ..shown }))));
-        } else if self.is_touched(object_hash(&read.object))
+        } else if rests_on_more
+            || self.is_touched(object_hash(&read.object))
             || (!stale && !self.synced.covers(&read.after))
         {
             self.stats.reads_after_sync += 1;
@@ -61,7 +65,7 @@ impl<B: Base> Protocol<B> {
     }
 
     /// What an object shows now, synced or not.
-    fn show(&self, read: &Read) -> Result<(Value, Option<Product>), StoreError> {
+    fn show(&mut self, read: &Read) -> Result<(Value, Option<Product>), StoreError> {
         let object = &read.object;
         if object.kind() == Kind::Stock {
             let value = match &read.holds {
@@ -69,6 +73,9 @@ impl<B: Base> Protocol<B> {
                 None => Value::Stock(super::stock::shown(&self.rows, object)?),
             };
             return Ok((value, None));
+        }
+        if let Some(page) = &read.orders {
+            return Ok((Value::Orders(self.orders(object, page)?), None));
         }
         if object.kind() == Kind::Counter {
             return Ok((Value::Counter(value(&self.rows, object)?), None));

@@ -300,6 +300,7 @@ impl<B: Base> Protocol<B> {
         self.open.sources.insert(from);
         for op in &delta.ops {
             self.open.touched.insert(object_hash(&op.object));
+            self.touch_order(op)?;
         }
         self.stats.deltas_applied += 1;
         self.settle_stirred()

@@ -3,7 +3,8 @@
 use super::status;
 use crate::protocol::stock::Call;
 use crate::protocol::{
-    Command, Durability, HoldsPage, Lane, List, Page, Read, Reply, Shown, Value, Write, Written,
+    Command, Durability, HoldsPage, Lane, List, OrdersPage, Page, Read, Reply, Shown, Value, Write,
+    Written,
 };
 use bytes::Bytes;
 use orset::{Kind, ObjectKey, Request, VersionVector};
@@ -71,15 +72,20 @@ pub(super) fn command(asked: Asked, terms: Terms) -> (Command, Question) {
                 lines: page.size as usize,
                 bytes: page_bytes,
             });
-            let holds = None;
-            let read = Read { object, page, holds, allow_stale, after, deadline_us, lane };
+            let read = Read { page, lane, allow_stale, ..Read::new(object, after, deadline_us) };
             (Command::Read(read), question)
         }
         Asked::Holds { object, of, size, allow_stale } => {
             let question = Question::Read(object.clone());
             let holds = Some(HoldsPage { of, holds: size as usize, bytes: page_bytes });
-            let page = None;
-            let read = Read { object, page, holds, allow_stale, after, deadline_us, lane };
+            let read = Read { holds, lane, allow_stale, ..Read::new(object, after, deadline_us) };
+            (Command::Read(read), question)
+        }
+        Asked::Orders { object, after: behind, size, allow_stale } => {
+            let question = Question::Read(object.clone());
+            let page = OrdersPage { after: behind, orders: size as usize, bytes: page_bytes };
+            let orders = Some(page);
+            let read = Read { orders, lane, allow_stale, ..Read::new(object, after, deadline_us) };
             (Command::Read(read), question)
         }
         Asked::List { kind, namespace, page } => {
@@ -141,6 +147,7 @@ fn show(question: &Question, shown: &Shown) -> Body {
     match (&shown.value, question) {
         (Value::Stock(sheet), _) => Body::Stock(convert::sheet(sheet, stale)),
         (Value::Holds(holds), _) => Body::StockHolds(convert::holds(holds, stale)),
+        (Value::Orders(orders), _) => Body::CartOrders(convert::orders(orders, stale)),
         (Value::Counter(value), _) => Body::Counter(convert::counter(*value, stale)),
         (Value::Cart(lines, seen), Question::Read(object)) => {
             Body::Cart(convert::cart(object, lines, seen, next, stale))
@@ -163,6 +170,7 @@ pub(super) fn size_of(body: &Body) -> usize {
         Body::StockAnswer(answer) => answer.encoded_len(),
         Body::Stock(stock) => stock.encoded_len(),
         Body::StockHolds(holds) => holds.encoded_len(),
+        Body::CartOrders(orders) => orders.encoded_len(),
         Body::Cart(cart) => cart.encoded_len(),
         Body::Set(set) => set.encoded_len(),
         Body::List(list) => list.encoded_len(),

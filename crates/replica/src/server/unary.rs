@@ -44,6 +44,7 @@ of_body! {
     StockAnswer StockAnswer;
     Stock Stock;
     StockHolds StockHolds;
+    CartOrders CartOrders;
 }
 
 /// An answer of another kind: the driver never lets it happen.
@@ -245,14 +246,14 @@ calls! {
 }
 
 macro_rules! orders {
-    ($($method:ident $ask:ident;)*) => {
+    ($($method:ident $ask:ident -> $answer:ident;)*) => {
         #[tonic::async_trait]
         impl checkouts_server::Checkouts for Unary {
             $(
                 async fn $method(
                     &self,
                     request: Request<v1::$ask>,
-                ) -> Result<Response<v1::StockAnswer>, Status> {
+                ) -> Result<Response<v1::$answer>, Status> {
                     self.one(request, TryInto::try_into).await
                 }
             )*
@@ -261,12 +262,13 @@ macro_rules! orders {
 }
 
 orders! {
-    checkout CheckoutCart;
-    confirm ConfirmOrder;
-    extend ExtendOrder;
-    cancel CancelOrder;
-    r#return ReturnOrder;
-    get GetOrder;
+    checkout CheckoutCart -> StockAnswer;
+    confirm ConfirmOrder -> StockAnswer;
+    extend ExtendOrder -> StockAnswer;
+    cancel CancelOrder -> StockAnswer;
+    r#return ReturnOrder -> StockAnswer;
+    get GetOrder -> StockAnswer;
+    list_orders ListCartOrders -> CartOrders;
 }
 
 service! {

@@ -12,10 +12,10 @@ use super::status;
 use super::tokens::{TokenReader, TokenWriter};
 use crate::embed::Flag;
 use crate::protocol::{Durability, NO_LANE};
-use orset::{Kind, ObjectKey, VersionVector};
-use pannier_proto::convert::{self, Asked, Page};
+use orset::{Kind, VersionVector};
+use pannier_proto::convert::{self, Asked, Page, Watched};
 use pannier_proto::errors::{Failure, Reason};
-use pannier_proto::limits::{LINES_MAX, PAGE_BYTES};
+use pannier_proto::limits::{LINES_MAX, ORDERS_MAX, PAGE_BYTES};
 use pannier_proto::v1::answer::Body;
 use pannier_proto::v1::watch_event::Value;
 use pannier_proto::v1::{self, watcher_server};
@@ -45,7 +45,8 @@ impl watcher_server::Watcher for Watcher {
 
 fn begin(shared: &Arc<Shared>, ask: &v1::WatchRequest) -> Result<Events, Failure> {
     let place = shared.enter(&shared.counts.watches, shared.settings.watches, "watches")?;
-    let object = convert::watched(ask)?;
+    let watched = convert::watched(ask)?;
+    let (Watched::Object(object) | Watched::Orders(object)) = &watched;
     let after = TokenReader::new(shared.cluster).read(&ask.token)?;
     let flag = shared.replica.flag(object.clone()).map_err(|_| match shared.refusal() {
         Some(refusal) => refusal,
@@ -56,7 +57,7 @@ fn begin(shared: &Arc<Shared>, ask: &v1::WatchRequest) -> Result<Events, Failure
     let watching = Watching {
         writer: TokenWriter::new(shared.cluster, shared.replica.member()),
         shared: shared.clone(),
-        object,
+        watched,
         after,
         flag,
         sender,
@@ -75,7 +76,7 @@ fn begin(shared: &Arc<Shared>, ask: &v1::WatchRequest) -> Result<Events, Failure
 
 struct Watching {
     shared: Arc<Shared>,
-    object: ObjectKey,
+    watched: Watched,
     after: Arc<VersionVector>,
     flag: Flag,
     writer: TokenWriter,
@@ -114,7 +115,7 @@ impl Watching {
             })?;
             // The reader has gone.
             let Ok(room) = room else { return Ok(()) };
-            let (body, vector) = read(&self.shared, &self.object, self.after.clone()).await?;
+            let (body, vector) = read(&self.shared, &self.watched, self.after.clone()).await?;
             let (token, _) = self.writer.write(&vector);
             self.shared.counts.events_total.fetch_add(1, Relaxed);
             room.send(v1::WatchEvent { token, value: value_of(body) });
@@ -128,12 +129,20 @@ impl Watching {
 
 async fn read(
     shared: &Shared,
-    object: &ObjectKey,
+    watched: &Watched,
     after: Arc<VersionVector>,
 ) -> Result<(Body, Arc<VersionVector>), Failure> {
-    let has_pages = matches!(object.kind(), Kind::Cart | Kind::Set);
-    let page = if has_pages { Page::first(LINES_MAX) } else { Page::WHOLE };
-    let asked = Asked::Read { object: object.clone(), page, allow_stale: false };
+    let allow_stale = false;
+    let asked = match watched.clone() {
+        Watched::Object(object) => {
+            let has_pages = matches!(object.kind(), Kind::Cart | Kind::Set);
+            let page = if has_pages { Page::first(LINES_MAX) } else { Page::WHOLE };
+            Asked::Read { object, page, allow_stale }
+        }
+        Watched::Orders(object) => {
+            Asked::Orders { object, after: None, size: ORDERS_MAX, allow_stale }
+        }
+    };
     let deadline_us = shared.catch_up_by(shared.replica.now_us(), 0);
     let (lane, durability) = (NO_LANE, Durability::Local);
     let terms = Terms { after, deadline_us, lane, durability, page_bytes: PAGE_BYTES };
@@ -150,6 +159,7 @@ fn value_of(body: Body) -> Option<Value> {
         Body::Set(set) => Some(Value::Set(set)),
         Body::Counter(counter) => Some(Value::Counter(counter)),
         Body::Stock(stock) => Some(Value::Stock(stock)),
+        Body::CartOrders(orders) => Some(Value::Orders(orders)),
         // A read of an object is answered with its value.
         Body::Written(_) | Body::StockAnswer(_) | Body::StockHolds(_) => None,
         Body::List(_) | Body::Failure(_) => None,

@@ -12,6 +12,7 @@ mod membership;
 mod order_world;
 mod orders;
 mod orders_meet;
+mod orders_shown;
 mod pages;
 mod protocol;
 mod restored;

@@ -6,7 +6,7 @@ use orset::order::{Goods, OrderLine};
 use orset::stock::{Ask, Customer, OrderAsk, Outcome, Refused, Served, Sheet, ShortLine, Terms};
 use orset::{Kind, ObjectKey, OpId, Product, Request};
 use pannier_replica::protocol::membership::Standing;
-use pannier_replica::protocol::stock::Call;
+use pannier_replica::protocol::stock::{Call, StockReply};
 use pannier_replica::protocol::{
     Command, Durability, Event, NO_LANE, Read, Refusal, Reply, Value, Write,
 };
@@ -70,6 +70,11 @@ impl Cluster {
     pub fn orders(&mut self, at: usize, id: OpId, ask: OrderAsk) -> Result<Outcome, Refusal> {
         let call = self.of(id, cart(), Ask::Order(ask));
         self.answer_to(at, call).map(|reply| reply.outcome)
+    }
+
+    pub fn order_reply(&mut self, at: usize, id: OpId, ask: OrderAsk) -> StockReply {
+        let call = self.of(id, cart(), Ask::Order(ask));
+        self.answer_to(at, call).unwrap()
     }
 
     pub fn checks_out(&mut self, at: usize, id: OpId, goods: &Goods) -> Result<Outcome, Refusal> {

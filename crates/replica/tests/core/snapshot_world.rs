@@ -204,7 +204,8 @@ impl Two {
     pub fn read(&mut self, place: usize, object: &ObjectKey) -> Value {
         let (object, after, lane) = (object.clone(), Arc::default(), NO_LANE);
         let (page, deadline_us, allow_stale) = (None, u64::MAX, false);
-        let read = Read { object, page, holds: None, after, deadline_us, allow_stale, lane };
+        let read =
+            Read { object, page, holds: None, orders: None, after, deadline_us, allow_stale, lane };
         match self.ask(place, Command::Read(read)) {
             Ok(Reply::Shown(shown)) => shown.value,
             other => panic!("{other:?}"),

@@ -217,7 +217,7 @@ async fn a_watch_shows_the_value_and_then_each_change() {
     let mut watcher = WatcherClient::new(channel(server.public_address()).await);
     let object =
         v1::ObjectRef { kind: v1::Kind::Cart.into(), namespace: "shop".into(), id: "ada".into() };
-    let ask = v1::WatchRequest { object: Some(object), token };
+    let ask = v1::WatchRequest { object: Some(object), token, ..Default::default() };
     let mut events = watcher.watch(ask).await.unwrap().into_inner();
     let mut shown = 0;
     for quantity in 1..=5 {

@@ -88,7 +88,7 @@ async fn what_comes_after_a_drain_began_is_sent_elsewhere() {
     carts.get(get("ada")).await.unwrap();
     let mut watcher = WatcherClient::new(channel(server.public_address()).await);
     let object = v1::ObjectRef { kind: 1, namespace: "shop".into(), id: "ada".into() };
-    let ask = v1::WatchRequest { object: Some(object), token: Bytes::new() };
+    let ask = v1::WatchRequest { object: Some(object), token: Bytes::new(), ..Default::default() };
     let mut events = watcher.watch(ask).await.unwrap().into_inner();
     soon("a value", events.message()).await.unwrap().unwrap();
     let mut idle = Stream::open(&server).await;

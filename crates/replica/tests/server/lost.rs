@@ -90,7 +90,7 @@ async fn what_is_gone_for_good_is_told_in_every_form_with_what_is_left() {
     let mut watcher = WatcherClient::new(channel(server.public_address()).await);
     let object =
         v1::ObjectRef { kind: v1::Kind::Cart.into(), namespace: "shop".into(), id: "ada".into() };
-    let request = v1::WatchRequest { object: Some(object), token: token() };
+    let request = v1::WatchRequest { object: Some(object), token: token(), ..Default::default() };
     let mut events = watcher.watch(request).await.unwrap().into_inner();
     is_told(&events.message().await.unwrap_err());
 }

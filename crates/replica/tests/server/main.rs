@@ -9,6 +9,7 @@ mod drain;
 mod durable;
 mod inner;
 mod lost;
+mod orders;
 mod refusals;
 mod served;
 mod stocks;

@@ -225,12 +225,16 @@ async fn watches_of_nothing_and_of_what_nobody_knows() {
         (Some(object(77, "ada")), Reason::CommandUnknown),
         (Some(object(1, "")), Reason::Bounds),
     ] {
-        let ask = v1::WatchRequest { object, token: Bytes::new() };
+        let ask = v1::WatchRequest { object, token: Bytes::new(), ..Default::default() };
         let refused = watcher.watch(ask).await.map(drop);
         assert_eq!(reason(&refused.unwrap_err()), why);
     }
     for (token, why) in tokens() {
-        let ask = v1::WatchRequest { object: Some(object(1, "ada")), token: token.into() };
+        let ask = v1::WatchRequest {
+            object: Some(object(1, "ada")),
+            token: token.into(),
+            ..Default::default()
+        };
         let refused = match watcher.watch(ask).await {
             Err(status) => status,
             Ok(events) => soon("an end", events.into_inner().message()).await.unwrap_err(),
@@ -263,7 +267,7 @@ async fn a_reader_that_takes_nothing_is_cut_with_resume_and_misses_nothing() {
     let endpoint = endpoint.unwrap().initial_stream_window_size(1 << 16);
     let mut watcher = WatcherClient::new(endpoint.connect().await.unwrap());
     let object = v1::ObjectRef { kind: 1, namespace: "shop".into(), id: "big".into() };
-    let ask = v1::WatchRequest { object: Some(object), token: Bytes::new() };
+    let ask = v1::WatchRequest { object: Some(object), token: Bytes::new(), ..Default::default() };
     let mut events = watcher.watch(ask.clone()).await.unwrap().into_inner();
     let resumed = "pannier_refusals_total{reason=\"RESUME\"}";
     let mut last = 0;
@@ -350,7 +354,7 @@ async fn calls_streams_and_watches_have_a_bound() {
     .await;
     let mut watcher = WatcherClient::new(channel(server.public_address()).await);
     let object = v1::ObjectRef { kind: 3, namespace: "shop".into(), id: "views".into() };
-    let ask = v1::WatchRequest { object: Some(object), token: Bytes::new() };
+    let ask = v1::WatchRequest { object: Some(object), token: Bytes::new(), ..Default::default() };
     let mut first = watcher.watch(ask.clone()).await.unwrap().into_inner();
     soon("a value", first.message()).await.unwrap().unwrap();
     let second = watcher.watch(ask).await.map(drop);

@@ -1,9 +1,10 @@
 //! Samples of what is said of orders.
 
-use super::{Sample, b, command, op};
+use super::{Sample, answer, b, command, id, object, op};
 use pannier_proto::v1::{
-    CancelOrder, CheckoutCart, Command, ConfirmOrder, ExtendOrder, GetOrder, OrderLine,
-    ReturnOrder, command::Body,
+    Answer, CancelOrder, CartOrder, CartOrders, CheckoutCart, Command, ConfirmOrder, ExtendOrder,
+    GetOrder, ListCartOrders, OrderLine, ReturnOrder, StockOutcome, WatchEvent, WatchRequest,
+    answer::Body as Said, command::Body, watch_event::Value,
 };
 use prost::Message;
 
@@ -57,6 +58,37 @@ fn get() -> GetOrder {
     GetOrder { op_id: op(), namespace: b("shop"), cart: b("ada") }
 }
 
+fn list() -> ListCartOrders {
+    ListCartOrders {
+        namespace: b("shop"),
+        cart: b("ada"),
+        after: op(),
+        page_size: 20,
+        allow_stale: true,
+    }
+}
+
+fn order() -> CartOrder {
+    CartOrder {
+        op_id: op(),
+        outcome: StockOutcome::Held.into(),
+        until_ms: 1_700_000_060_000,
+        owner: id(1),
+        lines: vec![line()],
+        seen: b("seen"),
+        customer: b("ada"),
+        conflicts_with: op(),
+    }
+}
+
+fn orders() -> CartOrders {
+    CartOrders { orders: vec![order()], next: op(), stale: true }
+}
+
+fn watch() -> WatchRequest {
+    WatchRequest { object: Some(object()), token: b("token"), orders: true }
+}
+
 pub fn samples() -> Vec<Sample> {
     table! {
         OrderLine line();
@@ -72,5 +104,12 @@ pub fn samples() -> Vec<Sample> {
         Command command(Body::ReturnOrder(return_order()));
         ExtendOrder extend();
         Command command(Body::ExtendOrder(extend()));
+        ListCartOrders list();
+        Command command(Body::ListCartOrders(list()));
+        CartOrder order();
+        CartOrders orders();
+        Answer answer(Said::CartOrders(orders()));
+        WatchRequest watch();
+        WatchEvent WatchEvent { token: b("token"), value: Some(Value::Orders(orders())) };
     }
 }

@@ -120,7 +120,7 @@ fn counter(client: &Client) -> Result<Counter, Fail> {
 async fn shown(watch: &mut Watch) -> Result<i64, Fail> {
     match watch.next().await.map_err(away)? {
         Shown::Counter(counter) => Ok(counter.value),
-        Shown::Cart(_) | Shown::Set(_) | Shown::Stock(_) => {
+        Shown::Cart(_) | Shown::Set(_) | Shown::Stock(_) | Shown::Orders(_) => {
             Err(away("a watch on a counter shows something else"))
         }
     }

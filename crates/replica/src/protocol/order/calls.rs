@@ -19,7 +19,7 @@ use crate::store::StoreError;
 use orset::cart::shown_quantity;
 use orset::order::{self, Goods, OrderRows, OrderStep, Stage, Standing};
 use orset::stock::{self, Answer, Ask, OrderAsk, Outcome, Refused, Step, StockRows, Verdict, Want};
-use orset::{Kind, Member, ObjectKey, OpId};
+use orset::{Dot, Kind, Member, ObjectKey, OpId};
 use std::collections::BTreeSet;
 
 /// Orders over one entry at a time, at most, but for those that are released: each further one
@@ -142,6 +142,18 @@ impl<B: Base> Protocol<B> {
         outcome: Outcome,
         now: Now,
     ) -> Result<Tried, StoreError> {
+        self.say_of(ticket, call, outcome, None, now)
+    }
+
+    /// As `say`, of what this call has done in a commit.
+    fn say_of(
+        &mut self,
+        ticket: Ticket,
+        call: &Call,
+        outcome: Outcome,
+        dot: Option<Dot>,
+        now: Now,
+    ) -> Result<Tried, StoreError> {
         let rests = matches!(
             outcome,
             Outcome::Held { .. } | Outcome::Committed | Outcome::Expired | Outcome::Returned
@@ -155,7 +167,7 @@ impl<B: Base> Protocol<B> {
             }
             self.want_peers_till(ticket, peers, call, now);
         }
-        self.answer_call(ticket, outcome, None);
+        self.answer_call(ticket, outcome, dot);
         Ok(Tried::Over)
     }
 
@@ -196,7 +208,7 @@ impl<B: Base> Protocol<B> {
     }
 
     /// When the first hold of an order lapses, and who holds it.
-    fn held_until(&mut self, id: OpId) -> Result<Option<(u64, Member)>, StoreError> {
+    pub(super) fn held_until(&mut self, id: OpId) -> Result<Option<(u64, Member)>, StoreError> {
         let mut first: Option<(u64, Member)> = None;
         for object in self.stocks_of(id)? {
             let records = self.stock(&object, id)?.records(id)?.into_iter();
@@ -207,12 +219,13 @@ impl<B: Base> Protocol<B> {
     }
 
     fn cancel(&mut self, ticket: Ticket, call: &Call, now: Now) -> Result<Tried, StoreError> {
-        if !self.release_order(&call.object, call.op)?
+        let dot = self.release_order(&call.object, call.op)?;
+        if dot.is_none()
             && let Some((_, owner)) = self.held_until(call.op)?
         {
             return Ok(Tried::Pass(owner));
         }
-        self.say(ticket, call, Outcome::Expired, now)
+        self.say_of(ticket, call, Outcome::Expired, dot, now)
     }
 
     /// Holds all lines longer, in one commit; what one of them says is over, all are.
@@ -239,10 +252,11 @@ impl<B: Base> Protocol<B> {
         let Some(until_ms) = first else {
             return self.say(ticket, call, Outcome::Expired, now);
         };
+        let mut dot = None;
         for (object, of_line) in steps.into_iter().filter(|(_, it)| !it.is_empty()) {
-            self.make(&object, id, of_line)?;
+            dot = Some(self.make(&object, id, of_line)?);
         }
-        self.say(ticket, call, Outcome::Held { until_ms }, now)
+        self.say_of(ticket, call, Outcome::Held { until_ms }, dot, now)
     }
 
     /// Ends an order for good, in each of its stocks, in one commit.
@@ -421,8 +435,8 @@ impl<B: Base> Protocol<B> {
             return Ok(Tried::Over);
         }
         if ready.is_expired {
-            self.release_order(cart, id)?;
-            return self.say(ticket, call, Outcome::Expired, now);
+            let dot = self.release_order(cart, id)?;
+            return self.say_of(ticket, call, Outcome::Expired, dot, now);
         }
         let stage = self.order(cart, id)?.map(|order| order.stage);
         let mut dot = None;

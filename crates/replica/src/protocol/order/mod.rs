@@ -24,6 +24,7 @@
 
 mod calls;
 mod rows;
+mod show;
 mod waiting;
 
 pub(super) use rows::{is_sound, parse_order};
@@ -152,9 +153,13 @@ impl<B: Base> Protocol<B> {
         Ok(of_stock.map(|it| it.object).collect())
     }
 
-    /// Releases all that this member holds for an order, and the order with it (C1). Whether there
-    /// was something.
-    pub(super) fn release_order(&mut self, cart: &ObjectKey, id: OpId) -> Result<bool, StoreError> {
+    /// Releases all that this member holds for an order, and the order with it (C1). The commit
+    /// that did it; `None`: there was nothing.
+    pub(super) fn release_order(
+        &mut self,
+        cart: &ObjectKey,
+        id: OpId,
+    ) -> Result<Option<Dot>, StoreError> {
         let own = self.member;
         let mut released = false;
         for object in self.stocks_of(id)? {
@@ -170,10 +175,10 @@ impl<B: Base> Protocol<B> {
                 released = true;
             }
         }
-        if released {
-            self.make_order(cart, id, OrderStep::Release)?;
+        if !released {
+            return Ok(None);
         }
-        Ok(released)
+        self.make_order(cart, id, OrderStep::Release).map(Some)
     }
 
     /// Looks at an order whose standing may have changed (C2).

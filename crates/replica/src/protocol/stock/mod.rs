@@ -137,6 +137,7 @@ impl<B: Base> Protocol<B> {
         self.alarm_of_broken();
         self.stats.units.join(std::mem::take(&mut self.rows.stirred.moved));
         self.open.touched.insert(object_hash(object));
+        self.touch_order(&op)?;
         self.open.ops += 1;
         self.open.stock |= matches!(op.effect, OpEffect::Stock(_));
         Ok(dot)

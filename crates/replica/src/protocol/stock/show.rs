@@ -13,7 +13,7 @@
 use super::head::Head;
 use super::rows::{HEAD, key_of, record_key, seq_of, whole};
 use crate::protocol::apply::corrupted;
-use crate::protocol::command::HoldsPage;
+use crate::protocol::parts::HoldsPage;
 use crate::protocol::rows::{Base, HELD, Rows, object_key};
 use crate::protocol::walk::Walk;
 use crate::store::StoreError;

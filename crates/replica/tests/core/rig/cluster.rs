@@ -32,6 +32,8 @@ pub struct Node {
     /// The same, with their tickets.
     pub told: Vec<(u64, Result<Reply, Refusal>)>,
     pub places: Vec<Place>,
+    /// What it said has changed, of what is watched.
+    pub changed: Vec<ObjectKey>,
     /// Rounds that are not on disk yet; a crash loses them.
     pub pending: VecDeque<(u64, Vec<LogRecord>)>,
     /// What its disk has done since, and it has not been told.
@@ -109,7 +111,7 @@ impl Cluster {
         let addresses = members.iter().map(|it| (*it, address(it))).collect();
         let settings = ProtocolSettings { addresses, ..ProtocolSettings::new(members.to_vec()) };
         let (store, protocol) = started(at, &disk, &settings, 1, self.canary);
-        let (replies, told, places, pending, late) = Default::default();
+        let (replies, told, places, changed, pending, late) = Default::default();
         let (starts, is_up, is_new) = (1, true, false);
         let node = Node {
             disk,
@@ -122,6 +124,7 @@ impl Cluster {
             replies,
             told,
             places,
+            changed,
             pending,
             late,
         };
@@ -202,7 +205,8 @@ impl Cluster {
                 Effect::Prune(list) => list
                     .into_iter()
                     .for_each(|(origin, upto)| node.store.prune_log(origin, upto).unwrap()),
-                Effect::Send(..) | Effect::Changed(_) => {}
+                Effect::Changed(object) => node.changed.push(object),
+                Effect::Send(..) => {}
                 Effect::Skip(upto) => {
                     node.store.skip_log(&upto).unwrap();
                     let into = if self.is_slow { &mut node.late } else { &mut events };
