@@ -14,12 +14,14 @@
 //! domain  -> answer     answer.rs   pages and tokens     page.rs
 //! ids and vectors       ids.rs    stocks, both ways    stock.rs
 //! a cart's orders       orders.rs orders, both ways    checkout.rs
+//! a customer's holds    held_by.rs
 //! ```
 
 mod answer;
 mod ask;
 mod body;
 mod checkout;
+mod held_by;
 mod ids;
 mod orders;
 mod page;
@@ -27,6 +29,7 @@ mod stock;
 
 pub use answer::{cart, counter, line, listing, set, written};
 pub use ask::{Watched, batch, session, watched};
+pub use held_by::held_by;
 pub use ids::{dot, dot_from, id, member_from, origin_from, vector, vector_from};
 pub use orders::{order_from, orders};
 pub use page::{PAGE_TOKEN_MAX, Page};
@@ -36,7 +39,7 @@ pub use stock::{
 
 use bytes::Bytes;
 use orset::cart::Seen;
-use orset::stock::{Ask, HoldsOf};
+use orset::stock::{Ask, Customer, HoldsOf};
 use orset::{Kind, ObjectKey, OpId, Request};
 
 /// One command or read, checked.
@@ -81,6 +84,17 @@ pub enum Asked {
         size: u32,
         /// Rather an old answer than none.
         allow_stale: bool,
+    },
+    /// Show what a customer has set aside, of all stocks of a namespace.
+    HeldBy {
+        /// 1 to 64 bytes.
+        namespace: Bytes,
+        /// For whom.
+        customer: Customer,
+        /// Behind this op id of this stock; `None`: from the first.
+        after: Option<(ObjectKey, OpId)>,
+        /// So many, at least 1.
+        size: u32,
     },
     /// Show the orders of a cart.
     Orders {

@@ -62,3 +62,31 @@ fn a_page_of_orders_has_bounds_and_says_what_each_is() {
     let strange = v1::CartOrder { outcome: 8, ..wire.orders[0].clone() };
     assert_eq!(convert::order_from(&strange).unwrap_err().reason, Reason::Bounds);
 }
+
+/// What a customer has set aside: what is asked for, there and back, and what is refused.
+#[test]
+fn a_page_of_a_customers_holds_has_bounds() {
+    let stock = ObjectKey::new(Kind::Stock, b"shop", b"phone").unwrap();
+    let customer = Customer::new(b"ada").unwrap();
+    for after in [None, Some((stock, op_id(1, 2)))] {
+        let (namespace, customer) = ("shop".into(), customer.clone());
+        let asked = Asked::HeldBy { namespace, customer, after, size: 7 };
+        assert_eq!(Asked::from_body(Some(asked.to_body().unwrap())), Ok(asked));
+    }
+    let refused = |change: &dyn Fn(&mut v1::ListCustomerHolds)| {
+        let (namespace, customer) = ("shop".into(), "ada".into());
+        let mut ask = v1::ListCustomerHolds { namespace, customer, ..Default::default() };
+        change(&mut ask);
+        Asked::try_from(ask).map_err(|refused| refused.reason)
+    };
+    assert!(matches!(refused(&|_| ()), Ok(Asked::HeldBy { size: 100, after: None, .. })));
+    assert_eq!(refused(&|ask| ask.namespace.clear()).unwrap_err(), Reason::Bounds);
+    assert_eq!(refused(&|ask| ask.customer.clear()).unwrap_err(), Reason::Bounds);
+    assert_eq!(refused(&|ask| ask.page_size = 1_001).unwrap_err(), Reason::Bounds);
+    assert_eq!(
+        refused(&|ask| ask.after_stock = "phone".into()).unwrap_err(),
+        Reason::OpIdMalformed
+    );
+    let id = op_id(1, 2).as_bytes().to_vec();
+    assert_eq!(refused(&|ask| ask.after = id.clone().into()).unwrap_err(), Reason::Bounds);
+}

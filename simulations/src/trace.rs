@@ -90,6 +90,13 @@ impl Trace {
                 out.extend_from_slice(&list.namespace);
                 list.after.encode(out);
             }
+            Event::Command(ticket, Command::HeldBy(ask)) => {
+                out.push(13);
+                out.extend_from_slice(&ticket.to_be_bytes());
+                out.extend_from_slice(&ask.namespace);
+                out.extend_from_slice(ask.customer.as_bytes());
+                ask.after.encode(out);
+            }
             Event::Commit => out.push(3),
             Event::Synced(round) => {
                 out.push(4);
@@ -330,6 +337,7 @@ fn put_reply(reply: &Result<Reply, Refusal>, out: &mut Vec<u8>) {
                 }
                 Value::Counter(value) => out.extend_from_slice(&value.to_be_bytes()),
                 Value::Stock(sheet) => out.extend_from_slice(format!("{sheet:?}").as_bytes()),
+                Value::HeldBy(page) => out.extend_from_slice(format!("{page:?}").as_bytes()),
                 Value::Orders(orders) => {
                     out.extend_from_slice(format!("{orders:?}").as_bytes());
                 }

@@ -15,13 +15,14 @@ use crate::core::{Body, Mode};
 use crate::doors::chance;
 use crate::error::Error;
 use crate::handles::{Cart, Counter, Set, list_body};
+use crate::held_by::{HeldByView, held_by_body};
 use crate::session::{Ids, Session};
 use crate::settings::ClientSettings;
 use crate::stock::Stock;
-use crate::view::{Listing, Page};
+use crate::view::{FromAnswer, Listing, Page};
 use crate::watch::Watching;
 use crate::wire::{Dial, Shared, Tcp, first_try, run_stream, run_timer};
-use orset::{BoundsError, Kind};
+use orset::{BoundsError, Kind, ObjectKey, OpId};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -169,15 +170,51 @@ impl Client {
             Ok(body) => Body::from(body),
             Err(error) => return Call::failed(error.into()),
         };
+        self.ask_in(session, body, page.size)
+    }
+
+    /// A read that is of no object.
+    fn ask_in<T: FromAnswer>(
+        &self,
+        session: Option<&Session>,
+        body: Body,
+        page_size: u32,
+    ) -> Call<T> {
         let shared = &self.inner.shared;
         let terms = Terms {
             session: session.map(|session| session.inner.number),
             op: None,
             peers: 0,
             deadline: shared.settings.deadline,
-            page_size: page.size,
+            page_size,
         };
         Call::make(shared, body, &terms, (self.clone(), session.cloned()))
+    }
+
+    /// One page of what a customer has set aside in a namespace: so many holds (1 to 1,000),
+    /// ascending by stock (its length first) and op id, behind `after`.
+    pub fn held_by(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        customer: impl AsRef<[u8]>,
+        after: Option<(ObjectKey, OpId)>,
+        size: u32,
+    ) -> Call<HeldByView> {
+        self.held_by_in(None, namespace.as_ref(), customer.as_ref(), after, size)
+    }
+
+    fn held_by_in(
+        &self,
+        session: Option<&Session>,
+        namespace: &[u8],
+        customer: &[u8],
+        after: Option<(ObjectKey, OpId)>,
+        size: u32,
+    ) -> Call<HeldByView> {
+        match held_by_body(namespace, customer, after, size) {
+            Ok(body) => self.ask_in(session, Body::from(body), size),
+            Err(error) => Call::failed(error),
+        }
     }
 }
 
@@ -226,5 +263,17 @@ impl Session {
     /// Names objects of a namespace, page by page.
     pub fn list(&self, kind: Kind, namespace: impl AsRef<[u8]>, page: &Page) -> Call<Listing> {
         self.client().list_in(Some(self), kind, namespace.as_ref(), page)
+    }
+
+    /// As of the client, in this session.
+    pub fn held_by(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        customer: impl AsRef<[u8]>,
+        after: Option<(ObjectKey, OpId)>,
+        size: u32,
+    ) -> Call<HeldByView> {
+        let (namespace, customer) = (namespace.as_ref(), customer.as_ref());
+        self.client().held_by_in(Some(self), namespace, customer, after, size)
     }
 }

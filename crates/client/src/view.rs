@@ -232,7 +232,7 @@ impl FromAnswer for Shown {
             Said::Stock(_) => Self::Stock(StockView::from_answer(answered, size)?),
             Said::CartOrders(_) => Self::Orders(OrdersView::from_answer(answered, size)?),
             Said::Written(_) | Said::StockAnswer(_) | Said::StockHolds(_) => return Err(KIND),
-            Said::List(_) | Said::Failure(_) => return Err(KIND),
+            Said::List(_) | Said::CustomerHolds(_) | Said::Failure(_) => return Err(KIND),
         })
     }
 }

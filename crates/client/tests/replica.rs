@@ -103,6 +103,14 @@ async fn holds_of_a_stock_are_read_page_by_page() {
     let bobs = HoldsOf { customer: Some(bob), after: None };
     let bobs = phone.holds(bobs, 1_000).await.unwrap();
     assert_eq!(bobs.holds.iter().map(|it| it.want.quantity).collect::<Vec<_>>(), [2, 4, 6]);
+    let first = ada.held_by("shop", "bob", None, 2).await.unwrap();
+    let second = ada.held_by("shop", "bob", first.behind("shop"), 2).await.unwrap();
+    let all = first.holds.iter().chain(&second.holds);
+    let all: Vec<_> = all.map(|(stock, hold)| (&stock[..], hold.want.quantity)).collect();
+    assert_eq!(all, [(&b"phone"[..], 2), (b"phone", 4), (b"phone", 6)]);
+    assert_eq!(second.next, None);
+    let error = ada.held_by("shop", "", None, 2).await.unwrap_err();
+    assert_eq!(error.state_change(), StateChange::None, "{error}");
     let error = phone.holds(HoldsOf::default(), 0).await.unwrap_err();
     assert!(matches!(error, Error::BadAsk { .. }), "{error}");
     client.close().await;

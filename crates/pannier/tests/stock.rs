@@ -68,6 +68,9 @@ fn holds_are_listed_page_by_page() {
     assert_eq!(last.matches("\"op_id\"").count(), 1, "{last}");
     let adas = does(&["holds", "phone", "--customer", "ada"], 0, "\"customer\": \"ada\"");
     assert_eq!((adas.matches("\"op_id\"").count(), adas.contains("bob")), (2, false), "{adas}");
+    does(&["held-by", "ada"], 0, "\"stock\": \"phone\"");
+    does(&["held-by", "ada", "--after-stock", "phone"], 2, "--after");
+    does(&["held-by", "ada", "--after-stock", "phone", "--after", "x"], 2, "--after");
     does(&["holds", "phone", "--limit", "1001"], 2, "1001");
     does(&["holds", "phone", "--after", "x"], 2, "--after");
     let output = pannier(&["stock", "--directory", directory, "holds", "phone"]);

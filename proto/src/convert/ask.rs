@@ -51,6 +51,7 @@ impl Asked {
             Some(Body::CancelOrder(ask)) => ask.try_into(),
             Some(Body::ExtendOrder(ask)) => ask.try_into(),
             Some(Body::ListCartOrders(ask)) => ask.try_into(),
+            Some(Body::ListCustomerHolds(ask)) => ask.try_into(),
             Some(Body::GetOrder(ask)) => ask.try_into(),
             Some(Body::ReturnOrder(ask)) => ask.try_into(),
         }

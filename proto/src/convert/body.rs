@@ -20,6 +20,9 @@ impl Asked {
             Self::Holds { object, of, size, allow_stale } => {
                 super::stock::holds_body(object, of, *size, *allow_stale)
             }
+            Self::HeldBy { namespace, customer, after, size } => {
+                Ok(super::held_by::body(namespace, customer, after.as_ref(), *size))
+            }
             Self::Orders { object, after, size, allow_stale } => {
                 super::orders::body(object, *after, *size, *allow_stale)
             }

@@ -300,16 +300,18 @@ pub fn sheet(sheet: &Sheet, stale: bool) -> v1::Stock {
 
 /// A page of the holds of a stock.
 pub fn holds(page: &Holds, stale: bool) -> v1::StockHolds {
-    let copy = Bytes::copy_from_slice;
-    let hold = |hold: &Hold| v1::StockHold {
-        op_id: copy(hold.op.as_bytes()),
+    let next = page.next.map_or_else(Bytes::new, |op| Bytes::copy_from_slice(op.as_bytes()));
+    v1::StockHolds { holds: page.holds.iter().map(put_hold).collect(), next, stale }
+}
+
+pub(super) fn put_hold(hold: &Hold) -> v1::StockHold {
+    v1::StockHold {
+        op_id: Bytes::copy_from_slice(hold.op.as_bytes()),
         quantity: hold.want.quantity,
         customer: put_customer(hold.want.customer.as_ref()),
-        owner: copy(hold.owner.as_bytes()),
+        owner: Bytes::copy_from_slice(hold.owner.as_bytes()),
         until_ms: hold.until_ms,
-    };
-    let next = page.next.map_or_else(Bytes::new, |op| copy(op.as_bytes()));
-    v1::StockHolds { holds: page.holds.iter().map(hold).collect(), next, stale }
+    }
 }
 
 /// What one hold of a page says; a page of a sound server has no other.

@@ -25,6 +25,10 @@ pub fn tell_event(event: &Event, names: &Names) -> Option<String> {
             let (namespace, after) = (list.namespace.escape_ascii(), names.vector(&list.after));
             format!("@{ticket} list {:?}s of {namespace} after {after}", list.kind)
         }
+        Event::Command(ticket, Command::HeldBy(ask)) => {
+            let (customer, after) = (ask.customer.as_bytes(), names.vector(&ask.after));
+            format!("@{ticket} what {} holds, after {after}", customer.escape_ascii())
+        }
         Event::Synced(round) => format!("round {round} synced"),
         Event::Message { message: Message::Deltas { .. }, .. } | Event::Checkpointed { .. } => {
             match event {
@@ -114,6 +118,7 @@ pub fn tell_value(value: &Value, names: &Names) -> String {
         Value::Counter(value) => value.to_string(),
         Value::Stock(sheet) => format!("{sheet:?}"),
         Value::Holds(holds) => format!("{holds:?}"),
+        Value::HeldBy(page) => format!("{page:?}"),
         Value::Orders(orders) => format!("{orders:?}"),
     }
 }

@@ -159,6 +159,7 @@ pub fn body_of(answer: &Answer, object: &ObjectKey, asked: Option<(&Request, boo
                 }
                 Value::Counter(value) => Body::Counter(convert::counter(*value, stale)),
                 Value::Stock(sheet) => Body::Stock(convert::sheet(sheet, stale)),
+                Value::HeldBy(page) => Body::CustomerHolds(convert::held_by(page)),
                 Value::Orders(orders) => Body::CartOrders(convert::orders(orders, stale)),
                 Value::Holds(holds) => Body::StockHolds(convert::holds(holds, stale)),
             }

@@ -307,7 +307,7 @@ impl World<'_> {
             }
             Wire::Read { object, .. } => Some((Asked::Read(object), None)),
             Wire::List { .. } | Wire::Stock { .. } => None,
-            Wire::Holds { .. } | Wire::Orders { .. } => None,
+            Wire::Holds { .. } | Wire::Orders { .. } | Wire::HeldBy { .. } => None,
         }
     }
 

@@ -301,6 +301,7 @@ fn is_stale(said: &Said) -> bool {
         Said::StockHolds(holds) => holds.stale,
         Said::CartOrders(orders) => orders.stale,
         Said::StockAnswer(_) => false,
+        Said::CustomerHolds(_) => false,
         Said::Written(_) | Said::List(_) | Said::Failure(_) => false,
     }
 }

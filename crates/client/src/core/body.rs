@@ -79,7 +79,7 @@ impl From<Wire> for Body {
             W::ClearCart(_) | W::MergeCarts(_) => Class::Alone,
             W::RemoveFromSet(_) | W::ClearSet(_) | W::MergeSets(_) => Class::Alone,
             W::GetStock(_) | W::ListStocks(_) | W::ListStockHolds(_) => Class::Read,
-            W::ListCartOrders(_) => Class::Read,
+            W::ListCartOrders(_) | W::ListCustomerHolds(_) => Class::Read,
             // A hold and its commit must not overtake each other.
             W::RestockStock(_) | W::WriteOffStock(_) | W::SetStockTerms(_) => Class::Alone,
             W::HoldStock(_) | W::CommitStock(_) | W::ReleaseStock(_) => Class::Alone,
@@ -148,7 +148,7 @@ fn seen_of(body: &mut Wire) -> Option<&mut Bytes> {
         Wire::CheckoutCart(_) | Wire::ConfirmOrder(_) | Wire::ReturnOrder(_) => None,
         Wire::CancelOrder(_) | Wire::ExtendOrder(_) | Wire::GetOrder(_) => None,
         Wire::GetStock(_) | Wire::ListStocks(_) | Wire::ListStockHolds(_) => None,
-        Wire::ListCartOrders(_) => None,
+        Wire::ListCartOrders(_) | Wire::ListCustomerHolds(_) => None,
     }
 }
 
@@ -182,7 +182,7 @@ fn op_id(body: &Wire) -> Bytes {
         Wire::GetOrder(command) => command.op_id.clone(),
         Wire::ReturnOrder(command) => command.op_id.clone(),
         Wire::GetStock(_) | Wire::ListStocks(_) | Wire::ListStockHolds(_) => Bytes::new(),
-        Wire::ListCartOrders(_) => Bytes::new(),
+        Wire::ListCartOrders(_) | Wire::ListCustomerHolds(_) => Bytes::new(),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::record::{Customer, Want};
 use super::terms::{PEERS_MAX, Terms};
 use crate::dot::Member;
-use crate::object::{Product, QUANTITY_MAX};
+use crate::object::{ObjectKey, Product, QUANTITY_MAX};
 use crate::op_id::OpId;
 use crate::order::Goods;
 use alloc::vec::Vec;
@@ -278,4 +278,13 @@ pub struct Holds {
     pub holds: Vec<Hold>,
     /// Behind which op id the next page begins, shown or not; `None`: there is none.
     pub next: Option<OpId>,
+}
+
+/// A page of what one customer has set aside, of all stocks of a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CustomerHolds {
+    /// Ascending by stock (its length first) and op id; each with its stock.
+    pub holds: Vec<(ObjectKey, Hold)>,
+    /// Behind which op id of which stock the next page begins; `None`: there is none.
+    pub next: Option<(ObjectKey, OpId)>,
 }

@@ -38,7 +38,9 @@ mod tally;
 mod terms;
 mod words;
 
-pub use call::{Account, Ask, Hold, Holds, HoldsOf, OrderAsk, Outcome, Served, Sheet, ShortLine};
+pub use call::{
+    Account, Ask, CustomerHolds, Hold, Holds, HoldsOf, OrderAsk, Outcome, Served, Sheet, ShortLine,
+};
 pub use decide::{Answer, Refused, Verdict, agree, commit, commit_here, extend, hold, lend};
 pub use decide::{mint, over_limit, release, return_op, write_off};
 pub use heirs::{Closed, Heirs};

@@ -160,7 +160,7 @@ fn words(call: &Call, taken: u64) -> String {
         Ask::Count(amount) => format!("added {amount} to {id}"),
         // A stock's answer says more (`stock.rs`).
         Ask::Stock(_) | Ask::Here(_) | Ask::Order(_) => id,
-        Ask::Holds(..) | Ask::Orders(..) => id,
+        Ask::Holds(..) | Ask::HeldBy(..) | Ask::Orders(..) => id,
         Ask::Show | Ask::Watch(_) => id,
     }
 }

@@ -34,6 +34,9 @@ pub enum Ask {
     Order(OrderWord),
     /// Who has units of a stock set aside: which of them, and so many.
     Holds(HoldsOf, u32),
+    /// What a customer has set aside: behind this op id of this stock, and so many. The call's id
+    /// is the customer.
+    HeldBy(Option<(Vec<u8>, OpId)>, u32),
     /// The orders of a cart: behind this one, and so many.
     Orders(Option<OpId>, u32),
     /// What is there.
@@ -64,7 +67,10 @@ impl Here {
 impl Ask {
     /// Whether it changes nothing.
     pub const fn only_looks(&self) -> bool {
-        matches!(self, Self::Show | Self::Watch(_) | Self::Holds(..) | Self::Orders(..))
+        matches!(
+            self,
+            Self::Show | Self::Watch(_) | Self::Holds(..) | Self::HeldBy(..) | Self::Orders(..)
+        )
     }
 }
 

@@ -1,7 +1,8 @@
-//! A page of who has units of a stock set aside, in words.
+//! Pages of who has units of a stock set aside, and of what a customer has, in words.
 
 use super::answer::{After, Session, printable, text};
 use super::ask::Call;
+use orset::OpId;
 use orset::stock::{Customer, Hold, Holds};
 use serde::Serialize;
 use std::fmt;
@@ -29,19 +30,24 @@ struct ShownHold {
     until_ms: u64,
 }
 
-impl ShownHolds {
-    /// From the library's answer.
-    pub fn new(call: &Call, page: &Holds, after: After) -> Self {
-        let hold = |hold: &Hold| ShownHold {
+impl From<&Hold> for ShownHold {
+    fn from(hold: &Hold) -> Self {
+        Self {
             op_id: hold.op.to_string(),
             quantity: hold.want.quantity,
             customer: text(hold.want.customer.as_ref().map_or(&[], Customer::as_bytes)),
             owner: hold.owner.to_string(),
             until_ms: hold.until_ms,
-        };
+        }
+    }
+}
+
+impl ShownHolds {
+    /// From the library's answer.
+    pub fn new(call: &Call, page: &Holds, after: After) -> Self {
         Self {
             stock: text(&call.id),
-            holds: page.holds.iter().map(hold).collect(),
+            holds: page.holds.iter().map(ShownHold::from).collect(),
             next: page.next.map(|op| op.to_string()),
             session: after.into(),
         }
@@ -59,6 +65,60 @@ impl fmt::Display for ShownHolds {
         }
         if let Some(next) = &self.next {
             writeln!(f, "  next     --after {next}")?;
+        }
+        fmt::Display::fmt(&self.session, f)
+    }
+}
+
+/// A page of what a customer has set aside, of all stocks.
+#[derive(Debug, Serialize)]
+pub struct ShownHeldBy {
+    customer: String,
+    holds: Vec<OfStock>,
+    /// What goes into `--after-stock` and `--after` for the next page; none: that was all.
+    next_stock: Option<String>,
+    next: Option<String>,
+    #[serde(flatten)]
+    session: Session,
+}
+
+#[derive(Debug, Serialize)]
+struct OfStock {
+    stock: String,
+    #[serde(flatten)]
+    hold: ShownHold,
+}
+
+impl ShownHeldBy {
+    /// From the library's answer: holds with their stocks' ids, and where the next page begins.
+    pub fn new<'a>(
+        call: &Call,
+        holds: impl Iterator<Item = (&'a [u8], &'a Hold)>,
+        next: Option<(&[u8], OpId)>,
+        after: After,
+    ) -> Self {
+        Self {
+            customer: text(&call.id),
+            holds: holds.map(|(id, hold)| OfStock { stock: text(id), hold: hold.into() }).collect(),
+            next_stock: next.map(|(stock, _)| text(stock)),
+            next: next.map(|(_, op)| op.to_string()),
+            session: after.into(),
+        }
+    }
+}
+
+impl fmt::Display for ShownHeldBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (customer, holds) = (printable(&self.customer), self.holds.len());
+        writeln!(f, "{customer}: {holds} holds on this page")?;
+        for OfStock { stock, hold: ShownHold { op_id, quantity, owner, until_ms, .. } } in
+            &self.holds
+        {
+            let stock = printable(stock);
+            writeln!(f, "  {quantity:>6}  {stock}  {op_id}  until {until_ms}  at {owner}")?;
+        }
+        if let (Some(stock), Some(next)) = (&self.next_stock, &self.next) {
+            writeln!(f, "  next     --after-stock {} --after {next}", printable(stock))?;
         }
         fmt::Display::fmt(&self.session, f)
     }

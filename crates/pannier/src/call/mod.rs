@@ -28,7 +28,7 @@ mod verbs;
 pub use answer::{After, Did, Done, Show, Value};
 pub use ask::{Ask, Call};
 pub use checkout::{CheckoutVerb, OrderWord, Ordered, is_yes as is_order_yes};
-pub use holds::ShownHolds;
+pub use holds::{ShownHeldBy, ShownHolds};
 pub use import::{Import, ImportArgs, Imported, Named};
 pub use orders::Orders;
 pub use place::{GATEWAY, Kept, Place, Target};

@@ -143,6 +143,21 @@ pub enum StockVerb {
               value_parser = clap::value_parser!(u32).range(1..=i64::from(HOLDS_MAX)))]
         limit: u32,
     },
+    /// Print what a customer has set aside, of all stocks, page by page
+    HeldBy {
+        /// The customer
+        customer: OsString,
+        /// Begin behind `--after` of this stock: `next_stock`, as the page before gave it
+        #[arg(long, value_name = "STOCK", requires = "after")]
+        after_stock: Option<OsString>,
+        /// And behind this op id: `next`, as the page before gave it
+        #[arg(long, value_name = "UUID", requires = "after_stock")]
+        after: Option<String>,
+        /// Holds a page
+        #[arg(long, value_name = "HOLDS", default_value_t = HOLDS_DEFAULT,
+              value_parser = clap::value_parser!(u32).range(1..=i64::from(HOLDS_MAX)))]
+        limit: u32,
+    },
     /// Do the calls of a file, one a line: `restock,STOCK,UNITS`, `write-off,STOCK,UNITS`,
     /// `fulfil,STOCK,UNITS,OP_ID`, `release,STOCK,OP_ID`, `return,STOCK,OP_ID`
     Import(ImportArgs),
@@ -203,6 +218,14 @@ impl StockVerb {
                 let after = after.as_deref().map(|it| op_id_of("--after", it)).transpose()?;
                 let of = HoldsOf { customer, after };
                 return looked(stock, Ask::Holds(of, *limit), None);
+            }
+            Self::HeldBy { customer, after_stock, after, limit } => {
+                let stock = after_stock.as_deref();
+                let stock = stock.map(|it| name("--after-stock", it, OBJECT_ID_MAX)).transpose()?;
+                let after = after.as_deref().map(|it| op_id_of("--after", it)).transpose()?;
+                let (id, ask) = (name("CUSTOMER", customer, CUSTOMER_MAX)?, stock.zip(after));
+                let ask = Ask::HeldBy(ask, *limit);
+                return Ok(Call { id, ask, peers: 0, op: None, seen: None });
             }
             Self::Import(_) => return Err(Fail::Usage("an import is many calls".into())),
             Self::Show { stock } => return looked(stock, Ask::Show, None),

@@ -7,14 +7,14 @@
 
 use crate::call::{
     After, Ask, Call, Came, Did, Done, Import, ImportArgs, Imported, Kept, Named, OrderWord,
-    Ordered, Orders, Place, SessionFile, Show, ShownHolds, Value, is_order_yes,
+    Ordered, Orders, Place, SessionFile, Show, ShownHeldBy, ShownHolds, Value, is_order_yes,
 };
 use crate::config;
 use crate::fail::Fail;
 use crate::out::Form;
 use orset::cart::Seen;
-use orset::stock::{Ask as StockAsk, HoldsOf};
-use orset::{Kind, OpId, Product};
+use orset::stock::{Ask as StockAsk, Customer, HoldsOf};
+use orset::{Kind, ObjectKey, OpId, Product};
 use pannier_replica::protocol::{self, Refusal, Written};
 use pannier_replica::{Error, Pending, Replica, Session};
 use std::path::Path;
@@ -94,6 +94,7 @@ impl Local<'_> {
         match &call.ask {
             Ask::Show => self.show(call, self.read(call)?),
             Ask::Holds(of, limit) => self.holds(call, of.clone(), *limit),
+            Ask::HeldBy(after, limit) => self.held_by(call, after.as_ref(), *limit),
             Ask::Orders(after, limit) => self.orders(call, *after, *limit),
             Ask::Watch(count) => self.watch(call, *count).map(|()| true),
             Ask::Stock(ask) => self.call_stock(call, ask.clone()),
@@ -109,6 +110,25 @@ impl Local<'_> {
         let page = stock.in_session(&self.session).holds(of, limit as usize);
         let page = page.wait().map_err(refused)?;
         self.form.print(&ShownHolds::new(call, &page, self.after()?))?;
+        Ok(true)
+    }
+
+    fn held_by(
+        &self,
+        call: &Call,
+        after: Option<&(Vec<u8>, OpId)>,
+        limit: u32,
+    ) -> Result<bool, Fail> {
+        let name = |error: orset::BoundsError| Fail::Usage(error.to_string());
+        let stock = |id: &Vec<u8>| ObjectKey::new(Kind::Stock, self.namespace, id).map_err(name);
+        let after = after.map(|(id, op)| stock(id).map(|stock| (stock, *op))).transpose()?;
+        let customer = Customer::new(&call.id).map_err(name)?;
+        let (session, limit) = (Some(&self.session), limit as usize);
+        let page = self.replica.held_by(self.namespace, &customer, after, limit, session);
+        let page = page.map_err(name)?.wait().map_err(refused)?;
+        let holds = page.holds.iter().map(|(stock, hold)| (stock.id(), hold));
+        let next = page.next.as_ref().map(|(stock, op)| (stock.id(), *op));
+        self.form.print(&ShownHeldBy::new(call, holds, next, self.after()?))?;
         Ok(true)
     }
 
@@ -303,7 +323,8 @@ fn value(value: protocol::Value) -> Option<Value> {
         protocol::Value::Set(elements, seen) => Value::Set(elements, seen),
         protocol::Value::Counter(value) => Value::Counter(value),
         protocol::Value::Stock(sheet) => Value::Stock(sheet),
-        protocol::Value::Holds(_) | protocol::Value::Orders(_) => return None,
+        protocol::Value::Holds(_) | protocol::Value::HeldBy(_) => return None,
+        protocol::Value::Orders(_) => return None,
     })
 }
 

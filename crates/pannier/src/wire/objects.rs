@@ -8,7 +8,7 @@
 use super::refused;
 use crate::call::{
     After, Ask, Call, Came, Did, Done, Kept, OrderWord, Ordered, Orders, Place, SessionFile, Show,
-    ShownHolds, Target, Value, is_order_yes, is_yes,
+    ShownHeldBy, ShownHolds, Target, Value, is_order_yes, is_yes,
 };
 use crate::fail::Fail;
 use crate::out::{Form, progress};
@@ -16,7 +16,7 @@ use crate::run::runtime;
 use orset::cart::Seen;
 use orset::order::ShownOrders;
 use orset::stock::{Ask as StockAsk, Customer, Holds};
-use orset::{Kind, Member, OpId};
+use orset::{Kind, Member, ObjectKey, OpId};
 use pannier_client::{
     CartView, Client, ClientSettings, Error, NextMove, Reason, Session, SetView, Shown, Written,
 };
@@ -136,6 +136,19 @@ impl<'a> Wire<'a> {
                 let view = stock.holds(of.clone(), *limit).await?;
                 let page = Holds { holds: view.holds, next: view.next };
                 let shown = self.after().map(|it| ShownHolds::new(call, &page, it));
+                Ok(shown.and_then(|shown| self.form.print(&shown)).map(|()| true))
+            }
+            (Ask::HeldBy(after, limit), _) => {
+                let after = match after {
+                    Some((stock, op)) => {
+                        Some((ObjectKey::new(Kind::Stock, self.namespace, stock)?, *op))
+                    }
+                    None => None,
+                };
+                let view = self.session.held_by(self.namespace, &call.id, after, *limit).await?;
+                let holds = view.holds.iter().map(|(stock, hold)| (&stock[..], hold));
+                let next = view.next.as_ref().map(|(stock, op)| (&stock[..], *op));
+                let shown = self.after().map(|it| ShownHeldBy::new(call, holds, next, it));
                 Ok(shown.and_then(|shown| self.form.print(&shown)).map(|()| true))
             }
             (Ask::Orders(after, limit), _) => {

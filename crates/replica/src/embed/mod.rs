@@ -17,6 +17,7 @@
 mod builder;
 mod error;
 mod handles;
+mod held_by;
 mod histogram;
 mod listeners;
 mod orders;

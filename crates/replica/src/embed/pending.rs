@@ -6,7 +6,7 @@ use crate::driver::NoReply;
 use crate::protocol::stock::StockReply;
 use crate::protocol::{Reply, Shown, Value, Written};
 use orset::order::ShownOrders;
-use orset::stock::{Holds, Sheet};
+use orset::stock::{CustomerHolds, Holds, Sheet};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -102,6 +102,15 @@ impl FromReply for Holds {
     fn from_reply(reply: Reply) -> Option<Self> {
         match Shown::from_reply(reply)?.value {
             Value::Holds(holds) => Some(holds),
+            _ => None,
+        }
+    }
+}
+
+impl FromReply for CustomerHolds {
+    fn from_reply(reply: Reply) -> Option<Self> {
+        match Shown::from_reply(reply)?.value {
+            Value::HeldBy(page) => Some(page),
             _ => None,
         }
     }

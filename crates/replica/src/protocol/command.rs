@@ -2,11 +2,11 @@
 
 use super::durable::Durability;
 use super::membership::Place;
-use super::parts::{HoldsPage, OrdersPage, Page};
+use super::parts::{HeldBy, HoldsPage, OrdersPage, Page};
 use super::stock::{Call, StockReply};
 use orset::cart::{Line, Seen};
 use orset::order::ShownOrders;
-use orset::stock::{Holds, Refused, Sheet};
+use orset::stock::{CustomerHolds, Holds, Refused, Sheet};
 use orset::{Dot, Kind, ObjectKey, OpId, OpIdSet, Origin, Product, Request, VersionVector};
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub enum Command {
     Read(Read),
     /// Name the objects of a namespace.
     List(List),
+    /// Show what a customer has set aside.
+    HeldBy(HeldBy),
     /// Something of a stock.
     Stock(Call),
 }
@@ -110,6 +112,7 @@ impl Command {
             Self::Write(write) => &write.after,
             Self::Read(read) => &read.after,
             Self::List(list) => &list.after,
+            Self::HeldBy(ask) => &ask.after,
             Self::Stock(call) => &call.after,
         }
     }
@@ -120,6 +123,7 @@ impl Command {
             Self::Write(write) => write.deadline_us,
             Self::Read(read) => read.deadline_us,
             Self::List(list) => list.deadline_us,
+            Self::HeldBy(ask) => ask.deadline_us,
             Self::Stock(call) => call.deadline_us,
         }
     }
@@ -130,6 +134,7 @@ impl Command {
             Self::Write(write) => write.lane,
             Self::Read(read) => read.lane,
             Self::List(list) => list.lane,
+            Self::HeldBy(ask) => ask.lane,
             Self::Stock(call) => call.lane,
         }
     }
@@ -144,7 +149,7 @@ impl Command {
         match self {
             Self::Write(write) => write.durability.peers(),
             Self::Stock(call) => call.peers,
-            Self::Read(_) | Self::List(_) => 0,
+            Self::Read(_) | Self::List(_) | Self::HeldBy(_) => 0,
         }
     }
 }
@@ -187,6 +192,8 @@ pub enum Value {
     Stock(Sheet),
     /// Who has some set aside.
     Holds(Holds),
+    /// What a customer has set aside, of all stocks of a namespace.
+    HeldBy(CustomerHolds),
     /// What is, and was, bought of a cart.
     Orders(ShownOrders),
 }

@@ -65,7 +65,7 @@ pub use command::{
 pub use cuts::{CutList, Cuts};
 pub use durable::Durability;
 pub use message::{Message, Range};
-pub use parts::{HOLDS_MAX, HoldsPage, ORDERS_MAX, OrdersPage, Page};
+pub use parts::{HOLDS_MAX, HeldBy, HoldsPage, ORDERS_MAX, OrdersPage, Page};
 pub use recover::Start;
 pub use rows::{BUCKETS, Base, object_hash, row_hash};
 pub use settings::{LOG_WHOLE, ProtocolSettings, WINDOW_MAX_MS, WINDOWS_MAX};

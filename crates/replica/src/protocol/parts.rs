@@ -1,8 +1,10 @@
 //! Which part of something a read is to show: a page begins behind a place and has bounds, by
 //! number and by bytes, so that no read costs more than it shows.
 
-use orset::stock::HoldsOf;
-use orset::{OpId, Product};
+use super::command::Lane;
+use orset::stock::{Customer, HoldsOf};
+use orset::{ObjectKey, OpId, Product, VersionVector};
+use std::sync::Arc;
 
 /// Lines of a cart or elements of a set, ascending bytewise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,4 +44,26 @@ pub struct OrdersPage {
     pub orders: usize,
     /// Bytes of rows at which the page ends, too.
     pub bytes: usize,
+}
+
+/// A question for what a customer has set aside, of all stocks of a namespace: ascending by stock
+/// (its length first) and op id.
+#[derive(Clone, Debug)]
+pub struct HeldBy {
+    /// In this namespace, 1 to `NAMESPACE_MAX` bytes.
+    pub namespace: Box<[u8]>,
+    /// For this customer.
+    pub customer: Customer,
+    /// Behind this op id of this stock; `None`: from the first.
+    pub behind: Option<(ObjectKey, OpId)>,
+    /// Holds at most, at least 1; more when the last op id is held at several members.
+    pub holds: usize,
+    /// Bytes of rows at which the page ends, too.
+    pub bytes: usize,
+    /// What the session has seen or written: covered, or answered `Behind`.
+    pub after: Arc<VersionVector>,
+    /// When to give up waiting for that.
+    pub deadline_us: u64,
+    /// What it is kept in order with.
+    pub lane: Lane,
 }

@@ -147,6 +147,7 @@ impl<B: Base> Protocol<B> {
         };
         protocol.check_log(&extents)?;
         let wrote = protocol.find_previous(&extents, last)?;
+        protocol.make_notes(&mut checkpoint)?;
         protocol.replay_log(&extents, &mut checkpoint)?;
         protocol.membership.recover(&protocol.applied);
         protocol.check_finals()?;

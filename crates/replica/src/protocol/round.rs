@@ -187,6 +187,7 @@ impl<B: Base> Protocol<B> {
         self.pruning.hand_out(&whole);
         let (cuts, start) = (self.encode_cuts(), self.encode_last_start());
         self.rows.freeze(vec![
+            super::stock::whole_for(&vector),
             (meta_key(b"cuts"), cuts),
             (meta_key(b"start"), start),
             (meta_key(b"vector"), vector),

@@ -12,6 +12,7 @@
 //! 0x08 cart, order id             -> an order (`order/rows.rs`)                hashed
 //! 0x09 cart, entry, order id      -> (an order over that entry)                not hashed
 //! 0x0a stock, op id, dot          -> (a record that holds units)               not hashed
+//! 0x0b customer, stock, op, dot   -> (the same, by customer: `stock/notes.rs`) not hashed
 //! ```
 //!
 //! Rows changed since the last checkpoint are held in `live` (op memory apart: it is only ever
@@ -78,6 +79,7 @@ pub(super) const STIRRED: u8 = 7;
 pub(super) const ORDER: u8 = 8;
 pub(super) const CLAIM: u8 = 9;
 pub(super) const HELD: u8 = 10;
+pub(super) const BY_CUSTOMER: u8 = 11;
 
 /// The kinds of rows that are in the sums, ascending.
 pub(super) const HASHED: [u8; 4] = [ENTRY, COUNTER, STOCK, ORDER];

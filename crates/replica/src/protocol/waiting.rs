@@ -111,6 +111,7 @@ impl<B: Base> Protocol<B> {
             Command::Write(write) => self.write(ticket, write, now),
             Command::Read(read) => self.read(ticket, &read, stale),
             Command::List(list) => self.list(ticket, &list),
+            Command::HeldBy(ask) => self.held_by(ticket, &ask),
             Command::Stock(call) => self.call(ticket, call, now),
         }
     }

@@ -3,8 +3,8 @@
 use super::status;
 use crate::protocol::stock::Call;
 use crate::protocol::{
-    Command, Durability, HoldsPage, Lane, List, OrdersPage, Page, Read, Reply, Shown, Value, Write,
-    Written,
+    Command, Durability, HeldBy, HoldsPage, Lane, List, OrdersPage, Page, Read, Reply, Shown,
+    Value, Write, Written,
 };
 use bytes::Bytes;
 use orset::{Kind, ObjectKey, Request, VersionVector};
@@ -88,6 +88,20 @@ pub(super) fn command(asked: Asked, terms: Terms) -> (Command, Question) {
             let read = Read { orders, lane, allow_stale, ..Read::new(object, after, deadline_us) };
             (Command::Read(read), question)
         }
+        Asked::HeldBy { namespace, customer, after: behind, size } => {
+            let question = Question::List(Kind::Stock, Bytes::copy_from_slice(&namespace));
+            let ask = HeldBy {
+                namespace: (*namespace).into(),
+                customer,
+                behind,
+                holds: size as usize,
+                bytes: page_bytes,
+                after,
+                deadline_us,
+                lane,
+            };
+            (Command::HeldBy(ask), question)
+        }
         Asked::List { kind, namespace, page } => {
             let list = List {
                 kind,
@@ -147,6 +161,7 @@ fn show(question: &Question, shown: &Shown) -> Body {
     match (&shown.value, question) {
         (Value::Stock(sheet), _) => Body::Stock(convert::sheet(sheet, stale)),
         (Value::Holds(holds), _) => Body::StockHolds(convert::holds(holds, stale)),
+        (Value::HeldBy(page), _) => Body::CustomerHolds(convert::held_by(page)),
         (Value::Orders(orders), _) => Body::CartOrders(convert::orders(orders, stale)),
         (Value::Counter(value), _) => Body::Counter(convert::counter(*value, stale)),
         (Value::Cart(lines, seen), Question::Read(object)) => {
@@ -171,6 +186,7 @@ pub(super) fn size_of(body: &Body) -> usize {
         Body::Stock(stock) => stock.encoded_len(),
         Body::StockHolds(holds) => holds.encoded_len(),
         Body::CartOrders(orders) => orders.encoded_len(),
+        Body::CustomerHolds(page) => page.encoded_len(),
         Body::Cart(cart) => cart.encoded_len(),
         Body::Set(set) => set.encoded_len(),
         Body::List(list) => list.encoded_len(),

@@ -45,6 +45,7 @@ of_body! {
     Stock Stock;
     StockHolds StockHolds;
     CartOrders CartOrders;
+    CustomerHolds CustomerHolds;
 }
 
 /// An answer of another kind: the driver never lets it happen.
@@ -243,6 +244,7 @@ calls! {
     set_terms SetStockTerms -> StockAnswer;
     get GetStock -> Stock;
     list_holds ListStockHolds -> StockHolds;
+    list_customer_holds ListCustomerHolds -> CustomerHolds;
 }
 
 macro_rules! orders {

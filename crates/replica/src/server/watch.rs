@@ -162,6 +162,7 @@ fn value_of(body: Body) -> Option<Value> {
         Body::CartOrders(orders) => Some(Value::Orders(orders)),
         // A read of an object is answered with its value.
         Body::Written(_) | Body::StockAnswer(_) | Body::StockHolds(_) => None,
+        Body::CustomerHolds(_) => None,
         Body::List(_) | Body::Failure(_) => None,
     }
 }

@@ -24,5 +24,6 @@ mod stock_counterexamples;
 mod stock_found;
 mod stock_holds;
 mod stock_members;
+mod stock_notes;
 mod stock_world;
 mod verify;

@@ -96,6 +96,25 @@ async fn holds_are_read_page_by_page() {
     let adas = v1::ListStockHolds { customer: "ada".into(), ..holds(0) };
     let adas = stocks.list_holds(adas).await.unwrap().into_inner();
     assert_eq!((adas.holds.len(), adas.next.len()), (2, 0));
+    // And what it has of all stocks.
+    let all = |after_stock: Bytes, after: Bytes| {
+        let (namespace, customer) = ("shop".into(), "ada".into());
+        v1::ListCustomerHolds { namespace, customer, after_stock, after, page_size: 1 }
+    };
+    let ask = with_token(all(Bytes::new(), Bytes::new()), &token);
+    let first = stocks.list_customer_holds(ask).await.unwrap();
+    assert!(vector_of(&token_of(&first)).covers(&vector_of(&token)));
+    let first = first.into_inner();
+    assert_eq!((&first.next_stock[..], &first.next), (&b"phone"[..], &held[0]));
+    stream
+        .send(vec![command(2, &token, Body::ListCustomerHolds(all(first.next_stock, first.next)))])
+        .await;
+    let Some(Said::CustomerHolds(second)) = stream.answer().await.body else { panic!() };
+    let hold = second.holds[0].hold.clone().unwrap();
+    assert_eq!((&second.holds[0].stock[..], &hold.op_id), (&b"phone"[..], &held[2]));
+    assert!(second.next_stock.is_empty() && second.next.is_empty());
+    let nobody = v1::ListCustomerHolds { namespace: "shop".into(), ..Default::default() };
+    assert_eq!(reason(&stocks.list_customer_holds(nobody).await.unwrap_err()), Reason::Bounds);
     stocks.release(release(held[0].clone())).await.unwrap();
     let left = stocks.list_holds(holds(0)).await.unwrap().into_inner();
     assert_eq!(left.holds.iter().map(|it| &it.op_id).collect::<Vec<_>>(), [&held[1], &held[2]]);

@@ -2,11 +2,12 @@
 
 use super::{Sample, answer, b, command, dot, event, id, list_request, op, said};
 use pannier_proto::v1::{
-    Answer, BulkOfStocks, BulkStocks, Command, CommitStock, ExtendStock, Failure, GetStock,
-    HoldStock, ListStockHolds, PeerMessage, ReleaseStock, RestockStock, ReturnStock, SetStockTerms,
-    ShortLine, Stock, StockAccount, StockAnswer, StockCall, StockHold, StockHolds, StockOutcome,
-    StockResult, StockServed, StockTalk, WatchEvent, WriteOffStock, answer::Body as Said,
-    command::Body, peer_message, stock_call, stock_result, watch_event,
+    Answer, BulkOfStocks, BulkStocks, Command, CommitStock, CustomerHold, CustomerHolds,
+    ExtendStock, Failure, GetStock, HoldStock, ListCustomerHolds, ListStockHolds, PeerMessage,
+    ReleaseStock, RestockStock, ReturnStock, SetStockTerms, ShortLine, Stock, StockAccount,
+    StockAnswer, StockCall, StockHold, StockHolds, StockOutcome, StockResult, StockServed,
+    StockTalk, WatchEvent, WriteOffStock, answer::Body as Said, command::Body, peer_message,
+    stock_call, stock_result, watch_event,
 };
 use prost::Message;
 
@@ -70,6 +71,21 @@ fn list_holds() -> ListStockHolds {
 fn held() -> StockHold {
     let (owner, until_ms) = (id(1), 1_700_000_000_000);
     StockHold { op_id: op(), quantity: 2, customer: b("ada"), owner, until_ms }
+}
+
+fn list_customers() -> ListCustomerHolds {
+    ListCustomerHolds {
+        namespace: b("shop"),
+        customer: b("ada"),
+        after_stock: b("phone"),
+        after: op(),
+        page_size: 50,
+    }
+}
+
+fn customers() -> CustomerHolds {
+    let holds = vec![CustomerHold { stock: b("phone"), hold: Some(held()) }];
+    CustomerHolds { holds, next_stock: b("phone"), next: op() }
 }
 
 fn holds() -> StockHolds {
@@ -160,6 +176,11 @@ pub fn samples() -> Vec<Sample> {
         StockHolds holds();
         Command command(Body::ListStockHolds(list_holds()));
         Answer answer(Said::StockHolds(holds()));
+        ListCustomerHolds list_customers();
+        CustomerHold CustomerHold { stock: b("phone"), hold: Some(held()) };
+        CustomerHolds customers();
+        Command command(Body::ListCustomerHolds(list_customers()));
+        Answer answer(Said::CustomerHolds(customers()));
         StockCall call(stock_call::Body::Restock(restock()));
         StockCall call(stock_call::Body::WriteOff(write_off()));
         StockCall call(stock_call::Body::Commit(commit()));

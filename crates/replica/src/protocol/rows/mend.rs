@@ -183,8 +183,7 @@ impl<B: Base> Rows<B> {
     ) -> Result<(), StoreError> {
         let is_there = value.is_some();
         if let Some(id) = named.record {
-            let is_held = value.is_some_and(stock::is_held);
-            stock::note_held(self, &named.object, id, is_held);
+            stock::mend_notes(self, &named.object, id, value)?;
             return self.remember_record(&named.object, id, is_there);
         }
         let Some((product, op)) = &named.entry else { return Ok(()) };

@@ -26,6 +26,7 @@ mod evening;
 mod head;
 mod keeping;
 mod lending;
+mod notes;
 mod parting;
 mod passing;
 mod rows;
@@ -39,12 +40,13 @@ pub(super) use evening::Evening;
 pub(super) use head::Hot;
 pub(super) use keeping::Keeping;
 pub(super) use lending::Lending;
+pub(super) use notes::{mend_notes, whole_for};
 pub(super) use passing::{INTERNAL, Passing, did};
 pub(super) use rows::{
     Sort, StockView, is_sound, join_head, join_marks, join_own_record, join_record, join_tally,
     sort_of, stirred_key,
 };
-pub(super) use show::{holds, is_held, note_held, shown};
+pub(super) use show::{holds, is_held, shown};
 pub use talk::{Said, Talk};
 
 use super::apply::{ObjectRows, Of};

@@ -6,18 +6,17 @@
 //! 0x05 object, 2, dot, op id          a record
 //! 0x06 until (ms), object, dot, op id a hold of this member's own: when it lapses   not hashed
 //! 0x07 object, op id                  an op id that this member has to settle       not hashed
-//! 0x0a object, op id, dot             a record that holds units, whoever made it    not hashed
+//! 0x0a, 0x0b                          what is held, by stock and by customer (`notes.rs`)
 //! ```
 //!
 //! Every op of a stock looks at the rows of all members, so they are one row: one look-up, decoded
 //! once an op and written once. Records lie in the order of the log that made them, so that a
 //! million claims are a million keys one behind the other. Which records an op id has is in its op
 //! memory, where it is looked for anyway; both are forgotten when the records are folded. Which of
-//! them hold units is noted by op id: whoever pages through the holds (`show.rs`) must not meet
-//! every sale.
+//! them hold units is noted (`notes.rs`): whoever pages through the holds must not meet every sale.
 
 use super::head::{Head, look, settle as write_head};
-use super::show::note_held;
+use super::notes::note_held;
 use crate::protocol::apply::{ObjectRows, corrupted, on_object};
 use crate::protocol::memory::OfStock;
 use crate::protocol::rows::{Base, DEADLINE, MemoryState, Rows, STIRRED, STOCK};
@@ -243,11 +242,7 @@ impl<'a, B: Base> StockView<'a, B> {
         let at = records.binary_search_by(|(dot, _)| dot.cmp(&id.dot));
         let old = at.ok().map(|at| records[at].1.clone());
         self.note_deadline(id, old.as_ref(), new.as_ref());
-        let was_held = old.as_ref().is_some_and(Record::is_held);
-        let is_held = new.as_ref().is_some_and(Record::is_held);
-        if was_held != is_held {
-            note_held(self.of.rows, self.of.object, id, is_held);
-        }
+        note_held(self.of.rows, self.of.object, id, (old.as_ref(), new.as_ref()));
         let bytes = |record: &Record| {
             let mut out = Vec::with_capacity(64);
             record.encode(&mut out);

@@ -1,7 +1,7 @@
 //! What a stock shows: where its units are, and who has some set aside.
 //!
 //! Question: a page of the holds of a stock that has sold a million; what must be looked at?
-//! Answer: the notes of what is held (`rows.rs`), which lie in the order of op ids, and the record
+//! Answer: the notes of what is held (`notes.rs`), which lie in the order of op ids, and the record
 //! of each. The records themselves lie in the order of the logs, sales and all.
 //!
 //! H1  a page shows what is held in this view, also by others, and also what has lapsed and its
@@ -11,46 +11,18 @@
 //!     with few holds among many it comes back short, even empty, and says where to go on.
 
 use super::head::Head;
-use super::rows::{HEAD, key_of, record_key, seq_of, whole};
+use super::notes::parse_held;
+use super::rows::{HEAD, key_of, record_key, whole};
 use crate::protocol::apply::corrupted;
 use crate::protocol::parts::HoldsPage;
 use crate::protocol::rows::{Base, HELD, Rows, object_key};
 use crate::protocol::walk::Walk;
 use crate::store::StoreError;
-use orset::codec::Reader;
-use orset::stock::{Account, Hold, Holds, Record, RecordId, Row, Sheet};
-use orset::{DecodeError, Dot, Member, ObjectKey, OpId, Origin};
+use orset::stock::{Account, Hold, Holds, Record, Row, Sheet};
+use orset::{Member, ObjectKey, OpId};
 
 /// Records that a page of holds looks at: each is a look-up, on the writer's thread.
-const LOOKED_AT: usize = 1_024;
-
-fn held_key(object: &ObjectKey, id: RecordId) -> Vec<u8> {
-    let mut key = object_key(HELD, object);
-    key.extend_from_slice(id.op.as_bytes());
-    key.extend_from_slice(id.dot.origin.as_bytes());
-    key.extend_from_slice(&id.dot.seq.to_be_bytes());
-    key
-}
-
-/// Keeps the note of which records hold units.
-pub(in crate::protocol) fn note_held<B: Base>(
-    rows: &mut Rows<B>,
-    object: &ObjectKey,
-    id: RecordId,
-    is_held: bool,
-) {
-    rows.put_plain(held_key(object, id), is_held.then(Vec::new));
-}
-
-/// The record that such a note is of; `rest`: its key behind the object.
-fn parse_held(rest: &[u8]) -> Result<RecordId, DecodeError> {
-    let mut from = Reader::new(rest);
-    let op = OpId::from_bytes(from.id()?).map_err(|_| DecodeError::Bounds("op id in a row key"))?;
-    let origin = Origin::from_bytes(from.id()?);
-    let dot = Dot::new(origin, seq_of(&mut from)?);
-    from.finish()?;
-    Ok(RecordId { dot, op })
-}
+pub(super) const LOOKED_AT: usize = 1_024;
 
 /// Whether the row of a record says that it holds units.
 pub(in crate::protocol) fn is_held(record: &[u8]) -> bool {
