@@ -9,6 +9,7 @@ use crate::cart::{
     CartEffect, Content, EntryKind, IDS_MAX, Moved, Take, decode_op_id, decode_takes, encode_takes,
 };
 use crate::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
+use crate::dot::Member;
 use crate::object::{ATTRIBUTES_MAX, Kind, ObjectKey, Product, QUANTITY_MAX, check_amount};
 use crate::op_id::OpId;
 use crate::op_id_set::OpIdSet;
@@ -207,10 +208,10 @@ pub const fn fits(request: &Request, kind: Kind) -> bool {
 
 impl Op {
     /// What tells two requests under this op id apart; `None`, if it is a member's own doing, or
-    /// names nothing but the op id.
-    pub fn content_hash_in(&self, scratch: &mut Vec<u8>) -> Option<u64> {
+    /// names nothing but the op id. `by`: whose commit it is of.
+    pub fn content_hash_in(&self, scratch: &mut Vec<u8>, by: Member) -> Option<u64> {
         match &self.effect {
-            Effect::Stock(steps) => stock::content_hash(steps, &self.object),
+            Effect::Stock(steps) => stock::content_hash(steps, &self.object, Some(by)),
             Effect::Order(step) => step.content_hash(&self.object),
             Effect::Cart(_) | Effect::Count => {
                 Some(self.request.content_hash_in(&self.object, scratch))

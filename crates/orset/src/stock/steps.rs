@@ -275,8 +275,13 @@ fn fold<R: StockRows>(
 }
 
 /// The hash that tells two requests under one op id apart; `None`: the steps are a member's own
-/// doing, or name nothing but the op id.
-pub fn content_hash(steps: &[Step], object: &ObjectKey) -> Option<u64> {
+/// doing, or name nothing but the op id. `by` is part of what mints or writes off: the same under
+/// another member's name is another request. (`None`: as builds before that was so had it.)
+pub fn content_hash(steps: &[Step], object: &ObjectKey, by: Option<Member>) -> Option<u64> {
+    let units_at = |units: u64, out: &mut Vec<u8>| {
+        put_u64(out, units);
+        out.extend(by.iter().flat_map(|by| by.as_bytes()));
+    };
     let of = |tag: u8, encode: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = Vec::with_capacity(64);
         bytes.push(tag);
@@ -287,8 +292,8 @@ pub fn content_hash(steps: &[Step], object: &ObjectKey) -> Option<u64> {
     steps.iter().find_map(|step| {
         Some(match step {
             Step::Hold(want, _) | Step::Sell(want) => of(8, &|out| want.encode(out)),
-            Step::Mint(units) => of(9, &|out| put_u64(out, *units)),
-            Step::WriteOff(units) => of(10, &|out| put_u64(out, *units)),
+            Step::Mint(units) => of(9, &|out| units_at(*units, out)),
+            Step::WriteOff(units) => of(10, &|out| units_at(*units, out)),
             Step::Agree(stamped) => of(11, &|out| stamped.terms.encode(out)),
             _ => return None,
         })

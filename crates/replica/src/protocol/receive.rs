@@ -309,9 +309,9 @@ impl<B: Base> Protocol<B> {
     /// What applying a delta is, when it arrives and when it is read back from the log.
     pub(super) fn replay(&mut self, delta: &Delta) -> Result<(), StoreError> {
         for op in &delta.ops {
-            let content = op.content_hash_in(&mut self.rows.scratch);
             // A delta that does not say whose has nothing of a stock.
             let by = delta.member.unwrap_or(self.member);
+            let content = op.content_hash_in(&mut self.rows.scratch, by);
             let of = Of { dot: delta.dot, by, own: self.member };
             apply(&mut self.rows, op, content, of, None, self.canary)?;
         }

@@ -3,9 +3,10 @@
 use crate::rig::cluster::{Cluster, member};
 use crate::stock::{phone, want, wanted_by};
 use orset::VersionVector;
-use orset::stock::{Ask, Outcome, Terms};
+use orset::stock::{Ask, Outcome, Step, Terms, content_hash};
 use pannier_replica::protocol::stock::Talk;
 use pannier_replica::protocol::{Command, Event, Message, Refusal, Reply};
+use pannier_replica::store::Store;
 use std::collections::BTreeMap;
 
 /// A hold had lapsed, and everybody knew. Whoever had not held it sold the purchase anew, and its
@@ -66,6 +67,50 @@ fn a_write_off_is_made_by_the_member_that_it_names() {
     assert_eq!(it.asks(1, op, gone), Ok(Outcome::Done));
     it.agree(&[0, 1]);
     assert_eq!(it.sheet(0).written_off, 1);
+}
+
+/// A retry that names another member is another request, also when what was done is known.
+#[test]
+fn a_restock_under_another_members_name_is_another_request() {
+    let mut it = Cluster::new(2);
+    let (op, at) = (it.op(), |at| Ask::Restock { units: 5, at: member(at) });
+    assert_eq!(it.asks(0, op, at(0)), Ok(Outcome::Done));
+    it.agree(&[0, 1]);
+    for asked in 0..2 {
+        assert_eq!(it.asks(asked, op, at(1)), Err(Refusal::OpIdReused(op)));
+        assert_eq!(it.asks(asked, op, at(0)), Ok(Outcome::Done), "its own retry");
+    }
+    it.agree(&[0, 1]);
+    assert_eq!(it.sheet(1).minted, 5);
+}
+
+/// What an older build has remembered of a restock says nothing of who minted: its retry is taken
+/// for what it is.
+#[test]
+fn a_restock_that_an_older_build_remembers_is_done_once() {
+    let mut it = Cluster::new(1);
+    it.nodes[0].settings.checkpoint_rows = 1;
+    it.crash(0);
+    it.start(0);
+    let (op, ask) = (it.op(), Ask::Restock { units: 5, at: member(0) });
+    assert_eq!(it.asks(0, op, ask.clone()), Ok(Outcome::Done));
+    it.run(500);
+    let hash = |by| content_hash(&[Step::Mint(5)], &phone(), by).unwrap().to_be_bytes();
+    let (older, newer) = (hash(None), hash(Some(member(0))));
+    let store = it.nodes[0].store.clone();
+    let key = [&[2], op.as_bytes().as_slice()].concat();
+    let mut memory = store.get(&key).unwrap().unwrap();
+    let place = memory.windows(8).position(|some| some == newer).unwrap();
+    memory[place..place + 8].copy_from_slice(&older);
+    store.write_state(&vec![(key, Some(memory))]).unwrap();
+    store.sync_state().unwrap();
+    drop(store);
+    it.crash(0);
+    it.start(0);
+    assert_eq!(it.asks(0, op, ask), Ok(Outcome::Done));
+    let other = Ask::Restock { units: 6, at: member(0) };
+    assert_eq!(it.asks(0, op, other), Err(Refusal::OpIdReused(op)));
+    assert_eq!(it.sheet(0).minted, 5);
 }
 
 /// A purchase was passed on to the customer's keeper, which had not heard of the terms yet, and

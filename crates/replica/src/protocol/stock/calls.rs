@@ -58,10 +58,12 @@ impl<B: Base> Protocol<B> {
     /// Whether the op id can name this call, by what is remembered of it.
     fn cannot_name(&mut self, call: &Call) -> Result<Option<Refusal>, StoreError> {
         let known = memories(&mut self.rows, call.op)?;
-        let content = content_of(call);
+        // What an older build has remembered does not say who minted.
+        let (content, older) = (content_of(call, call.ask.at()), content_of(call, None));
         let is_other = |it: &Memory| {
             let tells = it.object == call.object || it.object.kind() != Kind::Stock;
-            tells && content.is_some() && it.content.is_some() && it.content != content
+            let differs = it.content != content && it.content != older;
+            tells && content.is_some() && it.content.is_some() && differs
         };
         if known.iter().any(is_other) {
             return Ok(Some(Refusal::OpIdReused(call.op)));
@@ -337,8 +339,9 @@ fn limited<R: StockRows>(
     Ok(refused.map_or(Limited::No, Limited::Refused))
 }
 
-/// What tells two requests under one op id apart.
-fn content_of(call: &Call) -> Option<u64> {
+/// What tells two requests under one op id apart; `at`: who mints or writes off, if that is to be
+/// part of it.
+fn content_of(call: &Call, at: Option<Member>) -> Option<u64> {
     let step = match &call.ask {
         Ask::Restock { units, .. } => Step::Mint(*units),
         Ask::WriteOff { units, .. } => Step::WriteOff(*units),
@@ -347,7 +350,7 @@ fn content_of(call: &Call) -> Option<u64> {
         Ask::Order(ask) => return ask.goods().map(|goods| goods.content_hash(&call.object)),
         Ask::Release | Ask::Extend { .. } | Ask::Return => return None,
     };
-    content_hash(std::slice::from_ref(&step), &call.object)
+    content_hash(std::slice::from_ref(&step), &call.object, at)
 }
 
 impl From<Refused> for Refusal {

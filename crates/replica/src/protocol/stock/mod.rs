@@ -133,7 +133,7 @@ impl<B: Base> Protocol<B> {
         let op = Op { id, object: object.clone(), request, effect };
         op.encode(&mut self.open.bytes);
         let dot = Dot::new(self.origin, self.applied.get(self.origin) + 1);
-        let content = op.content_hash_in(&mut self.rows.scratch);
+        let content = op.content_hash_in(&mut self.rows.scratch, self.member);
         let of = Of { dot, by: self.member, own: self.member };
         super::apply::apply(&mut self.rows, &op, content, of, None, self.canary)?;
         self.alarm_of_broken();
