@@ -58,11 +58,11 @@ impl<B: Base> Protocol<B> {
     /// Whether the op id can name this call, by what is remembered of it.
     fn cannot_name(&mut self, call: &Call) -> Result<Option<Refusal>, StoreError> {
         let known = memories(&mut self.rows, call.op)?;
-        // What an older build has remembered does not say who minted.
-        let (content, older) = (content_of(call, call.ask.at()), content_of(call, None));
+        let content = content_of(call, call.ask.at());
         let is_other = |it: &Memory| {
             let tells = it.object == call.object || it.object.kind() != Kind::Stock;
-            let differs = it.content != content && it.content != older;
+            // What an older build has remembered does not say who minted.
+            let differs = it.content != content && it.content != content_of(call, None);
             tells && content.is_some() && it.content.is_some() && differs
         };
         if known.iter().any(is_other) {
