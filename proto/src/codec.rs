@@ -53,6 +53,8 @@ impl<T: Message> Encoder for Plain<T> {
     type Error = Status;
 
     fn encode(&mut self, item: T, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        // Else the buffer grows under it, a copy at a time.
+        to.reserve(item.encoded_len());
         item.encode(to).map_err(|error| Status::internal(error.to_string()))
     }
 }
