@@ -140,15 +140,19 @@ impl Talk {
         }
         let mut from = Reader::new(body);
         let talk = match from.u8()? {
-            1 => Self::Do {
-                id: from.u64()?,
-                op: OpId::from_bytes(from.id()?).map_err(|_| DecodeError::Bounds("op id"))?,
-                object: stock(&mut from)?,
-                ask: Ask::decode(&mut from)?,
-                peers: from.u32()?,
-                within_us: from.u64()?,
-                after: VersionVector::decode(&mut from)?,
-            },
+            1 => {
+                let id = from.u64()?;
+                let op = OpId::from_bytes(from.id()?).map_err(|_| DecodeError::Bounds("op id"))?;
+                let (object, ask) = (ObjectKey::decode(&mut from)?, Ask::decode(&mut from)?);
+                // Orders are of carts, and all else is of stocks.
+                let kind = if let Ask::Order(_) = ask { Kind::Cart } else { Kind::Stock };
+                if object.kind() != kind {
+                    return Err(DecodeError::Bounds("talk of what is not its kind"));
+                }
+                let (peers, within_us) = (from.u32()?, from.u64()?);
+                let after = VersionVector::decode(&mut from)?;
+                Self::Do { id, op, object, ask, peers, within_us, after }
+            }
             2 => Self::Did {
                 id: from.u64()?,
                 said: Said::decode(&mut from)?,
@@ -222,7 +226,7 @@ impl Said {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orset::stock::Want;
+    use orset::stock::{OrderAsk, Want};
     use orset::{Member, OpIdSession};
 
     fn some() -> Vec<Talk> {
@@ -240,6 +244,8 @@ mod tests {
             Ask::Release,
             Ask::Extend { ttl_ms: 1 },
             Ask::Return,
+            Ask::Order(OrderAsk::Cancel),
+            Ask::Order(OrderAsk::Extend { ttl_ms: 5 }),
         ];
         let said = [
             Said::Answer(Outcome::Held { until_ms: 4 }),
@@ -251,10 +257,11 @@ mod tests {
             Said::TooOld(3, 4),
             Said::Not,
         ];
+        let cart = ObjectKey::new(Kind::Cart, b"shop", b"ada").unwrap();
         let asks = asks.map(|ask| Talk::Do {
             id: 1,
             op,
-            object: object(),
+            object: if let Ask::Order(_) = ask { cart.clone() } else { object() },
             ask,
             peers: 1,
             within_us: 9,
