@@ -81,7 +81,7 @@ fn call() -> impl Strategy<Value = Asked> {
     };
     let units = || quantity().prop_map(u64::from);
     let at = any::<[u8; 16]>().prop_map(Member::from_bytes);
-    let terms = (any::<u64>(), 0..=16_u8);
+    let terms = (any::<u64>(), 0..=16_u8, any::<bool>());
     let ask = prop_oneof![
         (units(), at.clone()).prop_map(|(units, at)| Ask::Restock { units, at }),
         (units(), at).prop_map(|(units, at)| Ask::WriteOff { units, at }),
@@ -90,7 +90,7 @@ fn call() -> impl Strategy<Value = Asked> {
         Just(Ask::Release),
         (1..=u64::MAX).prop_map(|ttl_ms| Ask::Extend { ttl_ms }),
         Just(Ask::Return),
-        terms.prop_map(|(limit, peers)| Ask::Agree(Terms { limit, tentative: false, peers })),
+        terms.prop_map(|(limit, peers, tentative)| Ask::Agree(Terms { limit, tentative, peers })),
     ];
     (key(Kind::Stock), ask, any::<u64>(), any::<u32>())
         .prop_map(|(object, ask, chance, at)| Asked::Stock { op: op_id(chance, at), object, ask })
@@ -209,7 +209,11 @@ fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool
         21 => Body::ReleaseStock(v1::ReleaseStock { op_id, namespace, stock }),
         22 => Body::ExtendStock(v1::ExtendStock { op_id, namespace, stock, ttl_ms }),
         23 => Body::ReturnStock(v1::ReturnStock { op_id, namespace, stock }),
-        24 => Body::SetStockTerms(v1::SetStockTerms { op_id, namespace, stock, limit, peers }),
+        24 => {
+            let tentative = units % 2 == 1;
+            let terms = v1::SetStockTerms { op_id, namespace, stock, limit, peers, tentative };
+            Body::SetStockTerms(terms)
+        }
         25 => Body::GetStock(v1::GetStock { namespace, stock, allow_stale }),
         26 => Body::ListStocks(list),
         27 => Body::CheckoutCart(v1::CheckoutCart {

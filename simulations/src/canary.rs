@@ -55,7 +55,8 @@ const OWN: [Canary; 10] = [
 ];
 
 /// Those that drawn runs meet too seldom to be looked for; each has a scenario in `corpus/`.
-const RARE: [Canary; 3] = [
+const RARE: [Canary; 4] = [
+    Canary::Protocol(protocol::Canary::AllowedUncounted),
     Canary::Protocol(protocol::Canary::LeavesUnclosed),
     Canary::Protocol(protocol::Canary::OrderForgottenUnsettled),
     Canary::Protocol(protocol::Canary::OrderForgottenAlone),

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MEDIAN: usize = 10;
 
 /// Planted bug, seeds within which it must be found.
-const BUDGET: [(Canary, u64); 54] = [
+const BUDGET: [(Canary, u64); 55] = [
     (Canary::Protocol(Planted::RemoveEndsUnseen), 10),
     (Canary::Protocol(Planted::AckBeforeSync), 2),
     (Canary::Protocol(Planted::GossipBeforeSync), 2),
@@ -54,6 +54,7 @@ const BUDGET: [(Canary, u64); 54] = [
     (Canary::Protocol(Planted::SoldOutUnasked), 60),
     (Canary::Protocol(Planted::HoldsStay), 20),
     (Canary::Protocol(Planted::KeeperUnasked), 20),
+    (Canary::Protocol(Planted::SoldTentatively), 40),
     (Canary::Protocol(Planted::OrderInPart), 10),
     (Canary::Protocol(Planted::OrderEndsUnseen), 4),
     (Canary::Protocol(Planted::CartAskedAgain), 10),

@@ -193,7 +193,7 @@ impl FromAnswer for StockView {
         let accounts = accounts.ok_or(Error::BadAnswer("a member's id in it is none"))?;
         let peers = u8::try_from(wire.peers).unwrap_or(u8::MAX);
         let sheet = Sheet {
-            terms: Terms { limit: wire.limit, tentative: false, peers },
+            terms: Terms { limit: wire.limit, tentative: wire.tentative, peers },
             accounts,
             minted: wire.minted,
             available: wire.available,

@@ -203,7 +203,8 @@ impl World {
             2..=4 => {
                 let Ok(over) = over_limit(view, op_id, &want);
                 if over.is_none() {
-                    let Ok(verdict) = hold(view, &heirs, me, op_id, &want, u64::from(by));
+                    let until = (u64::from(by), false);
+                    let Ok(verdict) = hold(view, &heirs, me, op_id, &want, until);
                     self.verdict(at, n, verdict)?;
                 }
             }

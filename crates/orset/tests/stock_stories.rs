@@ -65,7 +65,7 @@ impl View {
     }
 
     fn holds(&mut self, by: Member, op: OpId, units: u32) -> Verdict {
-        let Ok(verdict) = hold(&mut self.stock, &self.heirs, by, op, &want(units), 100);
+        let Ok(verdict) = hold(&mut self.stock, &self.heirs, by, op, &want(units), (100, false));
         verdict
     }
 

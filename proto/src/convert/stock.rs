@@ -60,7 +60,7 @@ calls! {
     ReturnStock |_ask| Ask::Return;
     SetStockTerms |ask| Ask::Agree(Terms {
         limit: ask.limit,
-        tentative: false,
+        tentative: ask.tentative,
         peers: u8::try_from(ask.peers).map_err(|_| out_of_bounds("peers of a stock"))?,
     });
 }
@@ -191,10 +191,14 @@ pub(super) fn body(op: OpId, object: &ObjectKey, ask: &Ask) -> Result<Body, Fail
         }
         Ask::Return => Body::ReturnStock(v1::ReturnStock { op_id, namespace, stock }),
         Ask::Agree(terms) => {
-            let (limit, peers) = (terms.limit, terms.peers.into());
-            Body::SetStockTerms(v1::SetStockTerms { op_id, namespace, stock, limit, peers })
+            let (limit, peers, tentative) = (terms.limit, terms.peers.into(), terms.tentative);
+            let terms = v1::SetStockTerms { op_id, namespace, stock, limit, peers, tentative };
+            Body::SetStockTerms(terms)
         }
         Ask::Order(ask) => return checkout::body(op, object, ask),
+        Ask::Allow { .. } => {
+            return Err(Failure::new(Reason::WrongKind, "a question between members"));
+        }
     })
 }
 
@@ -293,6 +297,7 @@ pub fn sheet(sheet: &Sheet, stale: bool) -> v1::Stock {
         written_off: sheet.written_off,
         limit: sheet.terms.limit,
         peers: sheet.terms.peers.into(),
+        tentative: sheet.terms.tentative,
         accounts: sheet.accounts.iter().map(account).collect(),
         stale,
     }

@@ -125,7 +125,7 @@ impl World<'_> {
         if !is_agreed && !matches!(deal, Deal::Terms | Deal::Restock) {
             return Ok(());
         }
-        let (limit, peers) = (market.limit, market.peers);
+        let (limit, peers, tentative) = (market.limit, market.peers, market.tentative);
         let mut dice = Dice::keyed(self.scenario.options.seed, Purpose::Market, act.key, 2);
         let ttl_ms = dice.between(market.ttl_ms);
         let of_stock = match deal {
@@ -134,7 +134,7 @@ impl World<'_> {
             Deal::WriteOff => {
                 Some(Ask::WriteOff { units: units.into(), at: self.nodes[at].member })
             }
-            Deal::Terms => Some(Ask::Agree(Terms { limit, peers, tentative: false })),
+            Deal::Terms => Some(Ask::Agree(Terms { limit, peers, tentative })),
             Deal::Hold | Deal::Buy | Deal::Cancel | Deal::Extend | Deal::Return => None,
         };
         if let Some(ask) = of_stock {

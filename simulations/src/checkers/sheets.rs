@@ -47,8 +47,8 @@ pub fn sheet(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> Sheet {
             match step {
                 Step::Mint(units) => own.minted += i128::from(*units),
                 Step::WriteOff(units) => own.gone += i128::from(*units),
-                Step::Hold(want, _) | Step::Sell(want) => {
-                    let (units, held) = (want.quantity.into(), matches!(step, Step::Hold(..)));
+                Step::Hold(want, _) | Step::Tentative(want, _) | Step::Sell(want) => {
+                    let (units, held) = (want.quantity.into(), step.is_hold());
                     own.moved -= units;
                     let id = RecordId { dot, op: op.id };
                     records.insert(id, Rec { units, held, back: false });
@@ -68,7 +68,7 @@ pub fn sheet(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> Sheet {
                     }
                 }
                 Step::Agree(fresh) => terms = terms.max(*fresh),
-                Step::Extend(..) | Step::Return | Step::Fold(_) => {}
+                Step::Extend(..) | Step::Return | Step::Fold(_) | Step::Allow(_) => {}
             }
         }
     }

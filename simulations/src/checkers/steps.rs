@@ -32,7 +32,9 @@ impl Checks {
                 (Step::WriteOff(gone), Ask::WriteOff { units, at }) => {
                     gone == units && member == Some(*at)
                 }
-                (Step::Hold(want, _), Ask::Hold { want: asked, .. }) => want == asked,
+                (Step::Hold(want, _) | Step::Tentative(want, _), Ask::Hold { want: asked, .. }) => {
+                    want == asked
+                }
                 (Step::Sell(want), Ask::Commit { want: asked }) => want == asked,
                 (Step::Extend(..), Ask::Extend { .. }) => true,
                 (Step::Return, Ask::Return) => true,
@@ -52,6 +54,7 @@ impl Checks {
                     | Step::GiveBack(_)
                     | Step::Lend(..)
                     | Step::Fold(_)
+                    | Step::Allow(_)
             );
             let by_order = || Self::is_asked_by_order(op, step, history);
             if !own && !history.trades_of(op.id, &op.object).any(is_asked) && !by_order() {
@@ -140,7 +143,7 @@ impl Checks {
         });
         steps.flatten().any(|step| match outcome {
             Some(Outcome::Committed) => matches!(step, Step::Sell(_) | Step::Commit(_)),
-            Some(Outcome::Held { .. }) => matches!(step, Step::Hold(..) | Step::Extend(..)),
+            Some(Outcome::Held { .. }) => step.is_hold() || matches!(step, Step::Extend(..)),
             Some(Outcome::Expired) => matches!(step, Step::Release(_) | Step::GiveBack(_)),
             Some(Outcome::Returned) => matches!(step, Step::Return),
             _ => true,

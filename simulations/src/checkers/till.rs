@@ -52,7 +52,7 @@ enum Line {
 impl Line {
     const fn of(step: &Step) -> Self {
         match step {
-            Step::Hold(..) => Self::Held,
+            Step::Hold(..) | Step::Tentative(..) => Self::Held,
             Step::Sell(_) | Step::Commit(_) => Self::Sold,
             Step::Release(_) => Self::LetGo,
             _ => Self::Other,
@@ -239,7 +239,7 @@ impl Checks {
             line.is_some_and(|line| goods.want(line) == *want)
         };
         history.orders_of(op.id).any(|(cart, ask)| match (step, ask) {
-            (Step::Hold(want, _), OrderAsk::Checkout { goods, .. })
+            (Step::Hold(want, _) | Step::Tentative(want, _), OrderAsk::Checkout { goods, .. })
             | (Step::Sell(want), OrderAsk::Confirm { goods }) => of_line(cart, goods, want),
             // Asked for, or lost to another.
             (Step::Return, _) => true,

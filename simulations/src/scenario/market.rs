@@ -26,6 +26,8 @@ pub struct Market {
     pub customers: usize,
     /// Purchases that a customer may have of a stock; 0 for as many as it likes.
     pub limit: u64,
+    /// Whether anybody holds within the limit, and its keeper is asked at the sale.
+    pub tentative: bool,
     /// On how many other members an answer is to be.
     pub peers: u8,
     /// How long units are set aside.
@@ -52,6 +54,7 @@ impl Default for Market {
             purchases: 40,
             customers: 20,
             limit: 0,
+            tentative: false,
             peers: 0,
             ttl_ms: (2_000, 2_000),
             declined: 100,
@@ -148,6 +151,7 @@ impl Market {
             purchases: dice.between((10, 80)) as usize,
             customers: dice.between((2, 30)) as usize,
             limit: dice.pick(&[0, 0, 1, 2]),
+            tentative: Dice::keyed(options.seed, Purpose::Market, 3, 0).chance(500),
             peers: dice.pick(&[0, 0, 1]),
             ttl_ms: (shortest_ms, shortest_ms + dice.below(2_500)),
             declined: dice.pick(&[0, 100, 400]),

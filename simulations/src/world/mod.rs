@@ -393,6 +393,11 @@ impl<'a> World<'a> {
             (Mark::CountForgotten, stats.counts_forgotten),
             (Mark::OrderSettled, stats.orders_returned),
             (Mark::OrderForgotten, stats.orders_folded),
+            (Mark::HeldTentatively, stats.holds_tentative),
+            (Mark::HoldAllowed, stats.holds_allowed),
+            (Mark::HoldNotAllowed, stats.holds_not_allowed),
+            (Mark::SoldByWord, stats.sold_by_word),
+            (Mark::KeeperAway, stats.keepers_away),
             (Mark::SnapshotGivenUp, stats.snapshots_given_up),
             (Mark::SnapshotRested, stats.snapshot_rests),
         ] {

@@ -61,9 +61,9 @@ impl Market {
                     self.move_units(by, i128::from(*units));
                 }
                 Step::WriteOff(units) => self.move_units(by, -i128::from(*units)),
-                Step::Hold(want, _) | Step::Sell(want) => {
+                Step::Hold(want, _) | Step::Tentative(want, _) | Step::Sell(want) => {
                     let units = i128::from(want.quantity);
-                    let is_held = matches!(step, Step::Hold(..));
+                    let is_held = step.is_hold();
                     self.move_units(by, -units);
                     let record = Record { by, units, is_held, is_back: false };
                     self.records.insert(RecordId { dot, op }, record);
@@ -86,7 +86,7 @@ impl Market {
                     self.move_units(by, -i128::from(it.granted));
                     self.move_units(*to, it.granted.into());
                 }
-                Step::Extend(..) | Step::Agree(_) | Step::Fold(_) => {}
+                Step::Extend(..) | Step::Agree(_) | Step::Fold(_) | Step::Allow(_) => {}
             }
         }
     }

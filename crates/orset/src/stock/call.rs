@@ -3,7 +3,7 @@
 
 use super::record::{Customer, Want};
 use super::terms::{PEERS_MAX, Terms};
-use crate::dot::Member;
+use crate::dot::{Dot, Member};
 use crate::object::{ObjectKey, Product, QUANTITY_MAX};
 use crate::op_id::OpId;
 use crate::order::Goods;
@@ -50,6 +50,14 @@ pub enum Ask {
     Return,
     /// The terms of the stock.
     Agree(Terms),
+    /// Whether a tentative hold may be sold: what its owner asks the customer's keeper, and no
+    /// client asks anybody.
+    Allow {
+        /// As in the hold.
+        want: Want,
+        /// Which record of the op id.
+        dot: Dot,
+    },
     /// Something of an order: the object is a cart then, and the op id the order's.
     Order(OrderAsk),
 }
@@ -112,7 +120,9 @@ impl Ask {
     /// What is wanted, of a hold or a sale.
     pub const fn want(&self) -> Option<&Want> {
         match self {
-            Self::Hold { want, .. } | Self::Commit { want } => Some(want),
+            Self::Hold { want, .. } | Self::Commit { want } | Self::Allow { want, .. } => {
+                Some(want)
+            }
             _ => None,
         }
     }
@@ -152,7 +162,6 @@ impl Ask {
                 Err("time of a hold")
             }
             Self::Agree(terms) if terms.peers > PEERS_MAX => Err("peers of a stock"),
-            Self::Agree(terms) if terms.tentative => Err("tentative limits: not offered yet"),
             _ => Ok(()),
         }
     }
@@ -172,7 +181,7 @@ pub enum Outcome {
     Expired,
     /// The op id is over.
     Returned,
-    /// Minted, written off, or agreed.
+    /// Minted, written off, or agreed; or, between members, allowed.
     Done,
     /// Nobody has as many units. Nothing was changed.
     SoldOut {

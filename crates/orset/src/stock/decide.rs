@@ -7,6 +7,9 @@
 //! * a committed record, anyone's, answers a commit even when the own one was released: the owner
 //!   had let it go *because* of it (F3);
 //! * a live record elsewhere is asked for, not doubled: a second hold takes twice the units;
+//! * a tentative hold is sold only when the customer's keeper has allowed *that record*. Were it
+//!   enough that the keeper allowed the op id, another record of the same op id could be sold by
+//!   the old word, when the one that was meant has lapsed and its place was given away;
 //! * an answer that makes no step rests on the records that it reports, wherever they were written
 //!   (F1): so it names their dots.
 
@@ -14,6 +17,7 @@ use super::record::{Record, RecordId, Want};
 use super::row::{Answered, UNITS_MAX};
 use super::settle::{end, ends, settle};
 use super::steps::Step;
+use super::tally::Tally;
 use super::terms::Stamped;
 use super::{Heirs, StockRows, available};
 use crate::dot::{Dot, Member};
@@ -36,6 +40,8 @@ pub enum Verdict {
     },
     /// Its owner must say.
     Ask(Member),
+    /// It is a tentative hold, of a stock with a limit: the customer's keeper must allow it first.
+    Unallowed(RecordId),
     /// Rights are missing here: borrow, or pass the request on.
     Short {
         /// What there is.
@@ -59,7 +65,7 @@ pub enum Answer {
     Expired,
     /// It is over.
     Returned,
-    /// Units were minted, or written off.
+    /// Units were minted, or written off; or the keeper has allowed it.
     Done,
     /// The lender has answered this request.
     Lent(Answered),
@@ -144,14 +150,14 @@ impl Known {
     }
 }
 
-/// Sets units aside for `op` until `until_ms`.
+/// Sets units aside for `op` until `until_ms`; `tentative`: the customer's keeper was not asked.
 pub fn hold<R: StockRows>(
     rows: &mut R,
     heirs: &Heirs,
     me: Member,
     op: OpId,
     want: &Want,
-    until_ms: u64,
+    (until_ms, tentative): (u64, bool),
 ) -> Result<Verdict, R::Error> {
     let known = Known::of(rows, op)?;
     if known.returned {
@@ -176,7 +182,8 @@ pub fn hold<R: StockRows>(
         // It was held, and let go: one intent is not held twice.
         return Ok(self::known(Answer::Expired, record));
     }
-    let held = done(Vec::from([Step::Hold(want.clone(), until_ms)]), Answer::Held { until_ms });
+    let hold = if tentative { Step::Tentative } else { Step::Hold };
+    let held = done(Vec::from([hold(want.clone(), until_ms)]), Answer::Held { until_ms });
     with_rights(rows, heirs, me, want.quantity.into(), held)
 }
 
@@ -202,6 +209,9 @@ pub fn commit<R: StockRows>(
     }
     let is_owned = |record: &Record| heirs.owner_of(record.owner) == me;
     if let Some((id, record)) = known.find(|it| it.is_held() && is_owned(it)) {
+        if record.tentative && rows.terms()?.terms.limit > 0 {
+            return Ok(Verdict::Unallowed(*id));
+        }
         let steps = if record.owner == me {
             Vec::from([Step::Commit(*id)])
         } else {
@@ -233,12 +243,33 @@ pub fn commit_here<R: StockRows>(
     with_rights(rows, heirs, me, want.quantity.into(), sold)
 }
 
-/// Whether a hold or a sale for `op` would be one too many for its customer, by the terms that
-/// stand. To be asked of the customer's keeper alone: it counts what it sees.
+/// Whether a hold for `op` would be one too many for its customer, by the terms that stand. To be
+/// asked of the customer's keeper, which counts what it sees; by anybody else's view a tentative
+/// hold is refused that could never be sold.
 pub fn over_limit<R: StockRows>(
     rows: &mut R,
     op: OpId,
     want: &Want,
+) -> Result<Option<Refused>, R::Error> {
+    is_over(rows, op, want, (Tally::count, |it| !it.given_back))
+}
+
+/// Whether a sale for `op` would be one too many for its customer. To be asked of the customer's
+/// keeper alone. Tentative holds of others do not stand in its way: whichever is sold first was
+/// let pass.
+pub fn sold_over_limit<R: StockRows>(
+    rows: &mut R,
+    op: OpId,
+    want: &Want,
+) -> Result<Option<Refused>, R::Error> {
+    is_over(rows, op, want, (Tally::counted, Record::counts))
+}
+
+fn is_over<R: StockRows>(
+    rows: &mut R,
+    op: OpId,
+    want: &Want,
+    (count, counts): (fn(&Tally) -> u64, fn(&Record) -> bool),
 ) -> Result<Option<Refused>, R::Error> {
     let limit = rows.terms()?.terms.limit;
     if limit == 0 {
@@ -246,9 +277,45 @@ pub fn over_limit<R: StockRows>(
     }
     let Some(customer) = &want.customer else { return Ok(Some(Refused::NoCustomer)) };
     let known = Known::of(rows, op)?;
-    let counts = known.find(|it| !it.given_back || it.was_committed()).is_some();
-    let has = rows.tally(customer)?.count();
-    Ok((!counts && has >= limit).then_some(Refused::OverLimit { has, limit }))
+    let is_in = known.find(|it| counts(it) || it.was_committed()).is_some();
+    let has = count(&rows.tally(customer)?);
+    Ok((!is_in && has >= limit).then_some(Refused::OverLimit { has, limit }))
+}
+
+/// The keeper's word on a tentative hold of another: it may be sold, and counts from now on. To be
+/// asked of the customer's keeper alone, when it sees the hold.
+///
+/// The word is about one record, and nobody else moves that on than its owner: so it counts until
+/// the keeper sees it given back, and then it is never sold.
+pub fn allow<R: StockRows>(
+    rows: &mut R,
+    op: OpId,
+    want: &Want,
+    dot: Dot,
+) -> Result<Verdict, R::Error> {
+    let known = Known::of(rows, op)?;
+    if known.returned {
+        return Ok(Verdict::Refused(Refused::Returned));
+    }
+    if known.differs(want) {
+        return Ok(Verdict::Refused(Refused::Differs));
+    }
+    if let Some((_, record)) = known.find(Record::was_committed) {
+        return Ok(self::known(Answer::Committed, record));
+    }
+    let id = RecordId { dot, op };
+    let Some((_, record)) = known.records.iter().find(|(it, _)| *it == id) else {
+        return Ok(Verdict::Refused(Refused::Unknown));
+    };
+    if !record.is_held() {
+        return Ok(self::known(Answer::Expired, record));
+    }
+    if !record.tentative {
+        // A mark has no dot of its own.
+        return Ok(done(Vec::new(), Answer::Done));
+    }
+    let refused = sold_over_limit(rows, op, want)?;
+    Ok(refused.map_or(done(Vec::from([Step::Allow(id)]), Answer::Done), Verdict::Refused))
 }
 
 /// Lets go of what is held for `op`: cancelled by its client, or lapsed by its owner's clock.

@@ -7,13 +7,14 @@
 //!
 //! ```text
 //! State   one row a member (row.rs), written by it alone; records of op ids, written by their
-//!         owners alone (record.rs); a mark for each op id that is over
+//!         owners alone, but for one mark (record.rs); a mark for each op id that is over
 //! Join    rows: maximum of each number; records: the later state; marks: union
-//! S1  a row, and a record, has one writer
+//! S1  a row, and a record but for its keeper's mark, has one writer
 //! S2  available(m), the sum of the balances that m owns, is never below 0, in any view
 //! S3  the sum of all balances is what was minted, less what is taken, plus what was given back
 //! S4  of the records of one op id one stands in the end, none if it was returned (settle.rs)
 //! S5  a record is given back once
+//! S6  what the keeper of a customer's limit allows, it counts until it is given back (decide.rs)
 //! ```
 //!
 //! Decisions are made at one member, from what it has (`decide.rs`), and end in steps, which do the
@@ -42,7 +43,7 @@ pub use call::{
     Account, Ask, CustomerHolds, Hold, Holds, HoldsOf, OrderAsk, Outcome, Served, Sheet, ShortLine,
 };
 pub use decide::{Answer, Refused, Verdict, agree, commit, commit_here, extend, hold, lend};
-pub use decide::{mint, over_limit, release, return_op, write_off};
+pub use decide::{allow, mint, over_limit, release, return_op, sold_over_limit, write_off};
 pub use heirs::{Closed, Heirs};
 pub use join::{join_own_record, join_record};
 pub use moved::Moved;
@@ -51,6 +52,7 @@ pub(crate) use record::{decode_dot, encode_dot};
 pub use row::{Answered, Row, UNITS_MAX};
 pub use settle::{fold, settle};
 pub use steps::{Applied, STEPS_MAX, Step, apply, content_hash};
+use tally::Standing;
 pub use tally::Tally;
 pub use terms::{PEERS_MAX, Stamped, Terms};
 
@@ -205,15 +207,18 @@ impl Stock {
     /// The tallies as the records make them.
     fn counted(&self) -> BTreeMap<Customer, Tally> {
         let folded = self.tallies.iter().filter(|(_, tally)| !tally.folded.is_empty());
-        let only = |tally: &Tally| Tally { in_hand: 0, folded: tally.folded.clone() };
+        let only = |tally: &Tally| Tally { folded: tally.folded.clone(), ..Tally::default() };
         let folded = folded.map(|(customer, tally)| (customer.clone(), only(tally)));
         let mut tallies: BTreeMap<Customer, Tally> = folded.collect();
         for records in self.records.values() {
-            let counts = records.values().filter(|record| !record.given_back);
+            let in_hand = records.values().filter(|record| !record.given_back);
             let customers: BTreeSet<&Customer> =
-                counts.filter_map(|record| record.want.customer.as_ref()).collect();
+                in_hand.filter_map(|record| record.want.customer.as_ref()).collect();
             for customer in customers {
-                tallies.entry(customer.clone()).or_default().in_hand += 1;
+                let tally = tallies.entry(customer.clone()).or_default();
+                let standing = Standing::among(records.values(), customer);
+                tally.in_hand += u64::from(standing.in_hand);
+                tally.tentative += u64::from(standing.is_tentative());
             }
         }
         tallies

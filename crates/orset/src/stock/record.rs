@@ -7,6 +7,11 @@
 //!   └────> Released, which is given back
 //! ```
 //!
+//! A hold of a stock with `tentative` terms is made without asking the keeper of the customer's
+//! limit, and is *tentative* until that one has allowed it or it is sold. To allow is the one thing
+//! that another member does to a record: a mark that is never taken away again, so copies join by
+//! it, whatever its owner did meanwhile; and it says nothing of the units.
+//!
 //! Nothing is ever taken away: a release is a give-back beside the units taken, so both sums only
 //! grow, and copies of a record join by the state that is further on. One op id may have several
 //! records, when a client asked again elsewhere: `settle.rs` says which of them stands. They are
@@ -138,7 +143,9 @@ pub struct Record {
     pub state: State,
     /// Its units are rights again.
     pub given_back: bool,
-    /// The commit that changed it last: an answer that reports it rests on that.
+    /// It is held, and the keeper of its customer's limit has not said that it may be sold.
+    pub tentative: bool,
+    /// The commit of its owner that changed it last: an answer that reports it rests on that.
     pub changed: Dot,
 }
 
@@ -161,6 +168,11 @@ impl Record {
         self.was_committed() && !self.given_back
     }
 
+    /// Whether it counts as a purchase of its customer: it is in hand, and sold or sure of it.
+    pub const fn counts(&self) -> bool {
+        !self.given_back && !self.tentative
+    }
+
     /// Whether it was ever committed, refunded since or not.
     pub const fn was_committed(&self) -> bool {
         matches!(self.state, State::Committed)
@@ -173,7 +185,7 @@ impl Record {
             State::Committed => 1,
             State::Released => 2,
         };
-        out.push(tag | if self.given_back { 4 } else { 0 });
+        out.push(tag | u8::from(self.given_back) << 2 | u8::from(self.tentative) << 3);
         if let State::Held { until_ms } = self.state {
             put_u64(out, until_ms);
         }
@@ -185,24 +197,27 @@ impl Record {
     /// Reads what `encode` wrote.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let tag = from.u8()?;
-        let (state, given_back) = match tag & !4 {
-            0 => (State::Held { until_ms: from.u64()? }, tag & 4 > 0),
-            1 => (State::Committed, tag & 4 > 0),
-            2 if tag & 4 > 0 => (State::Released, true),
+        let (given_back, tentative) = (tag & 4 > 0, tag & 8 > 0);
+        let state = match tag & !12 {
+            0 => State::Held { until_ms: from.u64()? },
+            1 if !tentative => State::Committed,
+            2 if given_back => State::Released,
             _ => return Err(DecodeError::UnknownTag { what: "state of a record", tag }),
         };
         let owner = Member::from_bytes(from.id()?);
         let (want, changed) = (Want::decode(from)?, decode_dot(from)?);
-        Ok(Self { owner, want, state, given_back, changed })
+        Ok(Self { owner, want, state, given_back, tentative, changed })
     }
 }
 
 impl Lattice for Record {
     fn join(&mut self, other: &Self) {
-        // One writer, so of two copies one is the past of the other.
+        // One writer, so of two copies one is the past of the other; but for what a keeper allowed.
+        let tentative = self.tentative && other.tentative;
         let rank = |record: &Self| (record.state, record.given_back, record.changed);
         if rank(other) > rank(self) {
             self.clone_from(other);
         }
+        self.tentative = tentative;
     }
 }

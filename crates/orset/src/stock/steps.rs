@@ -51,6 +51,10 @@ pub enum Step {
     Agree(Stamped),
     /// A record is settled for good, and forgotten; its units stay in the sums.
     Fold(RecordId),
+    /// A record of the op id, held until then; the keeper of its customer's limit was not asked.
+    Tentative(Want, u64),
+    /// The keeper's word: what is held so may be sold, and counts.
+    Allow(RecordId),
 }
 
 /// What came of applying steps.
@@ -91,14 +95,15 @@ pub fn apply<R: StockRows>(
                 rows.set_done(op)?;
                 true
             }
-            Step::Hold(want, until_ms) => {
-                open(rows, by, op, want, State::Held { until_ms: *until_ms }, dot)?;
+            Step::Hold(want, until_ms) | Step::Tentative(want, until_ms) => {
+                let (state, tentative) = (State::Held { until_ms: *until_ms }, step.is_tentative());
+                open(rows, by, op, want, (state, tentative), dot)?;
                 add(rows, by, |row| &mut row.held, want.quantity.into())?;
                 count(&mut moved.held, u64::from(want.quantity));
                 true
             }
             Step::Sell(want) => {
-                open(rows, by, op, want, State::Committed, dot)?;
+                open(rows, by, op, want, (State::Committed, false), dot)?;
                 count(&mut moved.sold, u64::from(want.quantity));
                 true
             }
@@ -106,7 +111,7 @@ pub fn apply<R: StockRows>(
                 let mut units = 0;
                 let done = change(rows, *id, dot, |it| {
                     it.owner == by && it.is_held() && {
-                        it.state = State::Committed;
+                        (it.state, it.tentative) = (State::Committed, false);
                         units = it.want.quantity.into();
                         true
                     }
@@ -154,6 +159,7 @@ pub fn apply<R: StockRows>(
                 true
             }
             Step::Fold(id) => fold(rows, heirs, by, *id)?,
+            Step::Allow(id) => allow(rows, *id)?,
         };
         applied.is_odd |= !done;
     }
@@ -182,10 +188,11 @@ fn open<R: StockRows>(
     by: Member,
     op: OpId,
     want: &Want,
-    state: State,
+    (state, tentative): (State, bool),
     dot: Dot,
 ) -> Result<(), R::Error> {
-    let record = Record { owner: by, want: want.clone(), state, given_back: false, changed: dot };
+    let (want_of_it, given_back) = (want.clone(), false);
+    let record = Record { owner: by, want: want_of_it, state, given_back, tentative, changed: dot };
     add(rows, by, |row| &mut row.taken, want.quantity.into())?;
     let id = RecordId { dot, op };
     tallied(rows, op, want.customer.as_ref(), |rows| rows.set_record(id, record))
@@ -274,6 +281,18 @@ fn fold<R: StockRows>(
     Ok(true)
 }
 
+/// The keeper's mark. It is no change of the owner's, and leaves alone what says when that one
+/// changed the record last: whichever of the two comes first, the record is the same.
+fn allow<R: StockRows>(rows: &mut R, id: RecordId) -> Result<bool, R::Error> {
+    let Some(mut record) = find(rows, id)? else { return Ok(false) };
+    if record.tentative {
+        record.tentative = false;
+        let customer = record.want.customer.clone();
+        tallied(rows, id.op, customer.as_ref(), |rows| rows.set_record(id, record))?;
+    }
+    Ok(true)
+}
+
 /// The hash that tells two requests under one op id apart; `None`: the steps are a member's own
 /// doing, or name nothing but the op id. `by` is part of what mints or writes off: the same under
 /// another member's name is another request. (`None`: as builds before that was so had it.)
@@ -291,7 +310,9 @@ pub fn content_hash(steps: &[Step], object: &ObjectKey, by: Option<Member>) -> O
     };
     steps.iter().find_map(|step| {
         Some(match step {
-            Step::Hold(want, _) | Step::Sell(want) => of(8, &|out| want.encode(out)),
+            Step::Hold(want, _) | Step::Tentative(want, _) | Step::Sell(want) => {
+                of(8, &|out| want.encode(out))
+            }
             Step::Mint(units) => of(9, &|out| units_at(*units, out)),
             Step::WriteOff(units) => of(10, &|out| units_at(*units, out)),
             Step::Agree(stamped) => of(11, &|out| stamped.terms.encode(out)),
@@ -301,6 +322,16 @@ pub fn content_hash(steps: &[Step], object: &ObjectKey, by: Option<Member>) -> O
 }
 
 impl Step {
+    /// Whether it sets units aside.
+    pub const fn is_hold(&self) -> bool {
+        matches!(self, Self::Hold(..) | Self::Tentative(..))
+    }
+
+    /// Whether it does so without the keeper's word.
+    pub const fn is_tentative(&self) -> bool {
+        matches!(self, Self::Tentative(..))
+    }
+
     /// Appends canonical bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -340,6 +371,12 @@ impl Step {
                 out.push(12);
                 terms.encode(out);
             }
+            Self::Tentative(want, until_ms) => {
+                out.push(13);
+                want.encode(out);
+                put_u64(out, *until_ms);
+            }
+            Self::Allow(id) => put_id(14, id, out),
         }
     }
 
@@ -365,6 +402,8 @@ impl Step {
             }
             11 => Self::Fold(RecordId::decode(from)?),
             12 => Self::Agree(Stamped::decode(from)?),
+            13 => Self::Tentative(Want::decode(from)?, from.u64()?),
+            14 => Self::Allow(RecordId::decode(from)?),
             tag => return Err(DecodeError::UnknownTag { what: "step of a stock", tag }),
         })
     }

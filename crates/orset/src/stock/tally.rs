@@ -6,11 +6,18 @@
 //! what is forgotten was bought all the same:
 //!
 //! ```text
-//! count = op ids with a record in hand + sum over members of what each has folded
+//! count   = op ids with a record in hand + sum over members of what each has folded
+//! counted = the same, without op ids whose every record in hand is a tentative hold
 //! ```
 //!
-//! T1  the first term is a function of the records; the second only grows, and each of its parts
-//!     has one writer. So two states join: records first, then the parts by maximum.
+//! Why two? A hold is refused by the first, so that nobody sets aside more than it may buy. A sale
+//! is refused by the second: of two tentative holds that were made where neither could hear of the
+//! other, each would stand in the way of the other by the first, and a customer who may have one
+//! would get none. Where nothing is tentative they are one number.
+//!
+//! T1  what is in hand, and what of it counts, are functions of the records; what is folded only
+//!     grows, and each of its parts has one writer. So two states join: records first, then the
+//!     parts by maximum.
 
 use super::record::Customer;
 use super::row::by_member;
@@ -26,14 +33,21 @@ use alloc::vec::Vec;
 pub struct Tally {
     /// Op ids with a record in hand.
     pub in_hand: u64,
+    /// Those of them that no keeper has counted: all that they have in hand are tentative holds.
+    pub tentative: u64,
     /// Records that stood and were folded, by the member that folded them.
     pub folded: BTreeMap<Member, u64>,
 }
 
 impl Tally {
-    /// Purchases that count.
+    /// Purchases that it has, or has units set aside for.
     pub fn count(&self) -> u64 {
         self.folded.values().fold(self.in_hand, |sum, folded| sum.saturating_add(*folded))
+    }
+
+    /// Those of them that the keeper has let pass.
+    pub fn counted(&self) -> u64 {
+        self.count().saturating_sub(self.tentative)
     }
 
     /// Whether nothing was ever bought, or all of it was given back.
@@ -57,16 +71,25 @@ impl Tally {
             out.extend_from_slice(member.as_bytes());
             put_u64(out, *folded);
         }
+        if self.tentative > 0 {
+            put_u64(out, self.tentative);
+        }
     }
 
-    /// Reads what `encode` wrote.
+    /// Reads what `encode` wrote, to its end.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let in_hand = from.u64()?;
         let folded = by_member(from, 17, |from| match from.u64()? {
             0 => Err(DecodeError::NotCanonical("nothing was folded")),
             folded => Ok(folded),
         })?;
-        Ok(Self { in_hand, folded })
+        // Of rows that were written before there were tentative holds it is not there.
+        let tentative = if from.remaining() == 0 { None } else { Some(from.u64()?) };
+        if tentative.is_some_and(|tentative| !(1..=in_hand).contains(&tentative)) {
+            return Err(DecodeError::NotCanonical("tentative holds that are not in hand"));
+        }
+        let tentative = tentative.unwrap_or(0);
+        Ok(Self { in_hand, tentative, folded })
     }
 }
 
@@ -78,22 +101,51 @@ pub(super) fn tallied<R: StockRows>(
     change: impl FnOnce(&mut R) -> Result<(), R::Error>,
 ) -> Result<(), R::Error> {
     let Some(customer) = customer else { return change(rows) };
-    let before = is_in_hand(rows, op, customer)?;
+    let before = Standing::of(rows, op, customer)?;
     change(rows)?;
-    let after = is_in_hand(rows, op, customer)?;
+    let after = Standing::of(rows, op, customer)?;
     if before == after {
         return Ok(());
     }
     let mut tally = rows.tally(customer)?;
-    tally.in_hand =
-        if after { tally.in_hand.saturating_add(1) } else { tally.in_hand.saturating_sub(1) };
+    let moved = |count: u64, before: bool, after: bool| match (before, after) {
+        (false, true) => count.saturating_add(1),
+        (true, false) => count.saturating_sub(1),
+        (true, true) | (false, false) => count,
+    };
+    tally.in_hand = moved(tally.in_hand, before.in_hand, after.in_hand);
+    tally.tentative = moved(tally.tentative, before.is_tentative(), after.is_tentative());
     rows.set_tally(customer, tally)
 }
 
-fn is_in_hand<R: StockRows>(rows: &mut R, op: OpId, customer: &Customer) -> Result<bool, R::Error> {
-    let records = rows.records(op)?;
-    let is_his = |record: &Record| record.want.customer.as_ref() == Some(customer);
-    Ok(records.iter().any(|(_, record)| !record.given_back && is_his(record)))
+/// What an op id is to one customer.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// It has a record in hand.
+    pub in_hand: bool,
+    /// It has one that counts.
+    pub counts: bool,
+}
+
+impl Standing {
+    fn of<R: StockRows>(rows: &mut R, op: OpId, customer: &Customer) -> Result<Self, R::Error> {
+        let records = rows.records(op)?;
+        Ok(Self::among(records.iter().map(|(_, record)| record), customer))
+    }
+
+    /// By all records of the op id.
+    pub fn among<'a>(records: impl Iterator<Item = &'a Record>, customer: &Customer) -> Self {
+        let of_his = records.filter(|it| it.want.customer.as_ref() == Some(customer));
+        of_his.filter(|it| !it.given_back).fold(Self::default(), |so_far, record| Self {
+            in_hand: true,
+            counts: so_far.counts || record.counts(),
+        })
+    }
+
+    /// All that it has in hand are tentative holds.
+    pub const fn is_tentative(self) -> bool {
+        self.in_hand && !self.counts
+    }
 }
 
 /// Counts a record that stands, and is being folded by `by`.

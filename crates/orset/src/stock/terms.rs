@@ -18,8 +18,8 @@ pub const PEERS_MAX: u8 = 16;
 pub struct Terms {
     /// Purchases (op ids, not units) that one customer may have; 0: as many as it likes.
     pub limit: u64,
-    /// Any member may hold within the limit, and a sale waits for the customer's keeper. Else the
-    /// keeper is asked first.
+    /// Any member may hold within the limit, by what it sees, and the sale waits for the customer's
+    /// keeper. Else the keeper is asked first. Without a limit it says nothing.
     pub tentative: bool,
     /// On how many other members an answer must be synced before it is given.
     pub peers: u8,

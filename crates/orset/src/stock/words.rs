@@ -2,7 +2,7 @@
 
 use super::call::{Ask, OrderAsk, Outcome, ShortLine};
 use super::decide::Refused;
-use super::record::Want;
+use super::record::{Want, decode_dot, encode_dot};
 use super::terms::{PEERS_MAX, Terms};
 use crate::cart::decode_op_id;
 use crate::codec::{DecodeError, Reader, put_u64};
@@ -63,6 +63,11 @@ impl Ask {
                 out.push(14);
                 put_u64(out, *ttl_ms);
             }
+            Self::Allow { want, dot } => {
+                out.push(15);
+                want.encode(out);
+                encode_dot(*dot, out);
+            }
         }
     }
 
@@ -86,6 +91,7 @@ impl Ask {
             12 => Self::Order(OrderAsk::Show),
             13 => Self::Order(OrderAsk::Return { goods: Goods::decode(from)? }),
             14 => Self::Order(OrderAsk::Extend { ttl_ms: from.u64()? }),
+            15 => Self::Allow { want: Want::decode(from)?, dot: decode_dot(from)? },
             tag => return Err(DecodeError::UnknownTag { what: "ask of a stock", tag }),
         };
         ask.check(u64::MAX).map_err(DecodeError::Bounds)?;

@@ -209,10 +209,11 @@ pub fn record() -> impl Strategy<Value = Record> {
         Just(State::Committed),
         Just(State::Released),
     ];
-    (member(), want(), state, any::<bool>(), dot()).prop_map(
-        |(owner, want, state, back, changed)| {
+    (member(), want(), state, any::<[bool; 2]>(), dot()).prop_map(
+        |(owner, want, state, [back, tentative], changed)| {
             let given_back = back || state == State::Released;
-            Record { owner, want, state, given_back, changed }
+            let tentative = tentative && state != State::Committed;
+            Record { owner, want, state, given_back, tentative, changed }
         },
     )
 }
@@ -243,6 +244,8 @@ pub fn step() -> impl Strategy<Value = Step> {
         grant.prop_map(|(to, number, granted)| Step::Lend(to, Answered { number, granted })),
         record_id().prop_map(Step::Fold),
         stamped().prop_map(Step::Agree),
+        (want(), any::<u64>()).prop_map(|(want, until_ms)| Step::Tentative(want, until_ms)),
+        record_id().prop_map(Step::Allow),
     ]
 }
 
@@ -285,7 +288,11 @@ pub fn order_step() -> impl Strategy<Value = OrderStep> {
 
 pub fn tally() -> impl Strategy<Value = Tally> {
     let folded = proptest::collection::btree_map(member(), 1..=u64::MAX, 0..4);
-    (any::<u64>(), folded).prop_map(|(in_hand, folded)| Tally { in_hand, folded })
+    (any::<u64>(), any::<u64>(), folded).prop_map(|(in_hand, tentative, folded)| Tally {
+        in_hand,
+        tentative: tentative.min(in_hand),
+        folded,
+    })
 }
 
 pub fn stamped() -> impl Strategy<Value = Stamped> {

@@ -267,6 +267,16 @@ pub struct Stats {
     pub grants: u64,
     /// Holds that lapsed here.
     pub lapsed: u64,
+    /// Tentative holds made here.
+    pub holds_tentative: u64,
+    /// Those of others that this member has allowed.
+    pub holds_allowed: u64,
+    /// Calls decided when a keeper had said its word.
+    pub sold_by_word: u64,
+    /// Calls whose keeper was not heard.
+    pub keepers_away: u64,
+    /// Tentative holds let go, whose sale the customer's keeper did not allow.
+    pub holds_not_allowed: u64,
 }
 
 /// Checkpoints' worth of changed rows at which the writer waits for the store. At full load a

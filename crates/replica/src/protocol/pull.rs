@@ -133,7 +133,7 @@ impl<B: Base> Protocol<B> {
     }
 
     pub(super) fn pull_now_if_waiting(&mut self, now: Now) {
-        if !self.waiting.is_empty() {
+        if !self.waiting.is_empty() || self.passing.awaits_words() {
             self.pull_now(now);
         }
     }

@@ -173,6 +173,7 @@ impl<B: Base> Protocol<B> {
         if moved {
             self.drain_early()?;
             self.settle_rights(now)?;
+            self.settle_words(now)?;
             self.settle_waiting(now)?;
         }
         let delay_us = self.settings.pull_delay_us;

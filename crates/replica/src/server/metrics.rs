@@ -94,6 +94,7 @@ pub(super) async fn text(shared: &Shared) -> String {
         ("sold_out_total", "Purchases answered \"sold out\".", stats.sold_out),
         ("unavailable_total", "Purchases for which nobody was heard.", stats.unavailable),
         ("holds_lapsed_total", "Holds that lapsed here.", stats.lapsed),
+        ("holds_not_allowed_total", "Tentative holds over the limit.", stats.holds_not_allowed),
         ("alarms_total", "Alarms: look at the log.", standing.alarms.count),
     ] {
         page.counter(name, help, value);

@@ -371,7 +371,6 @@ fn what_is_out_of_bounds_or_names_another_is_refused_and_changes_nothing() {
         Ask::Hold { want: want(1), ttl_ms: most + 1 },
         Ask::Extend { ttl_ms: 0 },
         Ask::Agree(Terms { limit: 0, tentative: false, peers: 17 }),
-        Ask::Agree(Terms { limit: 1, tentative: true, peers: 0 }),
     ] {
         let op = it.op();
         let refused = it.asks(0, op, ask.clone());

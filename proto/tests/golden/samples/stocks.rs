@@ -42,7 +42,12 @@ fn return_op() -> ReturnStock {
 }
 
 fn terms() -> SetStockTerms {
-    SetStockTerms { op_id: op(), namespace: b("shop"), stock: b("phone"), limit: 2, peers: 1 }
+    let (op_id, namespace, stock) = (op(), b("shop"), b("phone"));
+    SetStockTerms { op_id, namespace, stock, limit: 2, peers: 1, tentative: false }
+}
+
+fn tentative_terms() -> SetStockTerms {
+    SetStockTerms { tentative: true, ..terms() }
 }
 
 fn get() -> GetStock {
@@ -125,7 +130,12 @@ fn stock() -> Stock {
         peers: 1,
         accounts: vec![account()],
         stale: true,
+        tentative: false,
     }
+}
+
+fn tentative_stock() -> Stock {
+    Stock { tentative: true, ..stock() }
 }
 
 fn not_replicated() -> Failure {
@@ -192,5 +202,7 @@ pub fn samples() -> Vec<Sample> {
         BulkOfStocks BulkOfStocks {
             results: vec![result(stock_result::Body::StockAnswer(stock_answer()))],
         };
+        SetStockTerms tentative_terms();
+        Stock tentative_stock();
     }
 }

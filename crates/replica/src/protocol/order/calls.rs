@@ -13,12 +13,14 @@ use crate::protocol::apply::line;
 use crate::protocol::canary::Canary;
 use crate::protocol::command::{Refusal, Ticket};
 use crate::protocol::rows::Base;
-use crate::protocol::stock::{Call, HEIRS, Tried};
+use crate::protocol::stock::{Allowing, Call, HEIRS, May, Tried};
 use crate::protocol::time::Now;
 use crate::store::StoreError;
 use orset::cart::shown_quantity;
 use orset::order::{self, Goods, OrderRows, OrderStep, Stage, Standing};
-use orset::stock::{self, Answer, Ask, OrderAsk, Outcome, Refused, Step, StockRows, Verdict, Want};
+use orset::stock::{
+    self, Answer, Ask, OrderAsk, Outcome, RecordId, Refused, Step, StockRows, Verdict, Want,
+};
 use orset::{Dot, Kind, Member, ObjectKey, OpId};
 use std::collections::BTreeSet;
 
@@ -38,6 +40,10 @@ pub(super) enum Gathered {
     NotYet(Vec<Member>),
     /// It cannot be.
     Refused(Refused),
+    /// A line is held tentatively: its keeper must say whether it may be sold.
+    Allow(Allowing),
+    /// The same, of a customer that is kept here: one too many. The order is let go.
+    NotAllowed(ObjectKey, RecordId, Refused),
 }
 
 #[derive(Default)]
@@ -126,6 +132,14 @@ impl<B: Base> Protocol<B> {
                     }
                     Gathered::Refused(refused) => {
                         self.refuse(ticket, Refusal::Stock(refused));
+                        Ok(Tried::Over)
+                    }
+                    Gathered::Allow(allowing) => {
+                        self.ask_keeper(ticket, call.clone(), allowing, now);
+                        Ok(Tried::Over)
+                    }
+                    Gathered::NotAllowed(stock, record, refused) => {
+                        self.not_allowed(ticket, &stock, record, refused, now)?;
                         Ok(Tried::Over)
                     }
                 }
@@ -318,8 +332,8 @@ impl<B: Base> Protocol<B> {
         let (own, id) = (self.member, call.op);
         let mut ready = Ready::default();
         let mut is_short = false;
-        let mut owner = None;
-        match self.limits(call, goods)? {
+        let (mut owner, mut allowing) = (None, None);
+        match self.limits(call, matches!(ask, OrderAsk::Checkout { .. }), goods)? {
             Ok(keepers) if keepers.is_empty() => {}
             Ok(keepers) => {
                 let mut keepers = keepers.into_iter();
@@ -333,6 +347,7 @@ impl<B: Base> Protocol<B> {
         }
         for (object, want) in lines_of(&call.object, goods) {
             let has_queue = self.lending.has_queue(&object);
+            let is_sure = self.is_sure_of(&object, want.customer.as_ref());
             let mut view = self.stock(&object, id)?;
             let terms = view.terms()?.terms;
             ready.peers = ready.peers.max(terms.peers.into());
@@ -341,7 +356,8 @@ impl<B: Base> Protocol<B> {
             let verdict = match ask {
                 OrderAsk::Checkout { ttl_ms, .. } => {
                     let until_ms = now.wall_ms.saturating_add(*ttl_ms);
-                    stock::hold(&mut view, &HEIRS, own, id, &want, until_ms)?
+                    let tentative = terms.limit > 0 && terms.tentative && !is_sure;
+                    stock::hold(&mut view, &HEIRS, own, id, &want, (until_ms, tentative))?
                 }
                 _ => match stock::commit(&mut view, &HEIRS, own, id, &want)? {
                     Verdict::Ask(_) if may_be_here => {
@@ -351,8 +367,14 @@ impl<B: Base> Protocol<B> {
                 },
             };
             match verdict {
+                Verdict::Unallowed(record) => match self.may_sell(&object, record, &want)? {
+                    May::Sell => ready.steps.push((object, vec![Step::Commit(record)])),
+                    May::Ask(line) => allowing = allowing.or(Some(line)),
+                    May::NotYet(members) => return Ok(Gathered::NotYet(members)),
+                    May::Not(refused) => return Ok(Gathered::NotAllowed(object, record, refused)),
+                },
                 Verdict::Do { steps, answer, rests: _ } => {
-                    let takes = |step: &Step| matches!(step, Step::Hold(..) | Step::Sell(_));
+                    let takes = |step: &Step| step.is_hold() || matches!(step, Step::Sell(_));
                     // Others came first.
                     is_short |= has_queue && steps.iter().any(takes);
                     ready.is_expired |= answer == Answer::Expired;
@@ -369,6 +391,10 @@ impl<B: Base> Protocol<B> {
         }
         Ok(match owner {
             Some(owner) => Gathered::Pass(owner),
+            None if !is_short && !ready.is_expired && allowing.is_some() => {
+                // One after the other: what has been allowed is found in the next turn.
+                allowing.map_or(Gathered::Short, Gathered::Allow)
+            }
             None if self.canary == Canary::OrderInPart && !ready.steps.is_empty() => {
                 Gathered::Ready(ready)
             }
@@ -377,21 +403,30 @@ impl<B: Base> Protocol<B> {
         })
     }
 
-    /// Who else must say whether the customer may have the lines that have a limit.
+    /// Who else must say whether the customer may have the lines that have a limit. What is only
+    /// set aside, of a stock that lets anybody do so, nobody else need be asked about yet.
     fn limits(
         &mut self,
         call: &Call,
+        holds: bool,
         goods: &Goods,
     ) -> Result<Result<BTreeSet<Member>, Gathered>, StoreError> {
         let (own, mut keepers) = (self.member, BTreeSet::new());
         for (object, want) in lines_of(&call.object, goods) {
             let mut view = self.stock(&object, call.op)?;
-            if view.terms()?.terms.limit == 0 || !view.records(call.op)?.is_empty() {
+            let terms = view.terms()?.terms;
+            if terms.limit == 0 || !view.records(call.op)?.is_empty() {
                 continue;
             }
             let Some(customer) = &want.customer else {
                 return Ok(Err(Gathered::Refused(Refused::NoCustomer)));
             };
+            if holds && terms.tentative {
+                if let Some(refused) = stock::over_limit(&mut view, call.op, &want)? {
+                    return Ok(Err(Gathered::Refused(refused)));
+                }
+                continue;
+            }
             match self.keeper_for(&object, customer) {
                 Some(keeper) if keeper != own => drop(keepers.insert(keeper)),
                 _ => {
@@ -400,7 +435,8 @@ impl<B: Base> Protocol<B> {
                         return Ok(Err(Gathered::NotYet(unheard)));
                     }
                     let mut view = self.stock(&object, call.op)?;
-                    if let Some(refused) = stock::over_limit(&mut view, call.op, &want)? {
+                    let over = if holds { stock::over_limit } else { stock::sold_over_limit };
+                    if let Some(refused) = over(&mut view, call.op, &want)? {
                         return Ok(Err(Gathered::Refused(refused)));
                     }
                     if self.membership().members.len() > 1 {

@@ -7,7 +7,10 @@
 
 use super::HEIRS;
 use super::ask::{Call, StockReply};
+use super::passing::INTERNAL;
+use super::tentative::May;
 use crate::protocol::apply::memories;
+use crate::protocol::canary::Canary;
 use crate::protocol::command::{Refusal, Reply, Ticket};
 use crate::protocol::membership::Place;
 use crate::protocol::memory::{Memory, MemoryState};
@@ -16,14 +19,14 @@ use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
 use crate::store::StoreError;
 use orset::stock::{
-    self, Answer, Ask, OrderAsk, Outcome, Refused, Served, Stamped, Step, StockRows, Terms,
-    Verdict, content_hash,
+    self, Answer, Ask, OrderAsk, Outcome, RecordId, Refused, Served, Stamped, Step, StockRows,
+    Terms, Verdict, content_hash,
 };
 use orset::{Dot, HybridTime, Kind, Member, Request};
 
 /// What came of trying a call here.
 pub(in crate::protocol) enum Tried {
-    /// It is answered, or will be when its round is synced.
+    /// It is answered, or will be when its round is synced, or when a keeper has said its word.
     Over,
     /// Rights are missing.
     Short,
@@ -39,6 +42,11 @@ impl<B: Base> Protocol<B> {
         call: Call,
         now: Now,
     ) -> Result<(), StoreError> {
+        if matches!(call.ask, Ask::Allow { .. }) && ticket & INTERNAL == 0 {
+            // A client's word for it that it was asked would count a customer's purchases.
+            self.refuse(ticket, Refusal::OutOfBounds("a question between members"));
+            return Ok(());
+        }
         let (skew_ms, hold_max_ms) = (self.settings.skew_ms, self.settings.hold_max_ms);
         if let Err(refusal) = call.check(now, skew_ms, hold_max_ms) {
             self.refuse(ticket, refusal);
@@ -131,8 +139,10 @@ impl<B: Base> Protocol<B> {
         let mut view = self.stock(&call.object, op)?;
         let rows = &mut view;
         let terms = rows.terms()?.terms;
-        match limited(rows, call, keeper.filter(|keeper| *keeper != own), &unheard)? {
-            Limited::No => {}
+        let limited = limited(rows, call, keeper.filter(|keeper| *keeper != own), &unheard)?;
+        let tentative = matches!(limited, Limited::Tentatively);
+        match limited {
+            Limited::No | Limited::Tentatively => {}
             Limited::NotYet => {
                 self.answer_call(ticket, Outcome::Unavailable { members: unheard }, None);
                 return Ok(Tried::Over);
@@ -146,7 +156,11 @@ impl<B: Base> Protocol<B> {
         let verdict = match &call.ask {
             Ask::Restock { units, .. } => stock::mint(rows, own, op, *units)?,
             Ask::WriteOff { units, .. } => stock::write_off(rows, &HEIRS, own, op, *units)?,
-            Ask::Hold { want, ttl_ms } => stock::hold(rows, &HEIRS, own, op, want, until(*ttl_ms))?,
+            Ask::Hold { want, ttl_ms } => {
+                let how = (until(*ttl_ms), tentative);
+                stock::hold(rows, &HEIRS, own, op, want, how)?
+            }
+            Ask::Allow { want, dot } => stock::allow(rows, op, want, *dot)?,
             Ask::Commit { want } => stock::commit(rows, &HEIRS, own, op, want)?,
             Ask::Release => stock::release(rows, &HEIRS, own, op)?,
             Ask::Extend { ttl_ms } => stock::extend(rows, &HEIRS, own, op, until(*ttl_ms))?,
@@ -225,14 +239,21 @@ impl<B: Base> Protocol<B> {
         let (mut steps, answer) = match verdict {
             Verdict::Do { steps, answer, rests: _ } => (steps, answer),
             Verdict::Ask(member) => return Ok(Tried::Pass(member)),
+            Verdict::Unallowed(id) => match self.sell_tentative(ticket, call, id, now)? {
+                Some(steps) => (steps, Answer::Committed),
+                None => return Ok(Tried::Over),
+            },
             Verdict::Short { .. } => return Ok(Tried::Short),
             Verdict::Refused(refused) => {
                 self.refuse(ticket, Refusal::Stock(refused));
                 return Ok(Tried::Over);
             }
         };
+        if self.canary == Canary::AllowedUncounted && matches!(call.ask, Ask::Allow { .. }) {
+            steps.clear();
+        }
         let takes =
-            |step: &Step| matches!(step, Step::Hold(..) | Step::Sell(_) | Step::WriteOff(_));
+            |step: &Step| step.is_hold() || matches!(step, Step::Sell(_) | Step::WriteOff(_));
         let is_taken = steps.iter().any(takes);
         if is_taken && self.lending.has_queue(&call.object) {
             // Others came first.
@@ -265,6 +286,26 @@ impl<B: Base> Protocol<B> {
         Ok(Tried::Over)
     }
 
+    /// The steps that sell a tentative hold; or the call is over, or waits for its keeper.
+    fn sell_tentative(
+        &mut self,
+        ticket: Ticket,
+        call: &Call,
+        id: RecordId,
+        now: Now,
+    ) -> Result<Option<Vec<Step>>, StoreError> {
+        let Some(want) = call.ask.want() else { return Ok(None) };
+        match self.may_sell(&call.object, id, want)? {
+            May::Sell => return Ok(Some(vec![Step::Commit(id)])),
+            May::Not(refused) => self.not_allowed(ticket, &call.object, id, refused, now)?,
+            May::NotYet(members) => {
+                self.answer_call(ticket, Outcome::Unavailable { members }, None);
+            }
+            May::Ask(allowing) => self.ask_keeper(ticket, call.clone(), allowing, now),
+        }
+        Ok(None)
+    }
+
     /// Why an answer cannot wait for so many peers, if it cannot.
     pub(in crate::protocol) fn cannot_wait_for(&self, peers: u32) -> Option<Refusal> {
         let others = self.peers.members().count() as u32;
@@ -295,7 +336,12 @@ impl<B: Base> Protocol<B> {
         dot: Option<Dot>,
     ) {
         let has_waited = self.lending.serves == Some(ticket);
-        let served = if has_waited { Served::Borrowed } else { Served::Locally };
+        let was_allowed = self.passing.serves == Some(ticket);
+        let served = match (was_allowed, has_waited) {
+            (true, _) => Served::Forwarded,
+            (false, true) => Served::Borrowed,
+            (false, false) => Served::Locally,
+        };
         let reply = StockReply { outcome, served, dot, vector: self.synced.clone() };
         self.park(ticket, Reply::Stock(reply));
     }
@@ -305,6 +351,8 @@ impl<B: Base> Protocol<B> {
 enum Limited {
     /// Nothing: go on.
     No,
+    /// Nothing yet: hold, and the keeper is asked when it is to be sold.
+    Tentatively,
     /// One too many, or for nobody.
     Refused(Refused),
     /// Whoever keeps the customer's tally must say.
@@ -322,21 +370,32 @@ fn limited<R: StockRows>(
     unheard: &[Member],
 ) -> Result<Limited, R::Error> {
     let Some(want) = call.ask.want() else { return Ok(Limited::No) };
-    if rows.terms()?.terms.limit == 0 {
+    if let Ask::Allow { .. } = call.ask {
+        return Ok(match keeper {
+            Some(keeper) => Limited::KeptBy(keeper),
+            None if !unheard.is_empty() => Limited::NotYet,
+            None => Limited::No,
+        });
+    }
+    let terms = rows.terms()?.terms;
+    if terms.limit == 0 {
         return Ok(Limited::No);
     }
     // What has a record has been decided: it is held, sold, or will never be.
     if want.customer.is_some() && !rows.records(call.op)?.is_empty() {
         return Ok(Limited::No);
     }
-    if let Some(keeper) = keeper {
-        return Ok(Limited::KeptBy(keeper));
-    }
-    if !unheard.is_empty() {
-        return Ok(Limited::NotYet);
-    }
-    let refused = stock::over_limit(rows, call.op, want)?;
-    Ok(refused.map_or(Limited::No, Limited::Refused))
+    let holds = matches!(call.ask, Ask::Hold { .. });
+    let passes = match keeper {
+        _ if holds && terms.tentative && (keeper.is_some() || !unheard.is_empty()) => {
+            Limited::Tentatively
+        }
+        Some(keeper) => return Ok(Limited::KeptBy(keeper)),
+        None if !unheard.is_empty() => return Ok(Limited::NotYet),
+        None => Limited::No,
+    };
+    let over = if holds { stock::over_limit } else { stock::sold_over_limit };
+    Ok(over(rows, call.op, want)?.map_or(passes, Limited::Refused))
 }
 
 /// What tells two requests under one op id apart; `at`: who mints or writes off, if that is to be
@@ -348,7 +407,8 @@ fn content_of(call: &Call, at: Option<Member>) -> Option<u64> {
         Ask::Hold { want, .. } | Ask::Commit { want } => Step::Sell(want.clone()),
         Ask::Agree(terms) => Step::Agree(Stamped { stamp: HybridTime::default(), terms: *terms }),
         Ask::Order(ask) => return ask.goods().map(|goods| goods.content_hash(&call.object)),
-        Ask::Release | Ask::Extend { .. } | Ask::Return => return None,
+        // Whose record it is about is looked at: of an order its op id has another content, too.
+        Ask::Allow { .. } | Ask::Release | Ask::Extend { .. } | Ask::Return => return None,
     };
     content_hash(std::slice::from_ref(&step), &call.object, at)
 }

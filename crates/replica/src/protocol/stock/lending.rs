@@ -362,7 +362,10 @@ impl<B: Base> Protocol<B> {
                 vec![stock::Step::Lend(from, answered)]
             }
             Verdict::Do { steps, .. } => steps,
-            Verdict::Ask(_) | Verdict::Short { .. } | Verdict::Refused(_) => Vec::new(),
+            Verdict::Ask(_)
+            | Verdict::Unallowed(_)
+            | Verdict::Short { .. }
+            | Verdict::Refused(_) => Vec::new(),
         };
         if number <= before.number {
             // It was granted: the commit that says so is on its way, or will be asked for.

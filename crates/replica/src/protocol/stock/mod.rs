@@ -7,6 +7,7 @@
 //! call ──> calls.rs ──> orset decides ──> steps: into the round, answered when it is synced
 //!                           │
 //!                           ├─> somebody else's hold: passing.rs asks its owner
+//!                           ├─> a hold that no keeper has counted: tentative.rs asks the keeper
 //!                           └─> too few rights here:  lending.rs asks those who have some
 //! tick ──> tending.rs: what lapsed is released, what is settled is folded
 //!     └──> evening.rs: what sells fast here is asked for before it is out
@@ -33,6 +34,7 @@ mod rows;
 mod show;
 mod talk;
 mod tending;
+mod tentative;
 
 pub use ask::{Call, StockReply};
 pub(super) use calls::Tried;
@@ -48,6 +50,7 @@ pub(super) use rows::{
 };
 pub(super) use show::{holds, is_held, shown};
 pub use talk::{Said, Talk};
+pub(super) use tentative::{Allowing, May};
 
 use super::apply::{ObjectRows, Of};
 use super::canary::Canary;
@@ -130,6 +133,11 @@ impl<B: Base> Protocol<B> {
         request: Request,
         effect: OpEffect,
     ) -> Result<Dot, StoreError> {
+        if let OpEffect::Stock(steps) = &effect {
+            let count = |is: fn(&Step) -> bool| steps.iter().filter(|step| is(step)).count() as u64;
+            self.stats.holds_tentative += count(Step::is_tentative);
+            self.stats.holds_allowed += count(|step| matches!(step, Step::Allow(_)));
+        }
         let op = Op { id, object: object.clone(), request, effect };
         op.encode(&mut self.open.bytes);
         let dot = Dot::new(self.origin, self.applied.get(self.origin) + 1);

@@ -10,12 +10,15 @@
 //!                 given back); everything else is answered "unavailable", with who was silent
 //! ```
 //!
+//! What goes on from there to a customer's keeper is another question (`tentative.rs`).
+//!
 //! A call is passed on once: who is asked and must ask somebody else says so (`Said::Not`). Two
 //! views that each believe the other to be the owner would play ball otherwise.
 
 use super::ask::{Call, StockReply};
 use super::calls::Tried;
 use super::talk::{Said, Talk};
+use super::tentative::{Allowing, Word};
 use crate::protocol::command::{Command, NO_LANE, Refusal, Reply, Ticket};
 use crate::protocol::message::Message;
 use crate::protocol::rows::Base;
@@ -33,12 +36,14 @@ pub(in crate::protocol) const INTERNAL: Ticket = 1 << 63;
 
 /// A call that was passed on.
 #[derive(Clone, Debug)]
-struct Passed {
-    ticket: Ticket,
-    call: Call,
+pub(super) struct Passed {
+    pub ticket: Ticket,
+    pub call: Call,
     to: Member,
+    /// Not the call is passed on, but the question whether that hold of it may be sold.
+    allows: Option<Allowing>,
     again_us: u64,
-    until_us: u64,
+    pub until_us: u64,
 }
 
 /// Calls under way between members.
@@ -48,6 +53,10 @@ pub(in crate::protocol) struct Passing {
     out: BTreeMap<u64, Passed>,
     /// Others' calls: who asked, and under which name.
     taken: BTreeMap<Ticket, (Member, u64)>,
+    /// Words of keepers whose commits have yet to come.
+    pub(super) words: BTreeMap<u64, Word>,
+    /// The call that a keeper has been asked about and is decided now, if one is.
+    pub serves: Option<Ticket>,
 }
 
 impl Passing {
@@ -61,6 +70,11 @@ impl Passing {
     pub fn fresh(&mut self) -> u64 {
         self.count += 1;
         self.count
+    }
+
+    /// Whether a keeper's word has come before the commit that says it.
+    pub fn awaits_words(&self) -> bool {
+        !self.words.is_empty()
     }
 
     /// Whose call a ticket is.
@@ -102,16 +116,44 @@ impl<B: Base> Protocol<B> {
         if !is_there {
             return self.unreached(ticket, &call, Some(to), now);
         }
-        if self.passing.out.len() >= self.settings.waiting_max {
+        self.send_out(ticket, call, (to, None), now);
+        Ok(())
+    }
+
+    /// Asks a customer's keeper whether a hold may be sold. Also of a call that was passed on: a
+    /// keeper asks nobody, so that it ends there.
+    pub(in crate::protocol) fn ask_keeper(
+        &mut self,
+        ticket: Ticket,
+        call: Call,
+        allowing: Allowing,
+        now: Now,
+    ) {
+        let keeper = allowing.keeper;
+        if self.peers.members().any(|member| member == keeper) {
+            self.send_out(ticket, call, (keeper, Some(allowing)), now);
+        } else {
+            self.keeper_away(ticket, keeper);
+        }
+    }
+
+    fn send_out(
+        &mut self,
+        ticket: Ticket,
+        call: Call,
+        (to, allows): (Member, Option<Allowing>),
+        now: Now,
+    ) {
+        let waiting = self.passing.out.len() + self.passing.words.len();
+        if waiting >= self.settings.waiting_max {
             self.refuse(ticket, Refusal::Overloaded);
-            return Ok(());
+            return;
         }
         let id = self.passing.fresh();
         let until_us = call.by_us.min(now.mono_us.saturating_add(self.settings.rights_us));
-        let passed = Passed { ticket, call, to, again_us: now.mono_us, until_us };
+        let passed = Passed { ticket, call, to, allows, again_us: now.mono_us, until_us };
         self.passing.out.insert(id, passed);
         self.send_passed(id, now);
-        Ok(())
     }
 
     fn send_passed(&mut self, id: u64, now: Now) {
@@ -122,7 +164,12 @@ impl<B: Base> Protocol<B> {
         // Of what its session has seen, some may not be synced here yet.
         after.join(&passed.call.after);
         let within_us = passed.until_us.saturating_sub(now.mono_us);
-        let Call { op, object, ask, peers, .. } = passed.call.clone();
+        let Call { op, mut object, mut ask, mut peers, .. } = passed.call.clone();
+        if let Some(Allowing { stock, id, want, .. }) = passed.allows.clone() {
+            // The hold may not be synced yet, and whoever keeps the customer must see it.
+            after.join(&std::iter::once(id.dot).collect());
+            (object, ask, peers) = (stock, Ask::Allow { want, dot: id.dot }, 0);
+        }
         let talk = Talk::Do { id, op, object, ask, peers, within_us, after };
         let to = passed.to;
         self.effect(Effect::Send(to, Message::Stock(talk)));
@@ -162,9 +209,11 @@ impl<B: Base> Protocol<B> {
         if self.passing.out.get(&id).is_none_or(|passed| passed.to != from) {
             return Ok(());
         }
-        let Some(Passed { ticket, call, to, .. }) = self.passing.out.remove(&id) else {
-            return Ok(());
-        };
+        let Some(mut passed) = self.passing.out.remove(&id) else { return Ok(()) };
+        if let Some(allowing) = passed.allows.take() {
+            return self.keeper_said((passed, allowing), said, vector.clone(), now);
+        }
+        let Passed { ticket, call, to, .. } = passed;
         if !matches!(said, Said::Answer(Outcome::Committed)) && self.is_sold_here(&call)? {
             // Whoever decided had not heard of it, and its word would be a void payment for what
             // is sold.
@@ -214,11 +263,17 @@ impl<B: Base> Protocol<B> {
             let is_over = self.passing.out.get(&id).is_none_or(|it| now.mono_us >= it.until_us);
             if !is_over {
                 self.send_passed(id, now);
-            } else if let Some(Passed { ticket, call, to, .. }) = self.passing.out.remove(&id) {
+            } else if let Some(Passed { ticket, call, to, allows, .. }) =
+                self.passing.out.remove(&id)
+            {
+                if allows.is_some() {
+                    self.keeper_away(ticket, to);
+                    continue;
+                }
                 self.unreached(ticket, &call, Some(to), now)?;
             }
         }
-        Ok(())
+        self.settle_words(now)
     }
 
     /// Whoever should decide was not heard.

@@ -226,7 +226,7 @@ impl Said {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orset::stock::{OrderAsk, Want};
+    use orset::stock::{Customer, OrderAsk, Want};
     use orset::{Member, OpIdSession};
 
     fn some() -> Vec<Talk> {
@@ -244,6 +244,10 @@ mod tests {
             Ask::Release,
             Ask::Extend { ttl_ms: 1 },
             Ask::Return,
+            Ask::Allow {
+                want: Want { quantity: 1, customer: Customer::new(b"ada").ok() },
+                dot: orset::Dot::new(orset::Origin::from_bytes([4; 16]), 7),
+            },
             Ask::Order(OrderAsk::Cancel),
             Ask::Order(OrderAsk::Extend { ttl_ms: 5 }),
         ];

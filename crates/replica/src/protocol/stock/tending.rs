@@ -74,7 +74,7 @@ impl<B: Base> Protocol<B> {
     }
 
     /// Releases one hold; of an order, all of them.
-    fn let_go(&mut self, object: &ObjectKey, id: RecordId) -> Result<(), StoreError> {
+    pub(super) fn let_go(&mut self, object: &ObjectKey, id: RecordId) -> Result<(), StoreError> {
         if let Some(cart) = self.cart_of(id.op)?
             && self.release_order(&cart, id.op)?.is_some()
         {
