@@ -116,6 +116,10 @@ pub enum StockVerb {
         /// Purchases that one customer may have; 0: as many as it likes
         #[arg(long, default_value_t = 0)]
         limit: u64,
+        /// Any replica sets units aside within the limit, and the sale waits for the member that
+        /// keeps the customer's count
+        #[arg(long)]
+        tentative: bool,
         /// On how many other members every answer must be synced
         #[arg(long, default_value_t = 0,
               value_parser = clap::value_parser!(u8).range(0..=i64::from(PEERS_MAX)))]
@@ -209,8 +213,8 @@ impl StockVerb {
                 (stock, StockAsk::Extend { ttl_ms: ttl.saturating_mul(1_000) }, named(once)?)
             }
             Self::Return { stock, once } => (stock, StockAsk::Return, named(once)?),
-            Self::Terms { stock, limit, peers, once } => {
-                let terms = Terms { limit: *limit, tentative: false, peers: *peers };
+            Self::Terms { stock, limit, tentative, peers, once } => {
+                let terms = Terms { limit: *limit, tentative: *tentative, peers: *peers };
                 (stock, StockAsk::Agree(terms), once)
             }
             Self::Holds { stock, customer, after, limit } => {
@@ -360,6 +364,7 @@ pub struct ShownStock {
     #[serde(flatten)]
     sums: Sums,
     limit: u64,
+    tentative: bool,
     peers: u8,
     /// What each member may sell.
     members: Vec<ShownAccount>,
@@ -386,6 +391,7 @@ impl ShownStock {
             stock: text(id),
             sums: Sums::of(sheet),
             limit: sheet.terms.limit,
+            tentative: sheet.terms.tentative,
             peers: sheet.terms.peers,
             members: sheet.accounts.iter().map(account).collect(),
             session,
@@ -402,7 +408,8 @@ impl fmt::Display for ShownStock {
             writeln!(f, "  IMBALANCE: {imbalance} units are nowhere")?;
         }
         if self.limit > 0 {
-            writeln!(f, "  a customer may have {}", self.limit)?;
+            let when = if self.tentative { ", judged when it pays" } else { "" };
+            writeln!(f, "  a customer may have {}{when}", self.limit)?;
         }
         if self.peers > 0 {
             writeln!(f, "  every answer is synced on {} others", self.peers)?;

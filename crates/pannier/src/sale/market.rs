@@ -151,7 +151,7 @@ impl Market {
             }
         }
         if args.limit > 0 {
-            let terms = Terms { limit: args.limit, tentative: false, peers: 0 };
+            let terms = Terms { limit: args.limit, tentative: args.tentative, peers: 0 };
             for home in 0..self.stocks() {
                 self.stock(0, home, next()?)?.set_terms(terms).await.map_err(away)?;
             }

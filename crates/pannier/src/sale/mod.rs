@@ -63,6 +63,9 @@ pub struct SaleArgs {
     /// Purchases that one customer may have; three buyers are one customer then. 0: no limit
     #[arg(long, value_name = "N", default_value_t = 0)]
     limit: u64,
+    /// With a limit: units are set aside anywhere, and a customer is held to it when it pays
+    #[arg(long, requires = "limit")]
+    tentative: bool,
     /// Of a hundred acknowledgements so many are lost, and asked for again in another region
     #[arg(long, value_name = "PERCENT", default_value = "2", value_parser = percent)]
     lost_acks: f64,
