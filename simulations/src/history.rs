@@ -57,6 +57,8 @@ pub enum Asked {
     Write(usize),
     /// A look at an object.
     Read(ObjectKey),
+    /// A look at who has units of a stock set aside.
+    Holds(ObjectKey),
     /// The trade of that number.
     Trade(usize),
 }
@@ -208,7 +210,7 @@ impl History {
     pub fn peers_of(&self, asked: &Asked) -> u32 {
         match asked {
             Asked::Write(at) => self.intents[*at].peers,
-            Asked::Read(_) | Asked::Trade(_) => 0,
+            Asked::Read(_) | Asked::Holds(_) | Asked::Trade(_) => 0,
         }
     }
 

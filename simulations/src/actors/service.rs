@@ -189,7 +189,7 @@ impl World<'_> {
                     seen: intent.seen.clone(),
                 })
             }
-            Asked::Trade(_) => None,
+            Asked::Holds(_) | Asked::Trade(_) => None,
         };
         let Some(wire) = wire else {
             return self.breach("streams", Vec::new(), "no session of a service trades");

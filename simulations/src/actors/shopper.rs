@@ -56,7 +56,7 @@ impl World<'_> {
     pub(super) fn begin(&mut self, session: usize, asked: Asked, key: u64) {
         let unsure = match &asked {
             Asked::Write(at) => self.history.intents[*at].outcome != Outcome::Unknown,
-            Asked::Read(_) | Asked::Trade(_) => false,
+            Asked::Read(_) | Asked::Holds(_) | Asked::Trade(_) => false,
         };
         let task = Task { asked, key, tries: 0, behind: 0, call: 0, answered: false, unsure };
         self.shop.sessions[session].task = Some(task);

@@ -40,6 +40,7 @@ impl World<'_> {
             Till::Checkout => OrderAsk::Checkout { goods, ttl_ms },
             Till::Confirm => OrderAsk::Confirm { goods },
             Till::Cancel => OrderAsk::Cancel,
+            Till::Extend => OrderAsk::Extend { ttl_ms },
             Till::Return => OrderAsk::Return { goods },
             Till::Look => OrderAsk::Show,
         };

@@ -199,7 +199,9 @@ impl World<'_> {
 
     /// Somebody looks what there is.
     fn look(&mut self, stock: usize, place: usize) -> Verdict {
-        let asked = Asked::Read(self.trader.stocks[stock].clone());
+        let object = self.trader.stocks[stock].clone();
+        let mut dice = Dice::keyed(self.scenario.options.seed, Purpose::Market, self.now_us, 8);
+        let asked = if dice.chance(500) { Asked::Holds(object) } else { Asked::Read(object) };
         let (start, token) = (self.nodes[place].start, self.trader.token.clone());
         let (told_us, lane, via, seen) = (400_000, NO_LANE, Via::Nobody, None);
         let (peers, peers_us) = (0, 0);
@@ -392,6 +394,11 @@ impl World<'_> {
         let trade = self.history.trades[number].clone();
         if let (Some(outcome), Ask::Order(_)) = (&outcome, &trade.ask) {
             self.coverage.hit(Mark::of_order(outcome));
+            if let (Outcome::Held { .. }, Ask::Order(OrderAsk::Extend { .. })) =
+                (outcome, &trade.ask)
+            {
+                self.coverage.hit(Mark::OrderExtended);
+            }
             if let (Outcome::Held { .. }, Ask::Order(OrderAsk::Checkout { .. })) =
                 (outcome, &trade.ask)
             {

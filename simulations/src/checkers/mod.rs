@@ -205,7 +205,7 @@ impl Checks {
                 self.reply_rests_on_peers(place, *ticket, reply, attempt, history, coverage)?;
                 self.serves_with_all(place, nodes, names)?;
                 match (reply, &attempt.asked) {
-                    (Reply::Shown(shown), Asked::Read(object)) => {
+                    (Reply::Shown(shown), Asked::Read(object) | Asked::Holds(object)) => {
                         self.read_is_right(place, *ticket, object, shown, attempt, names, coverage)
                     }
                     _ => Ok(()),

@@ -7,15 +7,23 @@
 //! everything that the session had seen among them.
 
 use super::spec::{View, plain, value};
-use super::{Breach, Checks, Verdict};
+use super::{Breach, Checks, Verdict, sheets};
 use crate::coverage::{Coverage, Mark};
 use crate::history::Attempt;
 use crate::names::Names;
 use crate::trace::tell_value;
 use orset::ObjectKey;
-use pannier_replica::protocol::Shown;
+use pannier_replica::protocol::{Shown, Value};
 
 impl Checks {
+    /// What is to be shown of an object, of what was shown.
+    fn right(&self, object: &ObjectKey, view: &View<'_>, shown: &Shown) -> Value {
+        match &shown.value {
+            Value::Holds(_) => Value::Holds(sheets::holds(&self.ledger, object, view)),
+            _ => value(&self.ledger, object, view),
+        }
+    }
+
     #[expect(clippy::too_many_arguments, reason = "a read, and all that judges it")]
     pub(super) fn read_is_right(
         &self,
@@ -29,8 +37,10 @@ impl Checks {
     ) -> Verdict {
         let (vector, after) = (self.whole(&shown.vector), self.whole(&attempt.after));
         let whole = View { vector: &vector, foreign: &[], own: None };
-        let right = value(&self.ledger, object, &whole);
+        let right = self.right(object, &whole, shown);
         let is = plain(&shown.value);
+        let has_holds = matches!(&is, Value::Holds(page) if !page.holds.is_empty());
+        coverage.add(Mark::HoldsShown, has_holds.into());
         if right == is {
             return Ok(());
         }
@@ -43,7 +53,7 @@ impl Checks {
                 for ops in 0..=round.own.map_or(0, |(_, ops)| ops) {
                     let own = round.own.map(|(dot, _)| (dot, ops));
                     let view = View { vector: &round.before, foreign: here, own };
-                    if value(&self.ledger, object, &view) == is {
+                    if self.right(object, &view, shown) == is {
                         coverage.hit(Mark::ReadMidRound);
                         return Ok(());
                     }

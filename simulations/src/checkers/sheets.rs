@@ -5,12 +5,13 @@
 //! taken(m)      units of all records that m ever made          given(m)   of those given back by m
 //! available(m)  minted(m) - written off(m) + lent to m - lent by m - taken(m) + given(m)
 //! held          units of records that are held, and not given back
+//! holds         of each of those: the op id, the want, who made it, its latest deadline
 //! sold          what was taken, less what was given back, less what is held
 //! ```
 
 use super::ledger::Ledger;
 use super::spec::View;
-use orset::stock::{Account, RecordId, Sheet, Stamped, Step};
+use orset::stock::{Account, Hold, Holds, RecordId, Sheet, Stamped, Step};
 use orset::{Effect, Member, ObjectKey};
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ struct Rec {
     units: i128,
     held: bool,
     back: bool,
+    hold: Option<Hold>,
 }
 
 #[derive(Default)]
@@ -29,6 +31,19 @@ struct Sums {
 
 /// What `stock` shows to one who has exactly the commits of `view`.
 pub fn sheet(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> Sheet {
+    look(ledger, stock, view).0
+}
+
+/// Who has units of it set aside, by the same commits; all on one page.
+pub fn holds(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> Holds {
+    let records = look(ledger, stock, view).1.into_iter();
+    let held = records.filter(|(_, it)| it.held && !it.back);
+    let mut held: Vec<_> = held.filter_map(|(id, it)| Some((id, it.hold?))).collect();
+    held.sort_unstable_by_key(|(id, _)| (id.op, id.dot));
+    Holds { holds: held.into_iter().map(|(_, hold)| hold).collect(), next: None }
+}
+
+fn look(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> (Sheet, BTreeMap<RecordId, Rec>) {
     let mut records: BTreeMap<RecordId, Rec> = BTreeMap::new();
     let mut sums: BTreeMap<Member, Sums> = BTreeMap::new();
     let mut answered: BTreeMap<(Member, Member), u64> = BTreeMap::new();
@@ -51,7 +66,14 @@ pub fn sheet(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> Sheet {
                     let (units, held) = (want.quantity.into(), step.is_hold());
                     own.moved -= units;
                     let id = RecordId { dot, op: op.id };
-                    records.insert(id, Rec { units, held, back: false });
+                    let hold = match step {
+                        Step::Hold(_, until_ms) | Step::Tentative(_, until_ms) => {
+                            let (owner, until_ms) = (by, *until_ms);
+                            Some(Hold { op: op.id, want: want.clone(), owner, until_ms })
+                        }
+                        _ => None,
+                    };
+                    records.insert(id, Rec { units, held, back: false, hold });
                 }
                 Step::Commit(id) => {
                     if let Some(it) = records.get_mut(id) {
@@ -68,7 +90,13 @@ pub fn sheet(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> Sheet {
                     }
                 }
                 Step::Agree(fresh) => terms = terms.max(*fresh),
-                Step::Extend(..) | Step::Return | Step::Fold(_) | Step::Allow(_) => {}
+                Step::Extend(id, until_ms) => {
+                    let hold = records.get_mut(id).and_then(|it| it.hold.as_mut());
+                    if let Some(hold) = hold {
+                        hold.until_ms = hold.until_ms.max(*until_ms);
+                    }
+                }
+                Step::Return | Step::Fold(_) | Step::Allow(_) => {}
             }
         }
     }
@@ -88,7 +116,7 @@ pub fn sheet(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> Sheet {
         written_off: count(sums.values().map(|it| it.gone).sum()),
     };
     sheet.available = sheet.accounts.iter().map(|(_, it)| it.available).sum();
-    plain(sheet)
+    (plain(sheet), records)
 }
 
 /// Without the members that have nothing: who is listed is nobody's promise.

@@ -14,6 +14,8 @@
 //! C5  whoever knows that an order has lost does not tell that it is bought
 //! C6  what an order is over is asked of the cart once: whoever knows the order does not refuse it
 //!     for what the cart shows by then
+//! C7  what was let go, by its owner's clock or by somebody's word, is held no more: nobody who
+//!     knows that extends it, or says that it is held
 //!
 //! C4 is looked for in the commits. From outside a line that is let go without the others cannot be
 //! told from one that lapses a little later.
@@ -241,10 +243,19 @@ impl Checks {
         history.orders_of(op.id).any(|(cart, ask)| match (step, ask) {
             (Step::Hold(want, _) | Step::Tentative(want, _), OrderAsk::Checkout { goods, .. })
             | (Step::Sell(want), OrderAsk::Confirm { goods }) => of_line(cart, goods, want),
+            (Step::Extend(..), OrderAsk::Extend { .. }) => true,
             // Asked for, or lost to another.
             (Step::Return, _) => true,
             _ => false,
         })
+    }
+
+    /// Whether an order is let go, by these commits (C7).
+    fn is_let_go(&self, id: OpId, here: &VersionVector) -> bool {
+        let dots = self.ledger.of_op(id).iter().filter(|dot| here.contains(**dot));
+        let ops = dots.filter_map(|dot| self.ledger.get(*dot)).flat_map(|it| &it.delta.ops);
+        let mut steps = ops.filter(|op| op.id == id).map(|op| &op.effect);
+        steps.any(|it| matches!(it, Effect::Order(OrderStep::Release)))
     }
 
     /// Somebody at the till is answered.
@@ -299,6 +310,10 @@ impl Checks {
             // Whoever has not heard of its confirm may say so.
             Outcome::Expired if was_confirmed && !is_back => {
                 breach("it is confirmed there, and told EXPIRED".into())
+            }
+            // Whoever let it go tells its own; of another's commit it may hear while it decides.
+            Outcome::Held { .. } if self.is_let_go(*op, &here) => {
+                breach("it is known there to be let go, and told HELD".into())
             }
             Outcome::Returned if !is_back => {
                 breach("is told that it is over, and nobody asked for that".into())

@@ -100,6 +100,8 @@ pub enum Till {
     Confirm,
     /// What is set aside is let go.
     Cancel,
+    /// What is set aside is set aside for longer.
+    Extend,
     /// The order is over, bought or not.
     Return,
     /// Somebody asks where it stands.
@@ -108,10 +110,11 @@ pub enum Till {
 
 impl Till {
     /// As often as their weights say.
-    pub(super) const DRAWN: [(Self, u64); 5] = [
+    pub(super) const DRAWN: [(Self, u64); 6] = [
         (Self::Checkout, 8),
         (Self::Confirm, 8),
         (Self::Cancel, 1),
+        (Self::Extend, 2),
         (Self::Return, 1),
         (Self::Look, 2),
     ];

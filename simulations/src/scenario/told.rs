@@ -61,6 +61,7 @@ impl Display for Doing {
                 Till::Checkout => write!(f, "order {order} is held at r{at}"),
                 Till::Confirm => write!(f, "order {order} is confirmed at r{at}"),
                 Till::Cancel => write!(f, "order {order} is let go at r{at}"),
+                Till::Extend => write!(f, "order {order} is held for longer at r{at}"),
                 Till::Return => write!(f, "order {order} is sent back at r{at}"),
                 Till::Look => write!(f, "somebody looks at order {order} at r{at}"),
             },

@@ -11,14 +11,14 @@ use crate::checkers::Verdict;
 use crate::history::{Asked, Attempt, Intent, Trade, Via};
 use bytes::Bytes;
 use orset::cart::Seen;
-use orset::stock::Refused;
+use orset::stock::{HoldsOf, Refused};
 use orset::{ObjectKey, Request, VersionVector};
 use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::v1::answer::Body;
 use pannier_proto::{Token, convert, fingerprint, v1};
 use pannier_replica::protocol::stock::Call;
 use pannier_replica::protocol::{
-    Command, Durability, Event, Lane, Read, Refusal, Reply, Value, Write,
+    Command, Durability, Event, HOLDS_MAX, HoldsPage, Lane, Read, Refusal, Reply, Value, Write,
 };
 use std::sync::Arc;
 
@@ -224,13 +224,19 @@ impl World<'_> {
     }
 
     /// The command of an attempt.
-    fn command_of(&self, ticket: u64, mono_us: u64) -> Command {
+    pub(super) fn command_of(&self, ticket: u64, mono_us: u64) -> Command {
         let attempt = &self.history.attempts[ticket as usize];
         let (after, deadline_us) = (attempt.after.clone(), mono_us + attempt.wait_us);
         let lane = attempt.lane;
         match &attempt.asked {
             Asked::Read(object) => {
                 Command::Read(Read { lane, ..Read::new(object.clone(), after, deadline_us) })
+            }
+            Asked::Holds(object) => {
+                let of = HoldsOf::default();
+                let holds = Some(HoldsPage { of, holds: HOLDS_MAX, bytes: usize::MAX });
+                let read = Read::new(object.clone(), after, deadline_us);
+                Command::Read(Read { lane, holds, ..read })
             }
             Asked::Trade(at) => {
                 let Trade { op, stock, ask } = self.history.trades[*at].clone();

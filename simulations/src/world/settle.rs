@@ -11,7 +11,7 @@
 use super::{Closing, What, World};
 use crate::checkers::Verdict;
 use crate::history::{Asked, Via};
-use orset::{ObjectKey, Origin, VersionVector};
+use orset::{Kind, ObjectKey, Origin, VersionVector};
 use pannier_replica::protocol::{Command, Event, NO_LANE, Read, Value};
 use std::sync::Arc;
 
@@ -264,8 +264,23 @@ impl World<'_> {
                     lane: NO_LANE,
                     via: Via::Nobody,
                 });
-                let read = Read::new(object.clone(), after, u64::MAX);
+                let read = Read::new(object.clone(), after.clone(), u64::MAX);
                 self.feed(place, Event::Command(ticket, Command::Read(read)))?;
+                if object.kind() != Kind::Stock {
+                    continue;
+                }
+                let ticket = self.history.attempt(crate::history::Attempt {
+                    asked: Asked::Holds(object.clone()),
+                    after,
+                    wait_us: 0,
+                    seen: None,
+                    peers: 0,
+                    peers_us: 0,
+                    lane: NO_LANE,
+                    via: Via::Nobody,
+                });
+                let command = self.command_of(ticket, u64::MAX);
+                self.feed(place, Event::Command(ticket, command))?;
             }
         }
         self.market_is_balanced()?;

@@ -333,7 +333,7 @@ impl World<'_> {
             crate::history::Attempt { asked: Asked::Read(object), .. } => {
                 Some(body_of(&answer, object, None))
             }
-            crate::history::Attempt { asked: Asked::Trade(_), .. } => None,
+            crate::history::Attempt { asked: Asked::Holds(_) | Asked::Trade(_), .. } => None,
         });
         let body = match (&answer.said, body) {
             (Err(failure), _) => Some(v1::answer::Body::Failure(failure.to_wire())),
