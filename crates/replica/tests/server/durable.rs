@@ -1,15 +1,18 @@
 //! Changes that wait for peers, over real sockets: what is answered, when, and with which token.
 
 use crate::served::{
-    Stream, add, carts, command, get, ids, in_memory, reason, serve, shown_cart, vector_of,
-    with_token, written,
+    Stream, add, carts, channel, command, get, ids, in_memory, op_id, reason, serve, shown_cart,
+    vector_of, with_token, written,
 };
-use orset::Member;
+use bytes::Bytes;
+use orset::{Member, OpIdSession};
 use pannier_proto::errors::{Failure, Reason, StateChange};
 use pannier_proto::metadata::{PEERS, TOKEN};
 use pannier_proto::v1;
 use pannier_proto::v1::answer::Body as Said;
 use pannier_proto::v1::command::Body;
+use pannier_proto::v1::stock_result::Body as Came;
+use pannier_proto::v1::stocks_client::StocksClient;
 use pannier_replica::server::Server;
 use pannier_replica::transport::Mesh;
 use std::time::Duration;
@@ -97,6 +100,59 @@ async fn what_is_not_reached_in_time_stands_and_is_said_with_its_token() {
     assert_eq!(reached.request_id, 8);
     assert!(written(reached).dot.is_some());
     assert_eq!(carts.add(on_peers(lamp, "2")).await.unwrap().into_inner().dot, None);
+}
+
+/// Each call of a bulk says for itself that it stands on fewer peers than asked; the session covers
+/// all of them.
+#[tokio::test]
+async fn calls_of_a_bulk_that_stand_on_too_few_peers_say_so_each() {
+    let (servers, mesh, members) = three();
+    let mut ids = ids();
+    let mut stocks = StocksClient::new(channel(servers[0].public_address()).await);
+    mesh.cut(members[1]);
+    let call = |ids: &mut OpIdSession, at: &[u8]| {
+        let (namespace, stock) = ("shop".into(), "phone".into());
+        let at = Bytes::copy_from_slice(at);
+        let ask = v1::RestockStock { op_id: op_id(ids), namespace, stock, units: 3, at };
+        v1::StockCall { body: Some(v1::stock_call::Body::Restock(ask)) }
+    };
+    let own = members[0].as_bytes();
+    let calls = vec![call(&mut ids, own), v1::StockCall::default(), call(&mut ids, own)];
+    let bulk = v1::BulkStocks { calls };
+    let ask = |ms: u64| {
+        let mut request = Request::new(bulk.clone());
+        request.metadata_mut().insert(PEERS, "2".parse().unwrap());
+        request.set_timeout(Duration::from_millis(ms));
+        request
+    };
+    let answer = stocks.bulk(ask(800)).await.unwrap();
+    let token = answer.metadata().get_bin(TOKEN).unwrap().to_bytes().unwrap();
+    let origin = servers[0].replica().origin();
+    let results = answer.into_inner().results;
+    let failure = |at: usize| match results[at].body.clone().unwrap() {
+        Came::Failure(failure) => failure,
+        Came::StockAnswer(answer) => panic!("{answer:?}"),
+    };
+    assert_eq!(failure(1).reason, Reason::CommandUnknown.as_str());
+    for at in [0, 2] {
+        let failure = failure(at);
+        assert_eq!(failure.reason, Reason::NotReplicated.as_str());
+        assert_eq!((&*failure.metadata["peers"], &*failure.metadata["reached"]), ("2", "1"));
+        let answer = failure.stock_answer.unwrap();
+        assert_eq!(answer.outcome(), v1::StockOutcome::Done, "it stands");
+        assert!(vector_of(&token).get(origin) >= answer.dot.unwrap().seq);
+    }
+    // Sent again when they are there, it is done by then, and waits for nobody.
+    mesh.heal();
+    let again = stocks.bulk(ask(20_000)).await.unwrap().into_inner().results;
+    let is_done = |at: usize| match again[at].body.as_ref().unwrap() {
+        Came::StockAnswer(answer) => answer.outcome() == v1::StockOutcome::Done,
+        Came::Failure(_) => false,
+    };
+    assert!(is_done(0) && !is_done(1) && is_done(2), "{again:?}");
+    let sheet =
+        v1::GetStock { namespace: "shop".into(), stock: "phone".into(), allow_stale: false };
+    assert_eq!(stocks.get(sheet).await.unwrap().into_inner().minted, 6, "each once");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use pannier_proto::errors::{Failure, Reason};
 use pannier_proto::metadata::TOKEN;
 use pannier_proto::v1::answer::Body as Said;
 use pannier_proto::v1::command::Body;
+use pannier_proto::v1::stocks_client::StocksClient;
 use pannier_proto::v1::watcher_client::WatcherClient;
 use pannier_proto::{Token, fingerprint, v1};
 use pannier_replica::protocol::Message;
@@ -80,6 +81,18 @@ async fn what_is_gone_for_good_is_told_in_every_form_with_what_is_left() {
     is_told(&carts.get(with_token(get("ada"), &token())).await.unwrap_err());
     let batch = v1::BatchGetCarts { carts: vec![get("ada"), get("bob")] };
     is_told(&carts.batch_get(with_token(batch, &token())).await.unwrap_err());
+
+    // Of a bulk all calls are of that session: it is told once, of the whole.
+    let release = |n: u64| {
+        let op_id = Bytes::copy_from_slice(
+            orset::OpIdSession::new(1_700_000_000, n).next_id().unwrap().as_bytes(),
+        );
+        let ask = v1::ReleaseStock { op_id, namespace: "shop".into(), stock: "phone".into() };
+        v1::StockCall { body: Some(v1::stock_call::Body::Release(ask)) }
+    };
+    let bulk = v1::BulkStocks { calls: vec![release(1), v1::StockCall::default(), release(2)] };
+    let mut stocks = StocksClient::new(channel(server.public_address()).await);
+    is_told(&stocks.bulk(with_token(bulk, &token())).await.unwrap_err());
 
     let mut stream = Stream::open(&server).await;
     stream.send(vec![command(7, &token(), Body::GetCart(get("ada")))]).await;
