@@ -166,6 +166,7 @@ impl<B: Base> Protocol<B> {
         }
         protocol.begin_restored(start.restored, wrote);
         protocol.settle_place();
+        protocol.begin_keeping()?;
         Ok(protocol)
     }
 

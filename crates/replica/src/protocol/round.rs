@@ -186,12 +186,14 @@ impl<B: Base> Protocol<B> {
         let vector = encode_vector(&whole, self.hybrid.last().to_bits());
         self.pruning.hand_out(&whole);
         let (cuts, start) = (self.encode_cuts(), self.encode_last_start());
-        self.rows.freeze(vec![
+        let mut meta = vec![
             super::stock::whole_for(&vector),
             (meta_key(b"cuts"), cuts),
             (meta_key(b"start"), start),
             (meta_key(b"vector"), vector),
-        ])
+        ];
+        meta.extend(self.heard_by_all());
+        self.rows.freeze(meta)
     }
 
     /// Releases what rests on rounds up to `number`.

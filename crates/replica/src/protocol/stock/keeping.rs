@@ -10,14 +10,18 @@
 //! before for the last time, and everything that it decided is in what it had. Until then such
 //! purchases are answered "unavailable", with whoever has not been heard.
 //!
-//! This is remembered by a start only. One that crashes before it has heard everybody, and comes
-//! back, does not ask again.
+//! A join alone moves customers away from members that go on, and only to who joins: of one who
+//! leaves all is here when that is in force. So a start of one who was taken in asks anew, as long
+//! as something of what the others had then is of a start that is not closed: what is closed is
+//! here in full. A checkpoint says that it has heard them all, so that it need not ask again when
+//! one of them is gone.
 
 use super::ask::Call;
 use crate::protocol::Protocol;
 use crate::protocol::canary::Canary;
-use crate::protocol::rows::Base;
+use crate::protocol::rows::{Base, meta_key};
 use crate::protocol::time::Number;
+use crate::store::StoreError;
 use orset::stock::Customer;
 use orset::{Dot, Member, ObjectKey, VersionVector};
 use std::collections::BTreeMap;
@@ -58,6 +62,29 @@ impl<B: Base> Protocol<B> {
     pub(in crate::protocol) fn keepers_moved(&mut self) {
         let others = self.membership().members.iter().filter(|member| **member != self.member);
         self.keeping.waits = others.map(|member| (*member, None)).collect();
+    }
+
+    /// At a start: who was taken in may not have heard all others before it ended.
+    pub(in crate::protocol) fn begin_keeping(&mut self) -> Result<(), StoreError> {
+        let seat = self.membership().seats.get(&self.member);
+        let is_new = seat.is_some_and(|seat| seat.until.iter().next().is_some());
+        let (key, members) = self.members_heard();
+        if is_new && self.rows.base.get(&key)?.as_ref() != Some(&members) {
+            self.keepers_moved();
+        }
+        Ok(())
+    }
+
+    /// What a checkpoint says when all are heard: which members these were.
+    pub(in crate::protocol) fn heard_by_all(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let is_there = self.number() > 0 && self.keeps_not_yet().is_empty();
+        is_there.then(|| self.members_heard())
+    }
+
+    fn members_heard(&self) -> (Vec<u8>, Vec<u8>) {
+        let members = self.membership().members.iter();
+        let names: Vec<u8> = members.flat_map(|member| *member.as_bytes()).collect();
+        (meta_key(b"heard"), xxh3_64(&names).to_be_bytes().to_vec())
     }
 
     /// A member has told what it has, and which membership it knows.

@@ -49,6 +49,8 @@ pub struct Cluster {
     pub loss: u64,
     /// Deltas from the one to the other are lost.
     pub undelivered: BTreeSet<(usize, usize)>,
+    /// From whom to whom nothing comes.
+    pub silent: BTreeSet<(usize, usize)>,
     /// Rounds come to disk a step after they were closed.
     pub is_lazy: bool,
     /// Checkpoints, too, and logs that are to go on further ahead.
@@ -92,6 +94,7 @@ impl Cluster {
             lost: |_| false,
             loss: 0,
             undelivered: BTreeSet::new(),
+            silent: BTreeSet::new(),
             is_lazy: false,
             is_slow: false,
             now,
@@ -255,6 +258,7 @@ impl Cluster {
             if fate >= 100 - self.loss {
                 self.mail.push_back((from, to, message.clone()));
             }
+            let is_cut = is_cut || self.silent.contains(&(from, to));
             if to < self.nodes.len() && !is_cut {
                 self.does(to, Event::Message { from: member(from), message });
             }
