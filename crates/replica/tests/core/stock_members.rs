@@ -67,8 +67,8 @@ fn most_around_a_change(crashes: bool) -> Option<usize> {
 }
 
 /// Customers buy at the second member when it has accepted a third, and does not know that this is
-/// decided; and at the third as soon as it serves, which has not heard of that: what the luckiest got,
-/// of a limit of one; `None`: the third could not serve.
+/// decided; and at the third as soon as it serves, which has not heard of that: what the luckiest
+/// got, of a limit of one; `None`: the third could not serve.
 fn bought_around_a_change(steps: usize, crashes: bool) -> Option<usize> {
     let mut it = Cluster::new(2);
     (0..2).for_each(|at| it.restock(at, 100));

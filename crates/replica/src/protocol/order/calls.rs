@@ -22,7 +22,6 @@ use orset::stock::{
     self, Answer, Ask, OrderAsk, Outcome, RecordId, Refused, Step, StockRows, Verdict, Want,
 };
 use orset::{Dot, Kind, Member, ObjectKey, OpId};
-use std::collections::BTreeSet;
 
 /// Orders over one entry at a time, at most, but for those that are released: each further one
 /// looks at all of them.
@@ -401,55 +400,6 @@ impl<B: Base> Protocol<B> {
             None if is_short => Gathered::Short,
             None => Gathered::Ready(ready),
         })
-    }
-
-    /// Who else must say whether the customer may have the lines that have a limit. What is only
-    /// set aside, of a stock that lets anybody do so, nobody else need be asked about yet.
-    fn limits(
-        &mut self,
-        call: &Call,
-        holds: bool,
-        goods: &Goods,
-    ) -> Result<Result<BTreeSet<Member>, Gathered>, StoreError> {
-        let (own, mut keepers) = (self.member, BTreeSet::new());
-        for (object, want) in lines_of(&call.object, goods) {
-            let mut view = self.stock(&object, call.op)?;
-            let terms = view.terms()?.terms;
-            if terms.limit == 0 || !view.records(call.op)?.is_empty() {
-                continue;
-            }
-            let Some(customer) = &want.customer else {
-                return Ok(Err(Gathered::Refused(Refused::NoCustomer)));
-            };
-            if holds && terms.tentative {
-                if let Some(refused) = stock::over_limit(&mut view, call.op, &want)? {
-                    return Ok(Err(Gathered::Refused(refused)));
-                }
-                continue;
-            }
-            match self.keeper_for(&object, customer) {
-                Some(keeper) if keeper != own => drop(keepers.insert(keeper)),
-                _ => {
-                    let unheard = self.keeps_not_yet();
-                    if !unheard.is_empty() {
-                        return Ok(Err(Gathered::NotYet(unheard)));
-                    }
-                    let mut view = self.stock(&object, call.op)?;
-                    let over = if holds { stock::over_limit } else { stock::sold_over_limit };
-                    if let Some(refused) = over(&mut view, call.op, &want)? {
-                        return Ok(Err(Gathered::Refused(refused)));
-                    }
-                    if self.membership().members.len() > 1 {
-                        keepers.insert(own);
-                    }
-                }
-            }
-        }
-        // Kept here alone: nobody else need be asked.
-        if keepers.len() == 1 {
-            keepers.remove(&own);
-        }
-        Ok(Ok(keepers))
     }
 
     /// All lines, and the order, in one commit (C1).

@@ -23,6 +23,7 @@
 //!     order is left that it beats: such a one would stand again.
 
 mod calls;
+mod limits;
 mod rows;
 mod show;
 mod waiting;
