@@ -238,8 +238,8 @@ const SEEN: &[(Canary, &str, &[Config])] = &[
 /// Not for these worlds: nothing here must happen in the end, messages are not counted, nobody asks
 /// for what is out of bounds, no clock moves, so nothing is forgotten, no checkpoint is on disk for
 /// sure, so no log is dropped, no origin is closed, nobody joins or leaves, no disk goes back, an
-/// order has one line, and what it is over stays; and no stock is tentative. `OpenReturned` takes more than ten actions, and
-/// statuses besides. The simulator finds them.
+/// order has one line, what it is over stays, and no stock is tentative. `OpenReturned` takes more
+/// than ten actions, and statuses besides. The simulator finds them.
 const UNSEEN: [Canary; 30] = [
     Canary::PullForgotten,
     Canary::StatusStorm,
