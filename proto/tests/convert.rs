@@ -246,7 +246,8 @@ fn made_up(which: u8, parts: &[Vec<u8>; 6], number: u32, amount: i64, flag: bool
         33 => Body::ExtendOrder(v1::ExtendOrder { op_id, namespace, cart, ttl_ms }),
         35 => {
             let (after_stock, after) = (stock, op_id);
-            let ask = v1::ListCustomerHolds { namespace, customer, after_stock, after, page_size };
+            let ask =
+                v1::ListHoldsOfCustomer { namespace, customer, after_stock, after, page_size };
             Body::ListCustomerHolds(ask)
         }
         34 => {

@@ -73,9 +73,9 @@ fn a_page_of_a_customers_holds_has_bounds() {
         let asked = Asked::HeldBy { namespace, customer, after, size: 7 };
         assert_eq!(Asked::from_body(Some(asked.to_body().unwrap())), Ok(asked));
     }
-    let refused = |change: &dyn Fn(&mut v1::ListCustomerHolds)| {
+    let refused = |change: &dyn Fn(&mut v1::ListHoldsOfCustomer)| {
         let (namespace, customer) = ("shop".into(), "ada".into());
-        let mut ask = v1::ListCustomerHolds { namespace, customer, ..Default::default() };
+        let mut ask = v1::ListHoldsOfCustomer { namespace, customer, ..Default::default() };
         change(&mut ask);
         Asked::try_from(ask).map_err(|refused| refused.reason)
     };

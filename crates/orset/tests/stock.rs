@@ -9,26 +9,20 @@
 //! The same world with a bug planted must fail, or it would prove nothing.
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
+mod net;
+
+use net::{MEMBERS, Net, member, op};
 use orset::stock::{
     Answer, Closed, Customer, Heirs, Row, Stamped, Step, StockRows, Terms, Verdict, Want, apply,
     available, commit, commit_here, extend, fold, hold, lend, mint, over_limit, release, return_op,
     settle, write_off,
 };
-use orset::{Dot, HybridTime, Lattice, Member, OpId, OpIdSession, Origin, Stock, laws};
+use orset::{Dot, HybridTime, Lattice, OpId, Origin, Stock, laws};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use std::collections::{BTreeMap, BTreeSet};
 
-const MEMBERS: usize = 3;
 const OPS: u8 = 12;
-
-fn member(at: usize) -> Member {
-    Member::from_bytes([at as u8 + 1; 16])
-}
-
-fn op(n: u8) -> OpId {
-    OpIdSession::new(1_700_000_000, n.into()).next_id().unwrap()
-}
 
 /// One op id names one want, whoever asks. Two customers share all of them.
 fn want(n: u8) -> Want {
@@ -73,79 +67,25 @@ impl Ledger {
     }
 }
 
-#[derive(Clone)]
-struct Delta {
-    by: usize,
-    op: OpId,
-    steps: Vec<Step>,
-    dot: Dot,
-    deps: [u64; MEMBERS],
-}
-
 struct World {
-    views: Vec<Stock>,
-    has: Vec<[u64; MEMBERS]>,
-    log: Vec<Vec<Delta>>,
+    net: Net,
     ledger: Ledger,
-    heirs: Heirs,
     bug: Bug,
     doubles: usize,
 }
 
 impl World {
     fn new(bug: Bug) -> Self {
-        Self {
-            views: vec![Stock::new(); MEMBERS],
-            has: vec![[0; MEMBERS]; MEMBERS],
-            log: vec![Vec::new(); MEMBERS],
-            ledger: Ledger::default(),
-            heirs: Heirs::new(),
-            bug,
-            doubles: 0,
-        }
+        Self { net: Net::new(), ledger: Ledger::default(), bug, doubles: 0 }
     }
 
     fn does(&mut self, at: usize, op: OpId, steps: Vec<Step>) -> Result<(), String> {
-        if steps.is_empty() {
-            return Ok(());
-        }
-        let seq = self.log[at].len() as u64 + 1;
-        let dot = Dot::new(Origin::of(member(at), 7), seq);
-        let delta = Delta { by: at, op, steps, dot, deps: self.has[at] };
-        self.log[at].push(delta.clone());
-        self.take(at, &delta)
-    }
-
-    fn take(&mut self, at: usize, delta: &Delta) -> Result<(), String> {
-        let view = &mut self.views[at];
-        let Ok(applied) =
-            apply(view, &self.heirs, member(delta.by), delta.op, &delta.steps, delta.dot);
-        self.has[at][delta.by] += 1;
-        if applied.is_short || applied.is_odd {
-            return Err(format!("{applied:?} at {at}, of {:?}", delta.steps));
-        }
-        view.check_invariants(&self.heirs).map_err(Into::into)
-    }
-
-    /// The next of one member's deltas comes to another, if its causes have.
-    fn hears(&mut self, at: usize, of: usize) -> Result<bool, String> {
-        let Some(delta) = self.log[of].get(self.has[at][of] as usize).cloned() else {
-            return Ok(false);
-        };
-        if at == of || (0..MEMBERS).any(|it| delta.deps[it] > self.has[at][it]) {
-            return Ok(false);
-        }
-        self.take(at, &delta)?;
-        Ok(true)
+        self.net.does(at, op, &steps).map(drop)
     }
 
     fn verdict(&mut self, at: usize, n: u8, verdict: Verdict) -> Result<Option<Answer>, String> {
         let Verdict::Do { steps, answer, rests } = verdict else { return Ok(None) };
-        let is_here = |dot: &Dot| {
-            (0..MEMBERS)
-                .any(|of| dot.origin == Origin::of(member(of), 7) && dot.seq <= self.has[at][of])
-        };
-        if !rests.iter().all(is_here) {
+        if !rests.iter().all(|dot| self.net.knows(at, *dot)) {
             return Err("an answer rests on what is not here".into());
         }
         self.does(at, op(n), steps)?;
@@ -156,10 +96,10 @@ impl World {
         let mut moved = false;
         for n in 0..OPS {
             let mut steps = {
-                let Ok(steps) = settle(&mut self.views[at], &self.heirs, member(at), op(n));
+                let Ok(steps) = settle(&mut self.net.views[at], &self.net.heirs, member(at), op(n));
                 steps
             };
-            let Ok(records) = self.views[at].records(op(n));
+            let Ok(records) = self.net.views[at].records(op(n));
             let committed = records.iter().filter(|(_, it)| it.was_committed()).count();
             self.doubles += usize::from(committed > 1);
             if self.bug == Bug::SymmetricRefund && committed > 1 {
@@ -180,15 +120,15 @@ impl World {
         let (at, to) = (usize::from(at) % MEMBERS, usize::from(by) % MEMBERS);
         let (me, n) = (member(at), n % OPS);
         let (op_id, want) = (op(n), want(n));
-        let heirs = self.heirs.clone();
-        let view = &mut self.views[at];
+        let heirs = self.net.heirs.clone();
+        let view = &mut self.net.views[at];
         match what % 16 {
             0 => {
                 // Restocks have op ids of their own, and one member each.
                 let (n, units) = (OPS + at as u8, u64::from(by % 6) + 1);
                 let at = if self.bug == Bug::MintedElsewhere { to } else { at };
                 let units = self.ledger.minted.get(&op(n)).copied().unwrap_or(units);
-                let Ok(verdict) = mint(&mut self.views[at], member(at), op(n), units);
+                let Ok(verdict) = mint(&mut self.net.views[at], member(at), op(n), units);
                 if self.verdict(at, n, verdict)?.is_some() {
                     self.ledger.minted.insert(op(n), units);
                 }
@@ -238,13 +178,13 @@ impl World {
             10..=11 => {
                 // A request for rights as the borrower numbers it, from what it sees; it may be old
                 // when it arrives, and comes again.
-                let Ok(row) = self.views[to].row(me);
+                let Ok(row) = self.net.views[to].row(me);
                 let next = row.answered.get(&member(to)).map_or(0, |it| it.number) + 1;
                 let Ok(verdict) =
-                    lend(&mut self.views[at], &heirs, me, (member(to), next), by.into(), 0);
+                    lend(&mut self.net.views[at], &heirs, me, (member(to), next), by.into(), 0);
                 self.verdict(at, OPS + 9, verdict)?;
                 if self.bug == Bug::GrantedAgain && to != at {
-                    let Ok(mut again) = self.views[at].row(me);
+                    let Ok(mut again) = self.net.views[at].row(me);
                     let Some(answered) = again.answered.get(&member(to)).copied() else {
                         return Ok(());
                     };
@@ -259,7 +199,7 @@ impl World {
                 let stamp = HybridTime::from_bits(n.into());
                 self.does(at, op_id, vec![Step::Agree(Stamped { stamp, terms })])?;
             }
-            _ => drop(self.hears(at, to)?),
+            _ => drop(self.net.hears(at, to)?),
         }
         self.ledger.check()
     }
@@ -270,7 +210,7 @@ impl World {
             let mut moved = false;
             for at in 0..MEMBERS {
                 for of in 0..MEMBERS {
-                    while self.hears(at, of)? {
+                    while self.net.hears(at, of)? {
                         moved = true;
                     }
                 }
@@ -285,15 +225,15 @@ impl World {
             stock.encode(&mut out);
             out
         };
-        if self.views.iter().any(|view| bytes(view) != bytes(&self.views[0])) {
+        if self.net.views.iter().any(|view| bytes(view) != bytes(&self.net.views[0])) {
             return Err("equal logs, other stocks".into());
         }
         self.is_accounted_for()
     }
 
     fn is_accounted_for(&mut self) -> Result<(), String> {
-        let heirs = self.heirs.clone();
-        let view = &mut self.views[0];
+        let heirs = self.net.heirs.clone();
+        let view = &mut self.net.views[0];
         let mut left: i128 = 0;
         for at in 0..MEMBERS {
             let Ok(here) = available(view, &heirs, member(at));
@@ -356,12 +296,11 @@ fn nothing_is_sold_twice_and_every_unit_is_accounted_for() {
                 let mut world = play(&script, Bug::None).map_err(TestCaseError::fail)?;
                 let mut counts = counts.borrow_mut();
                 *counts.0 += usize::from(world.doubles > 0);
-                let Ok(rows) = world.views[0].members();
-                let is_lender = |it: Member| {
-                    let Ok(row) = world.views[0].row(it);
-                    row.lent.values().any(|units| *units > 0)
-                };
-                *counts.1 += usize::from(rows.into_iter().any(is_lender));
+                let mut has_lent = false;
+                let Ok(()) = world.net.views[0].each_row(&mut |_, row| {
+                    has_lent |= row.lent.values().any(|units| *units > 0);
+                });
+                *counts.1 += usize::from(has_lent);
                 *counts.2 += world.ledger.sold.len();
                 Ok(())
             })
@@ -409,46 +348,46 @@ proptest! {
         for act in &script {
             world.act(*act).map_err(TestCaseError::fail)?;
         }
-        let views = world.views.clone();
+        let views = world.net.views.clone();
         laws::commutative(&views[0], &views[1]);
         laws::associative(&views[0], &views[1], &views[2]);
         laws::idempotent(&views[1], &views[2]);
         let joined = views[0].clone().joined(&views[1]).joined(&views[2]);
         // Without a step of settling: what all have is what a join of all has.
         for at in 0..MEMBERS {
-            while (0..MEMBERS).any(|of| world.hears(at, of).unwrap()) {}
-            prop_assert_eq!(&world.views[at], &joined);
+            while (0..MEMBERS).any(|of| world.net.hears(at, of).unwrap()) {}
+            prop_assert_eq!(&world.net.views[at], &joined);
         }
     }
 
     #[test]
     fn what_is_folded_moves_no_sum(script in scripts()) {
         let Ok(mut world) = play(&script, Bug::None) else { unreachable!() };
-        let heirs = world.heirs.clone();
+        let heirs = world.net.heirs.clone();
         let bought = |stock: &mut Stock| -> Vec<u64> {
             let customers = (0..2).map(|n| want(n).customer.unwrap());
             customers.map(|it| stock.tally(&it).unwrap().count()).collect()
         };
-        let counted = bought(&mut world.views[0]);
+        let counted = bought(&mut world.net.views[0]);
         let before: Vec<Row> =
-            (0..MEMBERS).map(|at| world.views[0].row(member(at)).unwrap()).collect();
+            (0..MEMBERS).map(|at| world.net.views[0].row(member(at)).unwrap()).collect();
         for at in 0..MEMBERS {
             for n in 0..OPS {
-                let Ok(steps) = fold(&mut world.views[0], &heirs, member(at), op(n));
+                let Ok(steps) = fold(&mut world.net.views[0], &heirs, member(at), op(n));
                 let dot = Dot::new(Origin::of(member(at), 7), 1_000);
-                let Ok(_) = apply(&mut world.views[0], &heirs, member(at), op(n), &steps, dot);
+                let Ok(_) = apply(&mut world.net.views[0], &heirs, member(at), op(n), &steps, dot);
             }
         }
         let after: Vec<Row> =
-            (0..MEMBERS).map(|at| world.views[0].row(member(at)).unwrap()).collect();
+            (0..MEMBERS).map(|at| world.net.views[0].row(member(at)).unwrap()).collect();
         prop_assert_eq!(before, after);
-        prop_assert_eq!(bought(&mut world.views[0]), counted, "what is forgotten was bought");
+        prop_assert_eq!(bought(&mut world.net.views[0]), counted, "what is forgotten was bought");
         // What is held, and only that, is remembered.
         let is_held = |op| {
-            let Ok(records) = world.views[0].clone().records(op);
+            let Ok(records) = world.net.views[0].clone().records(op);
             records.iter().any(|(_, it)| it.is_held())
         };
-        let mut left = world.views[0].all();
+        let mut left = world.net.views[0].all();
         prop_assert!(left.all(|(id, _)| is_held(id.op)));
     }
 }

@@ -10,26 +10,20 @@
 //! The same world with a bug planted must fail, or it would prove nothing.
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot be is a failure")]
 
+mod net;
+
+use net::{MEMBERS, Net, member, op};
 use orset::stock::{
     Customer, Heirs, Stamped, Step, StockRows, Terms, Verdict, Want, allow, apply, commit, hold,
     over_limit, release, return_op, settle, sold_over_limit,
 };
-use orset::{Dot, HybridTime, Lattice, Member, OpId, OpIdSession, Origin, Stock, laws};
+use orset::{HybridTime, Lattice, OpId, Stock, laws};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use std::collections::{BTreeMap, BTreeSet};
 
-const MEMBERS: usize = 3;
 const KEEPER: usize = 0;
 const OPS: u8 = 8;
-
-fn member(at: usize) -> Member {
-    Member::from_bytes([at as u8 + 1; 16])
-}
-
-fn op(n: u8) -> OpId {
-    OpIdSession::new(1_700_000_000, n.into()).next_id().unwrap()
-}
 
 fn want(n: u8) -> Want {
     let customer = Customer::new(&[b'a' + n % 2]).unwrap();
@@ -47,19 +41,8 @@ enum Bug {
     AllowedByName,
 }
 
-#[derive(Clone)]
-struct Delta {
-    by: usize,
-    op: OpId,
-    steps: Vec<Step>,
-    dot: Dot,
-    deps: [u64; MEMBERS],
-}
-
 struct World {
-    views: Vec<Stock>,
-    has: Vec<[u64; MEMBERS]>,
-    log: Vec<Vec<Delta>>,
+    net: Net,
     /// All that was ever done, at once.
     all: Stock,
     returned: BTreeSet<OpId>,
@@ -72,9 +55,7 @@ struct World {
 impl World {
     fn new(limit: u64, bug: Bug) -> Self {
         let mut world = Self {
-            views: vec![Stock::new(); MEMBERS],
-            has: vec![[0; MEMBERS]; MEMBERS],
-            log: vec![Vec::new(); MEMBERS],
+            net: Net::new(),
             all: Stock::new(),
             returned: BTreeSet::new(),
             limit,
@@ -90,37 +71,9 @@ impl World {
     }
 
     fn does(&mut self, at: usize, op: OpId, steps: Vec<Step>) -> Result<(), String> {
-        if steps.is_empty() {
-            return Ok(());
-        }
-        let seq = self.log[at].len() as u64 + 1;
-        let dot = Dot::new(Origin::of(member(at), 7), seq);
-        let delta = Delta { by: at, op, steps, dot, deps: self.has[at] };
-        self.log[at].push(delta.clone());
-        let Ok(_) = apply(&mut self.all, &Heirs::new(), member(at), op, &delta.steps, dot);
-        self.take(at, &delta)?;
+        let Some(dot) = self.net.does(at, op, &steps)? else { return Ok(()) };
+        let Ok(_) = apply(&mut self.all, &Heirs::new(), member(at), op, &steps, dot);
         self.check()
-    }
-
-    fn take(&mut self, at: usize, delta: &Delta) -> Result<(), String> {
-        let (view, heirs) = (&mut self.views[at], Heirs::new());
-        let Ok(applied) = apply(view, &heirs, member(delta.by), delta.op, &delta.steps, delta.dot);
-        self.has[at][delta.by] += 1;
-        if applied.is_short || applied.is_odd {
-            return Err(format!("{applied:?} at {at}, of {:?}", delta.steps));
-        }
-        view.check_invariants(&heirs).map_err(Into::into)
-    }
-
-    fn hears(&mut self, at: usize, of: usize) -> Result<bool, String> {
-        let Some(delta) = self.log[of].get(self.has[at][of] as usize).cloned() else {
-            return Ok(false);
-        };
-        if at == of || (0..MEMBERS).any(|it| delta.deps[it] > self.has[at][it]) {
-            return Ok(false);
-        }
-        self.take(at, &delta)?;
-        Ok(true)
     }
 
     /// The ledger: op ids of a customer with a record that is sold, and not asked back.
@@ -137,7 +90,7 @@ impl World {
 
     /// The keeper is asked for its word on the `pick`-th hold of an op id that it sees.
     fn asks_keeper(&mut self, n: u8, pick: u8) -> Result<(), String> {
-        let keeper = &mut self.views[KEEPER];
+        let keeper = &mut self.net.views[KEEPER];
         let Ok(records) = keeper.records(op(n));
         let Some((dot, _)) = records.get(usize::from(pick) % records.len().max(1)) else {
             return Ok(());
@@ -149,7 +102,7 @@ impl World {
                 // Whoever asked writes the mark, when it hears the word.
                 let at =
                     if self.bug == Bug::Uncounted { usize::from(pick) % 2 + 1 } else { KEEPER };
-                let knows = self.views[at].records(op(n)).unwrap().iter().any(|it| it.0 == *dot);
+                let knows = self.net.knows(at, *dot);
                 if knows { self.does(at, op(n), steps) } else { Ok(()) }
             }
             _ => {
@@ -162,7 +115,7 @@ impl World {
     fn act(&mut self, [what, at, n, by]: [u8; 4]) -> Result<(), String> {
         let (at, to) = (usize::from(at) % MEMBERS, usize::from(by) % MEMBERS);
         let (me, n, heirs) = (member(at), n % OPS, Heirs::new());
-        let view = &mut self.views[at];
+        let view = &mut self.net.views[at];
         match what % 16 {
             0..=3 => {
                 // The keeper's own holds count at once, and so do half of those of the others that
@@ -219,11 +172,11 @@ impl World {
             }
             12 => {
                 for n in 0..OPS {
-                    let Ok(steps) = settle(&mut self.views[at], &heirs, me, op(n));
+                    let Ok(steps) = settle(&mut self.net.views[at], &heirs, me, op(n));
                     self.does(at, op(n), steps)?;
                 }
             }
-            _ => drop(self.hears(at, to)?),
+            _ => drop(self.net.hears(at, to)?),
         }
         Ok(())
     }
@@ -277,14 +230,14 @@ proptest! {
     #[test]
     fn equal_commits_make_equal_tallies_whatever_their_order((limit, script) in scripts()) {
         let mut world = play(limit, &script, Bug::None).map_err(TestCaseError::fail)?;
-        let views = world.views.clone();
+        let views = world.net.views.clone();
         laws::commutative(&views[0], &views[1]);
         laws::associative(&views[0], &views[1], &views[2]);
         laws::idempotent(&views[1], &views[2]);
         let joined = views[0].clone().joined(&views[1]).joined(&views[2]);
         for at in 0..MEMBERS {
-            while (0..MEMBERS).any(|of| world.hears(at, of).unwrap()) {}
-            prop_assert_eq!(&world.views[at], &joined);
+            while (0..MEMBERS).any(|of| world.net.hears(at, of).unwrap()) {}
+            prop_assert_eq!(&world.net.views[at], &joined);
         }
         prop_assert_eq!(&joined, &world.all, "as it was done, in the order of its doing");
     }

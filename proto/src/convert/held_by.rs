@@ -21,10 +21,10 @@ fn place(namespace: &[u8], stock: &[u8], op: &[u8]) -> Result<Option<(ObjectKey,
     Ok(Some((stock, op)))
 }
 
-impl TryFrom<v1::ListCustomerHolds> for Asked {
+impl TryFrom<v1::ListHoldsOfCustomer> for Asked {
     type Error = Failure;
 
-    fn try_from(ask: v1::ListCustomerHolds) -> Result<Self, Failure> {
+    fn try_from(ask: v1::ListHoldsOfCustomer) -> Result<Self, Failure> {
         check_name("namespace", &ask.namespace, NAMESPACE_MAX)?;
         let nobody = || Failure::new(Reason::Bounds, "the customer is empty");
         let customer = customer_from(&ask.customer)?;
@@ -50,7 +50,7 @@ pub(super) fn body(
     let (after_stock, after) = put_place(after);
     let customer = Bytes::copy_from_slice(customer.as_bytes());
     let namespace = namespace.clone();
-    let ask = v1::ListCustomerHolds { namespace, customer, after_stock, after, page_size };
+    let ask = v1::ListHoldsOfCustomer { namespace, customer, after_stock, after, page_size };
     Body::ListCustomerHolds(ask)
 }
 

@@ -12,7 +12,7 @@ use super::{Closing, What, World};
 use crate::checkers::Verdict;
 use crate::history::{Asked, Via};
 use orset::{Kind, ObjectKey, Origin, VersionVector};
-use pannier_replica::protocol::{Command, Event, NO_LANE, Read, Value};
+use pannier_replica::protocol::{Event, NO_LANE, Value};
 use std::sync::Arc;
 
 /// How often it is asked.
@@ -254,33 +254,22 @@ impl World<'_> {
             for object in &objects {
                 let Some(up) = self.nodes[place].here() else { continue };
                 let after: Arc<VersionVector> = up.protocol.synced().clone();
-                let ticket = self.history.attempt(crate::history::Attempt {
-                    asked: Asked::Read(object.clone()),
-                    after: after.clone(),
-                    wait_us: 0,
-                    seen: None,
-                    peers: 0,
-                    peers_us: 0,
-                    lane: NO_LANE,
-                    via: Via::Nobody,
-                });
-                let read = Read::new(object.clone(), after.clone(), u64::MAX);
-                self.feed(place, Event::Command(ticket, Command::Read(read)))?;
-                if object.kind() != Kind::Stock {
-                    continue;
+                let is_stock = object.kind() == Kind::Stock;
+                let holds = is_stock.then(|| Asked::Holds(object.clone()));
+                for asked in [Some(Asked::Read(object.clone())), holds].into_iter().flatten() {
+                    let ticket = self.history.attempt(crate::history::Attempt {
+                        asked,
+                        after: after.clone(),
+                        wait_us: 0,
+                        seen: None,
+                        peers: 0,
+                        peers_us: 0,
+                        lane: NO_LANE,
+                        via: Via::Nobody,
+                    });
+                    let command = self.command_of(ticket, u64::MAX);
+                    self.feed(place, Event::Command(ticket, command))?;
                 }
-                let ticket = self.history.attempt(crate::history::Attempt {
-                    asked: Asked::Holds(object.clone()),
-                    after,
-                    wait_us: 0,
-                    seen: None,
-                    peers: 0,
-                    peers_us: 0,
-                    lane: NO_LANE,
-                    via: Via::Nobody,
-                });
-                let command = self.command_of(ticket, u64::MAX);
-                self.feed(place, Event::Command(ticket, command))?;
             }
         }
         self.market_is_balanced()?;

@@ -137,6 +137,18 @@ impl Known {
         self.records.iter().find(|(_, record)| is_it(record))
     }
 
+    /// What is over, is another purchase, or is sold: nothing more is set aside for it.
+    fn settled(&self, want: &Want) -> Option<Verdict> {
+        if self.returned {
+            return Some(Verdict::Refused(Refused::Returned));
+        }
+        if self.differs(want) {
+            return Some(Verdict::Refused(Refused::Differs));
+        }
+        let (_, record) = self.find(Record::was_committed)?;
+        Some(known(Answer::Committed, record))
+    }
+
     /// Nothing is held: it was, or nothing is known.
     fn not_held(&self) -> Verdict {
         match self.records.first() {
@@ -160,14 +172,8 @@ pub fn hold<R: StockRows>(
     (until_ms, tentative): (u64, bool),
 ) -> Result<Verdict, R::Error> {
     let known = Known::of(rows, op)?;
-    if known.returned {
-        return Ok(Verdict::Refused(Refused::Returned));
-    }
-    if known.differs(want) {
-        return Ok(Verdict::Refused(Refused::Differs));
-    }
-    if let Some((_, record)) = known.find(Record::was_committed) {
-        return Ok(self::known(Answer::Committed, record));
+    if let Some(verdict) = known.settled(want) {
+        return Ok(verdict);
     }
     let is_owned = |record: &Record| heirs.owner_of(record.owner) == me;
     if let Some((_, record)) = known.find(|it| it.is_held() && is_owned(it))
@@ -294,14 +300,8 @@ pub fn allow<R: StockRows>(
     dot: Dot,
 ) -> Result<Verdict, R::Error> {
     let known = Known::of(rows, op)?;
-    if known.returned {
-        return Ok(Verdict::Refused(Refused::Returned));
-    }
-    if known.differs(want) {
-        return Ok(Verdict::Refused(Refused::Differs));
-    }
-    if let Some((_, record)) = known.find(Record::was_committed) {
-        return Ok(self::known(Answer::Committed, record));
+    if let Some(verdict) = known.settled(want) {
+        return Ok(verdict);
     }
     let id = RecordId { dot, op };
     let Some((_, record)) = known.records.iter().find(|(it, _)| *it == id) else {

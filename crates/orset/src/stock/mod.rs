@@ -52,7 +52,7 @@ pub(crate) use record::{decode_dot, encode_dot};
 pub use row::{Answered, Row, UNITS_MAX};
 pub use settle::{fold, settle};
 pub use steps::{Applied, STEPS_MAX, Step, apply, content_hash};
-use tally::Standing;
+use tally::Counting;
 pub use tally::Tally;
 pub use terms::{PEERS_MAX, Stamped, Terms};
 
@@ -69,8 +69,6 @@ pub trait StockRows {
     /// Why rows could not be read.
     type Error;
 
-    /// All members that have a row, ascending.
-    fn members(&mut self) -> Result<Vec<Member>, Self::Error>;
     /// The row of a member; the empty one, if it has none.
     fn row(&mut self, member: Member) -> Result<Row, Self::Error>;
     /// Shows all rows there are, ascending by member.
@@ -81,8 +79,6 @@ pub trait StockRows {
         member: Member,
         change: &mut dyn FnMut(&mut Row),
     ) -> Result<(), Self::Error>;
-    /// Writes the row of a member.
-    fn set_row(&mut self, member: Member, row: Row) -> Result<(), Self::Error>;
     /// The records of an op id, ascending by the commits that made them.
     fn records(&mut self, op: OpId) -> Result<Vec<(Dot, Record)>, Self::Error>;
     /// Writes a record.
@@ -216,9 +212,9 @@ impl Stock {
                 in_hand.filter_map(|record| record.want.customer.as_ref()).collect();
             for customer in customers {
                 let tally = tallies.entry(customer.clone()).or_default();
-                let standing = Standing::among(records.values(), customer);
-                tally.in_hand += u64::from(standing.in_hand);
-                tally.tentative += u64::from(standing.is_tentative());
+                let counting = Counting::among(records.values(), customer);
+                tally.in_hand += u64::from(counting.in_hand);
+                tally.tentative += u64::from(counting.is_tentative());
             }
         }
         tallies
@@ -247,10 +243,6 @@ impl Lattice for Stock {
 impl StockRows for Stock {
     type Error = Infallible;
 
-    fn members(&mut self) -> Result<Vec<Member>, Infallible> {
-        Ok(self.rows.keys().copied().collect())
-    }
-
     fn row(&mut self, member: Member) -> Result<Row, Infallible> {
         Ok(self.rows.get(&member).cloned().unwrap_or_default())
     }
@@ -266,11 +258,6 @@ impl StockRows for Stock {
         change: &mut dyn FnMut(&mut Row),
     ) -> Result<(), Infallible> {
         change(self.rows.entry(member).or_default());
-        Ok(())
-    }
-
-    fn set_row(&mut self, member: Member, row: Row) -> Result<(), Infallible> {
-        self.rows.insert(member, row);
         Ok(())
     }
 

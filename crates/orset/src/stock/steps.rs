@@ -191,8 +191,8 @@ fn open<R: StockRows>(
     (state, tentative): (State, bool),
     dot: Dot,
 ) -> Result<(), R::Error> {
-    let (want_of_it, given_back) = (want.clone(), false);
-    let record = Record { owner: by, want: want_of_it, state, given_back, tentative, changed: dot };
+    let record =
+        Record { owner: by, want: want.clone(), state, given_back: false, tentative, changed: dot };
     add(rows, by, |row| &mut row.taken, want.quantity.into())?;
     let id = RecordId { dot, op };
     tallied(rows, op, want.customer.as_ref(), |rows| rows.set_record(id, record))
@@ -254,15 +254,15 @@ fn lend<R: StockRows>(
     to: Member,
     answered: Answered,
 ) -> Result<bool, R::Error> {
-    let mut row = rows.row(by)?;
-    let last = row.answered.get(&to).copied().unwrap_or_default();
+    let last = rows.row(by)?.answered.get(&to).copied().unwrap_or_default();
     if to == by || answered.number <= last.number {
         return Ok(false);
     }
-    row.answered.insert(to, answered);
-    let lent = row.lent.entry(to).or_insert(0);
-    *lent = lent.saturating_add(answered.granted).min(UNITS_MAX);
-    rows.set_row(by, row)?;
+    rows.change_row(by, &mut |row| {
+        row.answered.insert(to, answered);
+        let lent = row.lent.entry(to).or_insert(0);
+        *lent = lent.saturating_add(answered.granted).min(UNITS_MAX);
+    })?;
     Ok(true)
 }
 

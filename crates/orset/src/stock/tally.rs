@@ -101,9 +101,9 @@ pub(super) fn tallied<R: StockRows>(
     change: impl FnOnce(&mut R) -> Result<(), R::Error>,
 ) -> Result<(), R::Error> {
     let Some(customer) = customer else { return change(rows) };
-    let before = Standing::of(rows, op, customer)?;
+    let before = Counting::of(rows, op, customer)?;
     change(rows)?;
-    let after = Standing::of(rows, op, customer)?;
+    let after = Counting::of(rows, op, customer)?;
     if before == after {
         return Ok(());
     }
@@ -120,14 +120,14 @@ pub(super) fn tallied<R: StockRows>(
 
 /// What an op id is to one customer.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct Counting {
     /// It has a record in hand.
     pub in_hand: bool,
     /// It has one that counts.
     pub counts: bool,
 }
 
-impl Standing {
+impl Counting {
     fn of<R: StockRows>(rows: &mut R, op: OpId, customer: &Customer) -> Result<Self, R::Error> {
         let records = rows.records(op)?;
         Ok(Self::among(records.iter().map(|(_, record)| record), customer))

@@ -192,7 +192,7 @@ impl<B: Base> Protocol<B> {
             (meta_key(b"start"), start),
             (meta_key(b"vector"), vector),
         ];
-        meta.extend(self.heard_by_all());
+        meta.extend(self.heard_all());
         self.rows.freeze(meta)
     }
 

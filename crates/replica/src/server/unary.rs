@@ -244,7 +244,7 @@ calls! {
     set_terms SetStockTerms -> StockAnswer;
     get GetStock -> Stock;
     list_holds ListStockHolds -> StockHolds;
-    list_customer_holds ListCustomerHolds -> CustomerHolds;
+    list_customer_holds ListHoldsOfCustomer -> CustomerHolds;
 }
 
 macro_rules! orders {

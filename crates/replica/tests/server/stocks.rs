@@ -99,7 +99,7 @@ async fn holds_are_read_page_by_page() {
     // And what it has of all stocks.
     let all = |after_stock: Bytes, after: Bytes| {
         let (namespace, customer) = ("shop".into(), "ada".into());
-        v1::ListCustomerHolds { namespace, customer, after_stock, after, page_size: 1 }
+        v1::ListHoldsOfCustomer { namespace, customer, after_stock, after, page_size: 1 }
     };
     let ask = with_token(all(Bytes::new(), Bytes::new()), &token);
     let first = stocks.list_customer_holds(ask).await.unwrap();
@@ -113,7 +113,7 @@ async fn holds_are_read_page_by_page() {
     let hold = second.holds[0].hold.clone().unwrap();
     assert_eq!((&second.holds[0].stock[..], &hold.op_id), (&b"phone"[..], &held[2]));
     assert!(second.next_stock.is_empty() && second.next.is_empty());
-    let nobody = v1::ListCustomerHolds { namespace: "shop".into(), ..Default::default() };
+    let nobody = v1::ListHoldsOfCustomer { namespace: "shop".into(), ..Default::default() };
     assert_eq!(reason(&stocks.list_customer_holds(nobody).await.unwrap_err()), Reason::Bounds);
     stocks.release(release(held[0].clone())).await.unwrap();
     let left = stocks.list_holds(holds(0)).await.unwrap().into_inner();

@@ -3,7 +3,7 @@
 use super::{Sample, answer, b, command, dot, event, id, list_request, op, said};
 use pannier_proto::v1::{
     Answer, BulkOfStocks, BulkStocks, Command, CommitStock, CustomerHold, CustomerHolds,
-    ExtendStock, Failure, GetStock, HoldStock, ListCustomerHolds, ListStockHolds, PeerMessage,
+    ExtendStock, Failure, GetStock, HoldStock, ListHoldsOfCustomer, ListStockHolds, PeerMessage,
     ReleaseStock, RestockStock, ReturnStock, SetStockTerms, ShortLine, Stock, StockAccount,
     StockAnswer, StockCall, StockHold, StockHolds, StockOutcome, StockResult, StockServed,
     StockTalk, WatchEvent, WriteOffStock, answer::Body as Said, command::Body, peer_message,
@@ -78,8 +78,8 @@ fn held() -> StockHold {
     StockHold { op_id: op(), quantity: 2, customer: b("ada"), owner, until_ms }
 }
 
-fn list_customers() -> ListCustomerHolds {
-    ListCustomerHolds {
+fn list_customers() -> ListHoldsOfCustomer {
+    ListHoldsOfCustomer {
         namespace: b("shop"),
         customer: b("ada"),
         after_stock: b("phone"),
@@ -186,7 +186,7 @@ pub fn samples() -> Vec<Sample> {
         StockHolds holds();
         Command command(Body::ListStockHolds(list_holds()));
         Answer answer(Said::StockHolds(holds()));
-        ListCustomerHolds list_customers();
+        ListHoldsOfCustomer list_customers();
         CustomerHold CustomerHold { stock: b("phone"), hold: Some(held()) };
         CustomerHolds customers();
         Command command(Body::ListCustomerHolds(list_customers()));

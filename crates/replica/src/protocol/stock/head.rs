@@ -84,19 +84,10 @@ pub(super) fn look<B: Base>(rows: &mut Rows<B>, object: &ObjectKey) -> Result<()
 }
 
 /// Writes what was changed, by `write` of key, bytes before and bytes after.
-pub(super) fn settle<W>(hot: &mut Hot, write: W)
-where
-    W: FnOnce(Vec<u8>, Option<&[u8]>, Vec<u8>),
-{
-    if !std::mem::take(&mut hot.is_changed) {
-        return;
+pub(super) fn write_back(hot: &mut Hot, write: impl FnOnce(Vec<u8>, Option<&[u8]>, Vec<u8>)) {
+    if std::mem::take(&mut hot.is_changed) {
+        let new = hot.head.encode();
+        write(hot.key.clone(), hot.stored.as_deref(), new.clone());
+        hot.stored = Some(new);
     }
-    let new = hot.head.encode();
-    let mut stored = hot.stored.take();
-    let old = stored.as_deref();
-    write(hot.key.clone(), old, new.clone());
-    let bytes = stored.get_or_insert_default();
-    bytes.clear();
-    bytes.extend_from_slice(&new);
-    hot.stored = stored;
 }

@@ -15,6 +15,9 @@
 //! as something of what the others had then is of a start that is not closed: what is closed is
 //! here in full. A checkpoint says that it has heard them all, so that it need not ask again when
 //! one of them is gone.
+//!
+//! Known hole: of a start that had written nothing when it accepted, the record keeps nothing. When
+//! all else that was had then is closed, a start of who joined does not ask for it.
 
 use super::ask::Call;
 use crate::protocol::Protocol;
@@ -76,7 +79,7 @@ impl<B: Base> Protocol<B> {
     }
 
     /// What a checkpoint says when all are heard: which members these were.
-    pub(in crate::protocol) fn heard_by_all(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
+    pub(in crate::protocol) fn heard_all(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
         let is_there = self.number() > 0 && self.keeps_not_yet().is_empty();
         is_there.then(|| self.members_heard())
     }

@@ -15,7 +15,7 @@
 //! memory, where it is looked for anyway; both are forgotten when the records are folded. Which of
 //! them hold units is noted (`notes.rs`): whoever pages through the holds must not meet every sale.
 
-use super::head::{Head, look, settle as write_head};
+use super::head::{Head, look, write_back};
 use super::notes::note_held;
 use crate::protocol::apply::{ObjectRows, corrupted, on_object};
 use crate::protocol::memory::OfStock;
@@ -174,7 +174,7 @@ impl<'a, B: Base> StockView<'a, B> {
     /// Writes what was changed.
     pub fn finish(mut self) -> &'a mut Rows<B> {
         let mut hot = std::mem::take(&mut self.of.rows.hot);
-        write_head(&mut hot, |key, old, new| self.of.write(key, old, Some(new)));
+        write_back(&mut hot, |key, old, new| self.of.write(key, old, Some(new)));
         self.of.rows.hot = hot;
         self.of.rows
     }
@@ -274,10 +274,6 @@ impl<'a, B: Base> StockView<'a, B> {
 impl<B: Base> StockRows for StockView<'_, B> {
     type Error = StoreError;
 
-    fn members(&mut self) -> Result<Vec<Member>, StoreError> {
-        Ok(self.head().rows.keys().copied().collect())
-    }
-
     fn row(&mut self, member: Member) -> Result<Row, StoreError> {
         Ok(self.head().rows.get(&member).cloned().unwrap_or_default())
     }
@@ -293,11 +289,6 @@ impl<B: Base> StockRows for StockView<'_, B> {
         change: &mut dyn FnMut(&mut Row),
     ) -> Result<(), StoreError> {
         change(self.head_mut().rows.entry(member).or_default());
-        Ok(())
-    }
-
-    fn set_row(&mut self, member: Member, row: Row) -> Result<(), StoreError> {
-        self.head_mut().rows.insert(member, row);
         Ok(())
     }
 
