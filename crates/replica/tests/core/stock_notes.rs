@@ -210,17 +210,38 @@ fn rows(rig: &Rig, kind: u8) -> Vec<Row> {
     rig.store.scan(&[kind], None, 1_000).unwrap()
 }
 
+fn call(n: u64, ask: Ask) -> Command {
+    let (object, after, op) = (stock(b"phone"), Arc::default(), id(n));
+    let (deadline_us, lane, peers, by_us) = (u64::MAX, NO_LANE, 0, u64::MAX);
+    Command::Stock(Call { op, object, ask, after, deadline_us, lane, peers, by_us })
+}
+
+/// Asks the peer about the stocks, which has these rows, and takes them.
+fn mend(rig: &mut Rig, right: &[Row]) {
+    rig.does(Event::Verify(Verify { deep: true, repair: true, from: None }));
+    let tick = |rig: &mut Rig| {
+        rig.now.mono_us += 1_000_000;
+        rig.does(Event::Tick { chance: 0 });
+    };
+    (0..2).for_each(|_| tick(rig));
+    let asked = rig.sent.iter().rev().find_map(|message| match message {
+        Message::Compare(Compare::Ask { id, at, .. }) => Some((*id, at.clone())),
+        _ => None,
+    });
+    let (id, vector) = asked.unwrap();
+    let sum = |sum: u128, (key, value): &Row| sum.wrapping_add(row_hash(key, value));
+    let sums = vec![right.iter().fold(0, sum)];
+    let said = Compare::Rows { id, vector, sums, rows: right.to_vec(), next: None };
+    rig.does(Event::Message { from: PEER, message: Message::Compare(said) });
+    tick(rig);
+}
+
 /// Rows of a record that are lost, with its notes, or that say another customer: a peer's rows mend
 /// them, and the notes with them.
 #[test]
 fn notes_are_mended_with_their_records() {
     for is_lost in [true, false] {
         let mut rig = Rig::with(|settings| settings.checkpoint_rows = 1);
-        let call = |n: u64, ask: Ask| {
-            let (object, after, op) = (stock(b"phone"), Arc::default(), id(n));
-            let (deadline_us, lane, peers, by_us) = (u64::MAX, NO_LANE, 0, u64::MAX);
-            Command::Stock(Call { op, object, ask, after, deadline_us, lane, peers, by_us })
-        };
         assert!(rig.asks(call(1, Ask::Restock { units: 9, at: ME })).unwrap().is_ok());
         for n in 2..5 {
             let ask = Ask::Hold { want: wanted_by(b"ada"), ttl_ms: LONG };
@@ -249,23 +270,40 @@ fn notes_are_mended_with_their_records() {
         }
         planted.sort();
         rig.store.write_state(&planted).unwrap();
-        rig.does(Event::Verify(Verify { deep: true, repair: true, from: None }));
-        let tick = |rig: &mut Rig| {
-            rig.now.mono_us += 1_000_000;
-            rig.does(Event::Tick { chance: 0 });
-        };
-        (0..2).for_each(|_| tick(&mut rig));
-        let asked = rig.sent.iter().rev().find_map(|message| match message {
-            Message::Compare(Compare::Ask { id, at, .. }) => Some((*id, at.clone())),
-            _ => None,
-        });
-        let (id, vector) = asked.expect("a question");
-        let sum = |sum: u128, (key, value): &Row| sum.wrapping_add(row_hash(key, value));
-        let sums = vec![right.iter().fold(0, sum)];
-        let said = Compare::Rows { id, vector, sums, rows: right.clone(), next: None };
-        rig.does(Event::Message { from: PEER, message: Message::Compare(said) });
-        tick(&mut rig);
+        mend(&mut rig, &right);
         assert_eq!(rows(&rig, 5), right, "lost: {is_lost}");
         assert_eq!([rows(&rig, 10), rows(&rig, 11)], notes, "lost: {is_lost}");
     }
+}
+
+/// The head of a stock is kept decoded between two looks at it. When it has been mended meanwhile,
+/// what is done next must not rest on what was there before.
+#[test]
+fn what_is_done_to_a_stock_that_was_mended_rests_on_what_it_is_now() {
+    let heads = [false, true].map(|rots| {
+        let mut rig = Rig::with(|settings| settings.checkpoint_rows = 1);
+        assert!(rig.asks(call(1, Ask::Restock { units: 9, at: ME })).unwrap().is_ok());
+        let right = rows(&rig, 5);
+        let (key, mut head) = right[0].clone();
+        if rots {
+            // Another number of units.
+            let at = head.iter().position(|byte| *byte == 9).unwrap();
+            head[at] = 7;
+            rig.store.write_state(&[(key, Some(head))].into()).unwrap();
+        }
+        // A look at another, and then at this.
+        for name in [&b"lamp"[..], b"phone"] {
+            let Command::Stock(look) = call(2, Ask::Release) else { unreachable!() };
+            let look = Command::Stock(Call { object: stock(name), ..look });
+            assert!(rig.asks(look).unwrap().is_err(), "nothing is held");
+        }
+        if rots {
+            mend(&mut rig, &right);
+        }
+        assert_eq!(rows(&rig, 5), right);
+        let ask = Ask::Hold { want: wanted_by(b"ada"), ttl_ms: LONG };
+        assert!(rig.asks(call(3, ask)).unwrap().is_ok());
+        rows(&rig, 5)[0].clone()
+    });
+    assert_eq!(heads[0], heads[1]);
 }
