@@ -4,6 +4,7 @@ use super::Observer;
 use super::mailbox::{Mailbox, Notice};
 use super::survey::{Surveyor, Walk};
 use crate::doors::clock::Clock;
+use crate::store::background::yield_to_others;
 use crate::store::{LogRecord, StateBatch, Store, StoreError};
 use orset::Origin;
 use std::sync::Arc;
@@ -132,6 +133,7 @@ impl Threads {
         })?;
         let (surveys, numbers) = sync_channel(1);
         let survey = Builder::new().name("pannier-verify".into()).spawn(move || {
+            yield_to_others();
             while let Ok(number) = numbers.recv() {
                 survey_all(&surveyor, number, &numbers);
             }

@@ -45,6 +45,7 @@
 //!
 //! Calls block; they run on the writer, log and checkpoint threads, never on an async worker.
 
+pub(crate) mod background;
 mod checks;
 pub mod conformance;
 pub mod directory;

@@ -17,8 +17,8 @@
 //! The layout of a tree is fixed when it is created: fjall keeps it beside the tree and reads it
 //! back on every opening. That is why `FjallSettings` says of some knobs that they are fixed.
 
-use super::super::StoreError;
 use super::super::directory::sync_dir;
+use super::super::{StoreError, background};
 use super::{journal, ring};
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
@@ -170,7 +170,8 @@ pub(super) fn halves(path: &Path, settings: &FjallSettings) -> Result<Halves, St
     // The log's journal is synced in groups too: between its syncs the ring holds what it may lack.
     journal::mend(&path.join(LOG))?;
     journal::mend(&path.join(STATE))?;
-    open_both(path, settings).map_err(|error| classify(&shown, error))
+    let halves = background::opened(|| open_both(path, settings)).map_err(io)?;
+    halves.map_err(|error| classify(&shown, error))
 }
 
 fn create(path: &Path, settings: &FjallSettings) -> Result<(), StoreError> {
