@@ -37,6 +37,8 @@ pub enum Purpose {
     Market = 13,
     /// What of its time a replica spends on a snapshot.
     Pace = 14,
+    /// Which builds replicas run; keyed by place.
+    Build = 15,
 }
 
 /// A stream of draws (SplitMix64: tiny, seedable anywhere, good enough for fates).

@@ -154,6 +154,10 @@ marks! {
     OrderForgotten = "order forgotten",
     OrderExtended = "order held for longer",
     SoldOutEverywhere = "stock sold until everybody refused",
+    FormatRaised = "all members agreed to write a newer format",
+    BuildWentBack = "replica started as the build of before",
+    BuildTooOld = "build of before refused a directory with a newer format",
+    JoinerTooOld = "joiner of the build of before waited for a newer one",
     MemberJoined = "member joined, caught up and served",
     MemberLeft = "member left",
     MemberTold = "member that had left was told so and ended",
@@ -183,10 +187,12 @@ impl Mark {
         Self::BehindEverywhere,
         Self::LaneFull,
         Self::LostTold,
+        Self::BuildTooOld,
     ];
 
     /// Met by kinds of runs of their own alone.
     const APART: &'static [Self] = &[
+        Self::JoinerTooOld,
         Self::MemberJoined,
         Self::MemberLeft,
         Self::MemberTold,

@@ -211,8 +211,9 @@ impl Trace {
 
 fn put_message(message: &Message, out: &mut Vec<u8>) {
     match message {
-        Message::Status { origin, number, vector, total, reply } => {
+        Message::Status { origin, number, vector, total, reply, reads } => {
             out.push(1);
+            out.extend_from_slice(&reads.to_be_bytes());
             out.extend_from_slice(origin.as_bytes());
             out.extend_from_slice(&number.to_be_bytes());
             vector.encode(out);

@@ -55,6 +55,7 @@ const BUDGET: [(Canary, u64); 55] = [
     (Canary::Protocol(Planted::HoldsStay), 20),
     (Canary::Protocol(Planted::KeeperUnasked), 20),
     (Canary::Protocol(Planted::SoldTentatively), 40),
+    (Canary::Protocol(Planted::FormatUnagreed), 20),
     (Canary::Protocol(Planted::OrderInPart), 10),
     (Canary::Protocol(Planted::OrderEndsUnseen), 4),
     (Canary::Protocol(Planted::CartAskedAgain), 10),

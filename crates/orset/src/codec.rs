@@ -93,6 +93,11 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    /// The next byte, left unread; `None` at the end.
+    pub fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
     /// One byte.
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         Ok(self.take(1)?[0])

@@ -223,6 +223,18 @@ impl Op {
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.id.as_bytes());
         out.extend_from_slice(self.object.as_bytes());
+        self.encode_rest(out);
+    }
+
+    /// The same behind an op of the same object: its name is not said again. A round of claims of
+    /// one stock would say it a hundred times.
+    pub fn encode_of_same(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.id.as_bytes());
+        out.push(SAME);
+        self.encode_rest(out);
+    }
+
+    fn encode_rest(&self, out: &mut Vec<u8>) {
         self.request.encode(out);
         match &self.effect {
             // An add's and a count's effect is the request.
@@ -265,6 +277,31 @@ impl Op {
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let id = decode_op_id(from)?;
         let object = ObjectKey::decode(from)?;
+        Self::decode_rest(id, object, from)
+    }
+
+    /// Reads what stands behind an op of `before`: written by `encode_of_same` where the object is
+    /// that one, by `encode` where it is another, and nothing else.
+    pub fn decode_behind(before: &ObjectKey, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let id = decode_op_id(from)?;
+        let is_same = from.peek() == Some(SAME);
+        let object = if is_same {
+            from.u8()?;
+            before.clone()
+        } else {
+            ObjectKey::decode(from)?
+        };
+        if !is_same && object == *before {
+            return Err(DecodeError::NotCanonical("an object named twice in a row"));
+        }
+        Self::decode_rest(id, object, from)
+    }
+
+    fn decode_rest(
+        id: OpId,
+        object: ObjectKey,
+        from: &mut Reader<'_>,
+    ) -> Result<Self, DecodeError> {
         let request = Request::decode(from)?;
         if !fits(&request, object.kind()) {
             return Err(DecodeError::Bounds("request does not fit the object's kind"));
@@ -282,6 +319,10 @@ impl Op {
         Ok(Self { id, object, request, effect })
     }
 }
+
+/// In the place of an object's name: that of the op before. No name begins so, since kinds are
+/// counted from 1.
+const SAME: u8 = 0;
 
 /// A set is a cart of ones: nothing else may get into it.
 fn fits_kind(content: &Content, kind: Kind) -> Result<(), DecodeError> {

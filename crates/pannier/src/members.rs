@@ -50,6 +50,15 @@ pub enum MembersVerb {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Have all members write the newest format that they read. From then on no member can go back
+    /// to a build that does not read it
+    RaiseFormat {
+        /// The inner address of any member
+        inner: String,
+        /// Only say what would be done, and what speaks against it
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Take in a new replica, wait until it serves, then let a member go
     Replace {
         /// The inner address of a member that stays
@@ -79,6 +88,7 @@ pub struct How {
 #[derive(Serialize)]
 struct Listed {
     number: u64,
+    format: u32,
     members: Vec<Line>,
 }
 
@@ -92,18 +102,25 @@ struct Line {
     lacks_to_join: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     membership: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reads: Option<u32>,
 }
 
 impl fmt::Display for Listed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "membership {}, {} members", self.number, self.members.len())?;
+        let (number, count, format) = (self.number, self.members.len(), self.format);
+        writeln!(f, "membership {number}, {count} members, format {format}")?;
         for it in &self.members {
             let place = it.place.as_deref().unwrap_or("not reached");
             let lacks = match it.lacks_to_join {
                 0 => String::new(),
                 lacks => format!(", lacks {lacks} commits"),
             };
-            writeln!(f, "  {}  {}  {place}{lacks}", it.member, it.address)?;
+            let reads = match it.reads {
+                Some(reads) if reads != self.format => format!(", reads format {reads}"),
+                _ => String::new(),
+            };
+            writeln!(f, "  {}  {}  {place}{lacks}{reads}", it.member, it.address)?;
         }
         Ok(())
     }
@@ -117,6 +134,12 @@ struct Changed {
     number: u64,
     #[serde(skip_serializing_if = "String::is_empty")]
     why: String,
+}
+
+impl Changed {
+    fn done(what: String, number: u64) -> Self {
+        Self { what, done: true, number, why: String::new() }
+    }
 }
 
 impl fmt::Display for Changed {
@@ -155,6 +178,25 @@ impl MembersVerb {
             Self::Leave { inner, member, dry_run } => {
                 let asked = Inner::at("INNER", inner)?;
                 let change = leave(asked, parse(member)?).await?;
+                if *dry_run {
+                    return change.consider(form).await;
+                }
+                let number = change.make().await?;
+                known(&change.asked, number).await?;
+                form.print(&change.made(number)).map(|()| true)
+            }
+            Self::RaiseFormat { inner, dry_run } => {
+                let asked = Inner::at("INNER", inner)?;
+                let status = asked.status().await?;
+                let (format, now) = (status.reads, status.format);
+                if format == now {
+                    let done = format!("write format {format}, the newest that is read there");
+                    return form.print(&Changed::done(done, status.membership)).map(|()| true);
+                }
+                let request =
+                    v1::ChangeMembersRequest { format, ..v1::ChangeMembersRequest::default() };
+                let what = format!("write format {format} in place of {now}");
+                let change = Change { asked, request, what };
                 if *dry_run {
                     return change.consider(form).await;
                 }
@@ -203,10 +245,11 @@ async fn list(form: Form, inner: &Inner) -> Result<bool, Fail> {
             connected: is_own || info.connected,
             lacks_to_join: status.as_ref().map_or(0, |status| status.lacks_to_join),
             membership: status.as_ref().map(|status| status.membership),
+            reads: status.as_ref().map(|status| status.reads),
             place: status.map(|status| status.place),
         });
     }
-    form.print(&Listed { number: list.number, members }).map(|()| true)
+    form.print(&Listed { number: list.number, format: own.format, members }).map(|()| true)
 }
 
 /// The change that takes `new` in.
@@ -300,7 +343,7 @@ impl Change {
     }
 
     fn made(&self, number: u64) -> Changed {
-        Changed { what: self.what.clone(), done: true, number, why: String::new() }
+        Changed::done(self.what.clone(), number)
     }
 }
 

@@ -33,6 +33,7 @@ fn delta(seq: u64) -> Delta {
         member: None,
         cuts: Vec::new(),
         ops: vec![add, count],
+        is_compact: false,
     }
 }
 

@@ -15,6 +15,10 @@ impl World<'_> {
             Doing::Order { .. } => return self.till_act(act),
             Doing::Join { joiner } => return self.wants_in(joiner),
             Doing::Leave { place } => return self.wants_out(place),
+            Doing::Raise { place } => return self.wants_newest(place),
+            Doing::Build { replica, reads, pause_us } => {
+                return self.build(replica, reads, pause_us);
+            }
             Doing::Ambush { .. } => self.ambushes.push(act),
             Doing::Replace { place, joiner } => return self.wants_instead(place, joiner),
             Doing::Crash { replica, keep_log, keep_state, pause_us } => {
@@ -86,6 +90,16 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// It is stopped, with all that it has on disk, and another build started.
+    fn build(&mut self, place: usize, reads: u32, pause_us: u64) -> Verdict {
+        let went = std::mem::replace(&mut self.nodes[place].reads, reads);
+        self.coverage.add(Mark::BuildWentBack, (reads < went).into());
+        if self.nodes[place].up.is_none() {
+            return Ok(());
+        }
+        self.crash(place, InDoubt::EVERYTHING, Some(pause_us))
     }
 
     fn cut(&mut self, links: Links, for_us: u64) {

@@ -11,6 +11,7 @@ use crate::scenario::{Act, Doing, Trap};
 use crate::world::{What, World};
 use orset::Member;
 use pannier_replica::protocol::Event;
+use pannier_replica::protocol::membership::format::FORMAT_MAX;
 use pannier_replica::protocol::membership::{Place, Record, Standing, Wish};
 use pannier_replica::store::memory::InDoubt;
 
@@ -54,6 +55,17 @@ impl World<'_> {
         self.wants(Some(joiner), leaver)
     }
 
+    /// It may come to nothing, where somebody does not read it; then it is asked for again later.
+    pub(super) fn wants_newest(&mut self, place: usize) -> Verdict {
+        let place = place % self.nodes.len();
+        if self.nodes[place].here().is_none() {
+            return Ok(());
+        }
+        let wish = Wish { format: FORMAT_MAX, ..Wish::default() };
+        self.trace.tell(self.now_us, || format!("an operator wants to {wish}"));
+        self.feed(place, Event::Change(wish))
+    }
+
     fn joiner(&self, joiner: usize) -> Option<usize> {
         let options = &self.scenario.options;
         (options.joiners > 0).then(|| options.replicas + joiner % options.joiners)
@@ -71,7 +83,7 @@ impl World<'_> {
         let address = |place: usize| format!("r{place}:7410").into();
         let add = joins.iter().map(|place| (self.nodes[*place].member, address(*place)));
         let remove = leaves.iter().map(|place| self.nodes[*place].member);
-        let wish = Wish { add: add.collect(), remove: remove.collect() };
+        let wish = Wish { add: add.collect(), remove: remove.collect(), ..Wish::default() };
         self.trace.tell(self.now_us, || format!("an operator wants to {wish}"));
         let is_giver = leaves.is_some_and(|place| self.gives_to_joiner(place));
         self.coverage.add(Mark::GiverLeft, is_giver.into());
@@ -94,6 +106,8 @@ impl World<'_> {
             return;
         }
         self.number = record.number;
+        let is_raised = std::mem::replace(&mut self.format, record.format) < record.format;
+        self.coverage.add(Mark::FormatRaised, is_raised.into());
         for (place, node) in self.nodes.iter_mut().enumerate() {
             node.out = !record.members.contains(&node.member);
             self.checks.belongs(place, !node.out, record.number);

@@ -3,6 +3,7 @@
 use super::{Act, Deal, DiskCall, Doing, Links, Options, Till, Trap, Verb};
 use crate::chance::{Dice, Purpose};
 use crate::profile::Profile;
+use pannier_replica::protocol::membership::format::{FIRST, FORMAT_MAX};
 
 /// Draws the list of acts.
 pub(super) struct Acts<'a> {
@@ -19,6 +20,7 @@ impl<'a> Acts<'a> {
         acts.faults();
         acts.buyers();
         acts.tills();
+        acts.builds();
         let mut list = acts.list;
         for (key, act) in list.iter_mut().enumerate() {
             act.key = key as u64;
@@ -128,6 +130,34 @@ impl<'a> Acts<'a> {
             let (order, cart) = (dice.index(market.orders.max(1)), dice.index(16));
             let at = dice.index(self.options.places());
             self.put(at_us, Doing::Order { till, order, cart, at });
+        }
+    }
+
+    /// All begin with the build of before; each goes over to the new one, and some back meanwhile.
+    fn builds(&mut self) {
+        let Options { upgrades, duration_us, .. } = *self.options;
+        if !upgrades {
+            return;
+        }
+        let mut dice = Dice::new(self.options.seed, Purpose::Build);
+        let newest = FORMAT_MAX;
+        for replica in 0..self.options.places() {
+            let mut put = |acts: &mut Self, part: (u64, u64), reads| {
+                let at_us = dice.between((duration_us * part.0 / 10, duration_us * part.1 / 10));
+                let pause_us = dice.between((1_000, 500_000));
+                acts.put(at_us, Doing::Build { replica, reads, pause_us });
+                dice.chance(400)
+            };
+            let goes_back = put(self, (1, 4), newest);
+            if goes_back {
+                put(self, (4, 6), FIRST);
+                put(self, (6, 7), newest);
+            }
+        }
+        for part in [5, 7, 8, 9] {
+            let at_us = dice.between((duration_us * (part - 1) / 10, duration_us * part / 10));
+            let place = dice.index(self.options.places());
+            self.put(at_us, Doing::Raise { place });
         }
     }
 

@@ -125,6 +125,9 @@ pub struct Options {
     pub skew_ms: u64,
     /// Some sessions of services go on without what is gone (counterexample 12).
     pub own_writes: bool,
+    /// All begin with the build of before, which reads the first format only.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub upgrades: bool,
     /// Where sessions live, where it matters; the others as the seed has it.
     pub homes: Vec<Home>,
     /// How the replicas are set.
@@ -382,6 +385,20 @@ pub enum Doing {
         /// Whose place (modulo).
         place: usize,
     },
+    /// A replica is stopped, and started as a build that reads formats up to this one.
+    Build {
+        /// Which.
+        replica: usize,
+        /// Up to which.
+        reads: u32,
+        /// Until it starts again.
+        pause_us: u64,
+    },
+    /// An operator wants all members to write the newest format.
+    Raise {
+        /// Whom it asks (modulo).
+        place: usize,
+    },
     /// Something befalls the next joiner that takes a snapshot in, or who gives it.
     Ambush {
         /// What.
@@ -414,6 +431,7 @@ impl Doing {
             | Self::Drag { replica, .. }
             | Self::Backup { replica }
             | Self::PutBack { replica, .. }
+            | Self::Build { replica, .. }
             | Self::Drain { replica, .. } => Some(replica),
             Self::Shop { .. }
             | Self::Trade { .. }
@@ -422,6 +440,7 @@ impl Doing {
             | Self::Flap { .. }
             | Self::GatewayCrash { .. }
             | Self::Join { .. }
+            | Self::Raise { .. }
             | Self::Leave { .. }
             | Self::Ambush { .. }
             | Self::Replace { .. } => None,

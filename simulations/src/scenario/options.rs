@@ -80,6 +80,7 @@ impl Default for Options {
             tick_us: (10_000, 10_000),
             skew_ms: 0,
             own_writes: false,
+            upgrades: false,
             homes: Vec::new(),
             knobs: Knobs::default(),
             front: Front::default(),
@@ -194,6 +195,7 @@ impl Options {
         // In every kind of run: what peers say of themselves is what each fault gets at.
         options.peers = Dice::new(seed, Purpose::Durable).pick(&[0, 100, 300]);
         options.market = Market::draw(&options);
+        options.upgrades = Dice::keyed(seed, Purpose::Build, 1, 0).chance(200);
         options
     }
 

@@ -116,6 +116,12 @@ impl Display for Doing {
                 f.write_str(&seconds(pause_us))
             }
             Self::Join { joiner } => write!(f, "an operator has joiner {joiner} taken in"),
+            Self::Build { replica, reads, .. } => {
+                write!(f, "r{replica} is started as a build that reads format {reads}")
+            }
+            Self::Raise { place } => {
+                write!(f, "an operator asks r{place} to have the newest format written")
+            }
             Self::Leave { place } => write!(f, "an operator has r{place} leave"),
             Self::Ambush { trap, after_us, .. } => {
                 let what = match trap {

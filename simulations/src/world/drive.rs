@@ -7,6 +7,7 @@ use crate::chance::{Dice, Purpose};
 use crate::checkers::Verdict;
 use crate::coverage::Mark;
 use orset::Origin;
+use pannier_replica::protocol::membership::format::FORMAT_MAX;
 use pannier_replica::protocol::{Alarm, Effect, Event, Protocol, Start};
 use pannier_replica::store::{StateBatch, Store, StoreError};
 use std::collections::VecDeque;
@@ -207,6 +208,11 @@ impl World<'_> {
                 Ok(())
             }
             Alarm::NeedsSnapshot { .. } if options.prunes_early() => Ok(()),
+            // Of one who is taken in, and waits for its newer build.
+            Alarm::Unreadable { .. } if self.nodes[place].reads < FORMAT_MAX => {
+                self.coverage.hit(Mark::JoinerTooOld);
+                Ok(())
+            }
             Alarm::WentBack { .. } if self.nodes[place].went_back => {
                 self.coverage.hit(Mark::WentBackTold);
                 Ok(())

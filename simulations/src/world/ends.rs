@@ -9,6 +9,7 @@ use super::{What, World};
 use crate::chance::{Dice, Purpose};
 use crate::checkers::Verdict;
 use crate::coverage::Mark;
+use pannier_replica::protocol::membership::format::FORMAT_MAX;
 use pannier_replica::store::StoreError;
 use pannier_replica::store::memory::InDoubt;
 
@@ -105,6 +106,14 @@ impl World<'_> {
         self.trace.tell(self.now_us, || format!("r{place} cannot start: {error}"));
         match error {
             StoreError::Poisoned(_) => {
+                let start = self.nodes[place].start;
+                self.queue.put(self.now_us + AGAIN_US, What::Restart { place, start });
+                Ok(())
+            }
+            // Its operator is told, and starts the newer one again.
+            StoreError::Format { .. } if self.nodes[place].reads < FORMAT_MAX => {
+                self.coverage.hit(Mark::BuildTooOld);
+                self.nodes[place].reads = FORMAT_MAX;
                 let start = self.nodes[place].start;
                 self.queue.put(self.now_us + AGAIN_US, What::Restart { place, start });
                 Ok(())

@@ -37,6 +37,7 @@ use lanes::LaneEvent;
 use network::Network;
 pub use node::{Node, Up};
 use orset::{Member, ObjectKey, Origin};
+use pannier_replica::protocol::membership::format::{FIRST, FORMAT_MAX};
 use pannier_replica::protocol::{Event, LOG_WHOLE, Message, ProtocolSettings, Value};
 use pannier_replica::store::memory::InDoubt;
 pub(crate) use passing::says_nothing_changed;
@@ -141,6 +142,8 @@ pub struct World<'a> {
     pub(crate) ambushes: Vec<Act>,
     /// The latest membership that is in force anywhere.
     pub(crate) number: u64,
+    /// The newest format that any membership in force has raised.
+    pub(crate) format: u32,
     pub(crate) history: History,
     pub(crate) names: Names,
     pub(crate) trace: Trace,
@@ -165,6 +168,7 @@ impl<'a> World<'a> {
             let skew = options.skew_ms;
             let off_ms = dice.below(2 * skew + 1) as i64 - skew as i64;
             let mut node = Node::new(Names::member(options.seed, place), off_ms);
+            node.reads = if options.upgrades { FIRST } else { FORMAT_MAX };
             node.out = place >= options.replicas;
             node
         });
@@ -187,6 +191,7 @@ impl<'a> World<'a> {
             errands: Vec::new(),
             ambushes: Vec::new(),
             number: 0,
+            format: 0,
             history: History::default(),
             names,
             trace: Trace::new(told),
@@ -371,6 +376,7 @@ impl<'a> World<'a> {
             log_tail: if knobs.log_tail < WHOLE { knobs.log_tail } else { LOG_WHOLE },
             log_most: if knobs.log_most < WHOLE { knobs.log_most } else { LOG_WHOLE },
             snapshot_share: knobs.snapshot_share,
+            format_most: node.reads,
             ..ProtocolSettings::new(members)
         }
     }

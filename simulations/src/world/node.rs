@@ -9,6 +9,7 @@ use crate::chance::{Dice, Purpose};
 use crate::scenario::Options;
 use orset::{Member, ObjectKey, Origin};
 use pannier_replica::protocol::membership::Place;
+use pannier_replica::protocol::membership::format::FORMAT_MAX;
 use pannier_replica::protocol::{Event, Now, Protocol};
 use pannier_replica::store::StateBatch;
 use pannier_replica::store::memory::{MemoryDisk, MemoryStore};
@@ -84,6 +85,8 @@ pub struct Node {
     pub up: Option<Up>,
     /// Objects that somebody watches here.
     pub watched: Vec<ObjectKey>,
+    /// The newest format that its build reads.
+    pub reads: u32,
     disk_calls: u64,
 }
 
@@ -113,6 +116,7 @@ impl Node {
             open: BTreeSet::new(),
             up: None,
             watched: Vec::new(),
+            reads: FORMAT_MAX,
             disk_calls: 0,
         }
     }

@@ -240,7 +240,7 @@ const SEEN: &[(Canary, &str, &[Config])] = &[
 /// sure, so no log is dropped, no origin is closed, nobody joins or leaves, no disk goes back, an
 /// order has one line, what it is over stays, and no stock is tentative. `OpenReturned` takes more
 /// than ten actions, and statuses besides. The simulator finds them.
-const UNSEEN: [Canary; 30] = [
+const UNSEEN: [Canary; 31] = [
     Canary::PullForgotten,
     Canary::StatusStorm,
     Canary::BoundsUnchecked,
@@ -271,6 +271,7 @@ const UNSEEN: [Canary; 30] = [
     Canary::OrderRestsHere,
     Canary::SoldTentatively,
     Canary::AllowedUncounted,
+    Canary::FormatUnagreed,
 ];
 
 #[test]

@@ -391,8 +391,8 @@ impl State {
     fn fly(&mut self, from: usize, to: usize, message: Message) {
         let mut into = Xxh3::new();
         match &message {
-            Message::Status { origin, number, vector, total, reply } => {
-                (0, origin, number, vector, total, reply).hash(&mut into);
+            Message::Status { origin, number, vector, total, reply, reads } => {
+                (0, origin, number, vector, total, reply, reads).hash(&mut into);
             }
             Message::Pruned { origin, first } => (3, origin, first).hash(&mut into),
             Message::Pull { ranges } => {

@@ -452,7 +452,7 @@ impl Scene {
             (protocol.origin(), number, vector, protocol.synced_total())
         };
         let member = self.places.borrow()[from].member;
-        let message = Message::Status { origin, number, vector, total, reply: false };
+        let message = Message::Status { origin, number, vector, total, reply: false, reads: 1 };
         self.feed(to, Event::Message { from: member, message });
     }
 

@@ -7,7 +7,6 @@ use pannier_replica::protocol::membership::{self, Talk, Wish};
 use pannier_replica::protocol::{Event, Message, ProtocolSettings};
 use pannier_replica::store::memory::{MemoryDisk, MemoryStore};
 use pannier_replica::store::{StateBatch, Store};
-use std::collections::BTreeSet;
 
 /// Settings by which next to nothing is kept in logs, and a snapshot takes several pages.
 pub fn short_logs(settings: &mut ProtocolSettings) {
@@ -52,7 +51,7 @@ impl Scene {
     pub fn take_in(&self, asked: usize, joiner: usize) {
         let member = self.places.borrow()[joiner].member;
         let add = [(member, format!("r{joiner}:7410").into())].into();
-        self.feed(asked, Event::Change(Wish { add, remove: BTreeSet::new() }));
+        self.feed(asked, Event::Change(Wish { add, ..Wish::default() }));
     }
 
     /// As `exchange_among`, and the second replica is not told of any membership.

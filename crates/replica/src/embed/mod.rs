@@ -126,6 +126,8 @@ pub struct Status {
     pub total: u128,
     /// The membership in force: who belongs, and what is over.
     pub membership: Arc<Record>,
+    /// The newest format that it reads; the one that it writes stands in the membership.
+    pub reads: u32,
     /// Whether it takes part.
     pub place: Place,
     /// Of one that is joining: commits that it lacks until it serves, as far as it knows.
@@ -242,6 +244,7 @@ impl Replica {
             vector: core.synced().clone(),
             total: core.synced_total(),
             membership: core.membership().clone(),
+            reads: core.reads(),
             place: core.place(),
             lacks_to_join: core.lacks_to_join(),
             heard_numbers: core.heard_numbers().collect(),

@@ -94,6 +94,8 @@ pub enum Canary {
     /// down when it hears the answer. (Not in `ALL`: a customer must pay for two at once; the
     /// simulator keeps a scenario.)
     AllowedUncounted,
+    /// A member writes the newest format that it reads, whatever the others do.
+    FormatUnagreed,
     /// An order is done with those of its lines that there are units for.
     OrderInPart,
     /// What is bought ends all of its products in the cart, also what its buyer was not shown.
@@ -120,7 +122,7 @@ pub enum Canary {
 
 impl Canary {
     /// Every planted bug that a drawn run can meet.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::RemoveEndsUnseen,
         Self::AckBeforeSync,
         Self::GossipBeforeSync,
@@ -158,6 +160,7 @@ impl Canary {
         Self::HoldsStay,
         Self::KeeperUnasked,
         Self::SoldTentatively,
+        Self::FormatUnagreed,
         Self::OrderInPart,
         Self::OrderEndsUnseen,
         Self::CartAskedAgain,

@@ -421,6 +421,11 @@ pub enum Alarm {
         /// From whom.
         peer: orset::Member,
     },
+    /// The others write a format that this replica does not read: it takes no part.
+    Unreadable {
+        /// Which.
+        format: u32,
+    },
     /// Others have closed an origin before where it ends here: this directory was restored from a
     /// copy, or copied, and ran on beside itself. It answers nothing any more.
     BeyondFinal {

@@ -130,8 +130,8 @@ impl<B: Base> Protocol<B> {
 }
 
 fn digest_open(open: &Open, into: &mut impl Hasher) {
-    let Open { ops, cut, stock, bytes, foreign, foreign_bytes, sources, touched, replies } = open;
-    (ops, cut, stock, bytes, foreign_bytes, sources).hash(into);
+    let Open { ops, cut, stock, own, foreign, foreign_bytes, sources, touched, replies } = open;
+    (ops, cut, stock, own, foreign_bytes, sources).hash(into);
     for record in foreign {
         (record.origin, record.seq, &record.bytes).hash(into);
     }

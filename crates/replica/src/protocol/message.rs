@@ -39,6 +39,8 @@ pub enum Message {
         total: u128,
         /// Whether the sender wants a status in return (gossip), or not (acknowledgement).
         reply: bool,
+        /// The newest format that the sender reads (`membership/format.rs`).
+        reads: u32,
     },
     /// Please send these. The answer may be shorter; ask again for the rest.
     Pull {

@@ -449,7 +449,7 @@ impl<B: Base> Protocol<B> {
     /// Whether the open round is full: commit before the next command.
     pub fn is_round_full(&self) -> bool {
         self.open.ops >= self.round_ops() as u64
-            || self.open.bytes.len() + self.open.foreign_bytes >= self.settings.round_bytes
+            || self.open.own.bytes.len() + self.open.foreign_bytes >= self.settings.round_bytes
     }
 
     /// Ops that the open round may hold: fewer, the further checkpoints are behind.

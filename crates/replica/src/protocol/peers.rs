@@ -35,6 +35,8 @@ struct Peer {
     heard_us: u64,
     /// Its synced vector as last heard.
     acked: VersionVector,
+    /// The newest format that it reads, as last heard.
+    reads: u32,
     /// Highest own seq sent to it, pushed or pulled.
     pushed: u64,
     /// It pulls own commits, and will ask on: until then, what comes next is its to ask for.
@@ -56,13 +58,14 @@ impl std::hash::Hash for Peer {
             number,
             heard_us: _,
             acked,
+            reads,
             pushed,
             pulls_us,
             progress_us,
             paused,
             diverged,
         } = self;
-        (origin, number, acked, pushed, pulls_us, progress_us, paused, diverged).hash(into);
+        (origin, number, acked, reads, pushed, pulls_us, progress_us, paused, diverged).hash(into);
     }
 }
 
@@ -74,6 +77,8 @@ pub(super) struct Heard<'a> {
     pub number: Number,
     /// What it has synced.
     pub vector: &'a VersionVector,
+    /// The newest format that it reads.
+    pub reads: u32,
     pub at_us: u64,
 }
 
@@ -103,8 +108,16 @@ impl Peers {
             origin: peer.origin,
             number: peer.number,
             vector: &peer.acked,
+            reads: peer.reads,
             at_us: peer.heard_us,
         })
+    }
+
+    /// What a peer has said that it reads.
+    pub fn reads(&mut self, member: Member, reads: u32) {
+        if let Some(peer) = self.peers.get_mut(&member) {
+            peer.reads = reads;
+        }
     }
 
     /// Forgets what a membership closes.
@@ -148,7 +161,8 @@ impl<B: Base> Protocol<B> {
             return Ok(());
         }
         match message {
-            Message::Status { origin, number, vector, total, reply } => {
+            Message::Status { origin, number, vector, total, reply, reads } => {
+                self.peers.reads(from, reads);
                 self.heard(from, origin, number, &vector, total, now)?;
                 if reply || self.canary == Canary::StatusStorm {
                     let status = self.status(false);
@@ -182,7 +196,8 @@ impl<B: Base> Protocol<B> {
         now: Now,
     ) -> Result<(), StoreError> {
         match message {
-            Message::Status { origin, number, vector, total: _, reply: _ } => {
+            Message::Status { origin, number, vector, total: _, reply: _, reads } => {
+                self.peers.reads(from, reads);
                 self.acknowledged(from, origin, number, &vector, now)
             }
             Message::Pull { ranges } => self.serve(from, &ranges, now),
@@ -248,6 +263,7 @@ impl<B: Base> Protocol<B> {
             vector: if early { self.applied.clone() } else { (*self.synced).clone() },
             total: self.synced_total,
             reply,
+            reads: self.settings.format_most,
         }
     }
 

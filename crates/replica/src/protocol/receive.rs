@@ -12,6 +12,7 @@ use super::canary::Canary;
 use super::command::Alarm;
 use super::delta::{self, Delta};
 use super::membership::Record;
+use super::membership::format::COMPACT;
 use super::rows::{Base, object_hash};
 use super::time::Now;
 use super::{Effect, Protocol};
@@ -211,6 +212,10 @@ impl<B: Base> Protocol<B> {
             return Ok(false);
         }
         let delta = match Delta::decode(&bytes) {
+            Ok(delta) if delta.is_compact && self.settings.format_most < COMPACT => {
+                self.quarantine(dot, "a delta of a format that is not read here");
+                return Ok(false);
+            }
             Ok(delta) => delta,
             Err(error) => {
                 self.quarantine(dot, &error.to_string());

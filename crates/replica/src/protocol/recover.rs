@@ -96,6 +96,7 @@ impl<B: Base> Protocol<B> {
             None => Membership::new(Record::first(&settings.members, &settings.addresses)),
             Some(book) => open_book(&rows.base, book)?,
         };
+        membership.check_format(settings.format_most)?;
         let mut protocol = Self {
             member: start.member,
             origin: start.origin,

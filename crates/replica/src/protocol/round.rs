@@ -7,12 +7,13 @@
 //! sync that is under way anyway, and never for a second one.
 
 use super::command::{Refusal, Reply, Ticket};
+use super::delta::OpBytes;
 use super::{Alarm, Base, Effect, Protocol, delta};
 use crate::protocol::canary::Canary;
 use crate::protocol::rows::{encode_vector, meta_key};
 use crate::protocol::time::Now;
 use crate::store::{LogRecord, StoreError};
-use orset::{Dot, Lattice, Member, Origin, VersionVector};
+use orset::{Dot, Lattice, Member, Op, Origin, VersionVector};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ pub(super) struct Open {
     pub cut: bool,
     /// Some of the ops are of stocks.
     pub stock: bool,
-    pub bytes: Vec<u8>,
+    pub own: OpBytes,
     pub foreign: Vec<LogRecord>,
     pub foreign_bytes: usize,
     pub sources: BTreeSet<Member>,
@@ -59,8 +60,8 @@ impl Open {
     /// The round behind it, with room for as much: a round is about as large as the one before.
     fn next(&self) -> Self {
         let replies = Vec::with_capacity(self.replies.len());
-        let bytes = Vec::with_capacity(self.bytes.len());
-        Self { replies, bytes, ..Self::default() }
+        let own = OpBytes::with_capacity(self.own.bytes.len(), false);
+        Self { replies, own, ..Self::default() }
     }
 
     /// Whether it holds nothing to persist and nobody to answer.
@@ -86,6 +87,14 @@ pub(super) struct Unsynced {
 }
 
 impl<B: Base> Protocol<B> {
+    /// Appends an op to the open round, in the format that is written when its first op comes.
+    pub(super) fn put_op(&mut self, op: &Op) {
+        if self.open.own.bytes.is_empty() {
+            self.open.own.is_compact = self.writes_compact();
+        }
+        self.open.own.push(op);
+    }
+
     /// Closes the open round. A round with nothing to persist needs no sync: its replies wait for
     /// the rounds before it, if there are any.
     pub(super) fn commit(&mut self, now: Now) -> Result<(), StoreError> {
@@ -107,7 +116,7 @@ impl<B: Base> Protocol<B> {
         let mut records = open.foreign;
         let own = has_own.then(|| {
             let member = open.stock.then_some(self.member);
-            let bytes = self.close_delta(open.ops, (member, &cuts), &open.bytes, now);
+            let bytes = self.close_delta(open.ops, (member, &cuts), &open.own, now);
             records.push(LogRecord {
                 origin: self.origin,
                 seq: self.applied.get(self.origin),
@@ -142,7 +151,7 @@ impl<B: Base> Protocol<B> {
         &mut self,
         ops: u64,
         (member, cuts): (Option<Member>, &[(Box<[u8]>, u64)]),
-        bytes: &[u8],
+        own: &OpBytes,
         now: Now,
     ) -> Arc<[u8]> {
         let dot = Dot::new(self.origin, self.applied.get(self.origin) + 1);
@@ -152,7 +161,7 @@ impl<B: Base> Protocol<B> {
         let birth =
             (dot.seq == 1).then_some(delta::Birth { member: self.member, previous: self.previous });
         let time = self.hybrid.tick(now.wall_ms);
-        let encoded = delta::encode_parts(dot, &deps, time, birth, (member, cuts), ops, bytes);
+        let encoded = delta::encode_parts(dot, &deps, time, birth, (member, cuts), ops, own);
         self.depended.clone_from(&self.applied);
         self.applied.raise(self.origin, dot.seq);
         self.cuts.apply(self.origin, cuts);

@@ -1,5 +1,6 @@
 //! The knobs of the protocol, with what smaller and larger values cost.
 
+use super::membership::format::FORMAT_MAX;
 use super::snapshot::WHOLE_SHARE;
 use orset::{Member, NAMESPACE_MAX, check_name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +77,9 @@ pub struct ProtocolSettings {
     /// is outgrown by the giver's log meanwhile is begun anew with twice the share. The default is
     /// all of it: under heavy writes whoever rests may not catch up.
     pub snapshot_share: u64,
+    /// The newest format that this replica reads, and may agree to write. Less than all that its
+    /// build knows: it stands in for an older build, and the others cannot raise theirs.
+    pub format_most: u32,
     /// Where members are reached (host:port), as far as is known here; for the first membership. A
     /// later one says so itself.
     pub addresses: BTreeMap<Member, String>,
@@ -118,6 +122,7 @@ impl ProtocolSettings {
             log_tail: LOG_WHOLE,
             log_most: LOG_WHOLE,
             snapshot_share: WHOLE_SHARE,
+            format_most: FORMAT_MAX,
             addresses: BTreeMap::new(),
         }
     }
@@ -157,6 +162,9 @@ impl ProtocolSettings {
                 "round_bytes must be at most {}",
                 crate::store::MAX_RECORD_BYTES / 4
             ));
+        }
+        if self.format_most > FORMAT_MAX {
+            return Err(format!("format_most must be at most {FORMAT_MAX}"));
         }
         self.validate_windows()?;
         let mut members = self.members.clone();

@@ -82,14 +82,14 @@ impl<B: Base> Protocol<B> {
             self.effect(Effect::Reply(ticket, Err(refusal)));
             return Ok(());
         }
-        let before = self.open.bytes.len();
+        let before = self.open.own.mark();
         for op in &ops {
-            op.encode(&mut self.open.bytes);
+            self.put_op(op);
         }
-        let bytes = self.open.bytes.len() - before;
+        let bytes = self.open.own.bytes.len() - before.0;
         let max = self.settings.round_bytes;
         if bytes > max {
-            self.open.bytes.truncate(before);
+            self.open.own.take_back(before);
             self.effect(Effect::Reply(ticket, Err(Refusal::TooLarge { bytes, max })));
             return Ok(());
         }

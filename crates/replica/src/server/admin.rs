@@ -50,6 +50,8 @@ impl admin_server::Admin for Admin {
             place: change::place(standing.place).into(),
             lacks_to_join: standing.lacks_to_join,
             membership: standing.membership.number,
+            format: standing.membership.format,
+            reads: standing.reads,
         }))
     }
 
@@ -178,6 +180,11 @@ fn in_words(alarm: &Alarm) -> String {
             format!("op id {op} names two requests; the second came with origin {origin}")
         }
         Alarm::Damaged { peer } => format!("a message of member {peer} was damaged on its way"),
+        Alarm::Unreadable { format } => {
+            format!(
+                "the others write format {format}, which this replica does not read: start a newer build"
+            )
+        }
         Alarm::BeyondFinal { last } => format!(
             "others have closed origin {} at {}, and this replica has more: it answers nothing",
             last.origin, last.seq

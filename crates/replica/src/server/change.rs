@@ -23,6 +23,7 @@ pub(super) fn wish(request: &v1::ChangeMembersRequest) -> Result<Wish, Failure> 
             return Err(bounds("remove", "a member is named twice"));
         }
     }
+    wish.format = request.format;
     Ok(wish)
 }
 

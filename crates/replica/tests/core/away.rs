@@ -16,7 +16,7 @@ fn vector(origin: Origin, seq: u64) -> VersionVector {
 }
 
 fn status(origin: Origin, vector: VersionVector) -> Event {
-    let message = Message::Status { origin, number: 0, vector, total: 0, reply: false };
+    let message = Message::Status { origin, number: 0, vector, total: 0, reply: false, reads: 1 };
     Event::Message { from: PEER, message }
 }
 

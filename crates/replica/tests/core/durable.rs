@@ -106,7 +106,8 @@ impl Rig {
     fn hears(&mut self, from: Member, origin: Origin, seq: u64) {
         let dots = (seq > 0).then(|| Dot::new(MINE, seq));
         let vector: VersionVector = dots.into_iter().collect();
-        let message = Message::Status { origin, number: 0, vector, total: 0, reply: false };
+        let message =
+            Message::Status { origin, number: 0, vector, total: 0, reply: false, reads: 1 };
         self.does(Event::Message { from, message });
     }
 
@@ -307,6 +308,7 @@ fn what_is_only_held_back_is_not_reported() {
         member: None,
         cuts: Vec::new(),
         ops: Vec::new(),
+        is_compact: false,
     };
     let deltas = vec![delta.encode().into()];
     rig.does(Event::Message { from: B, message: Message::Deltas { deltas } });
@@ -314,7 +316,7 @@ fn what_is_only_held_back_is_not_reported() {
     assert_eq!(rig.protocol.buffered(), 1);
     rig.said.clear();
     let (origin, vector) = (OF_B, VersionVector::new());
-    let asks = Message::Status { origin, number: 0, vector, total: 0, reply: true };
+    let asks = Message::Status { origin, number: 0, vector, total: 0, reply: true, reads: 1 };
     rig.does(Event::Message { from: B, message: asks });
     let [Message::Status { vector, .. }] = rig.said.as_slice() else { panic!("{:?}", rig.said) };
     assert_eq!(vector.get(OF_B), 0);

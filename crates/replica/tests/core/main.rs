@@ -7,6 +7,7 @@
 mod away;
 mod durable;
 mod evening;
+mod format;
 mod members;
 mod membership;
 mod order_world;

@@ -134,7 +134,7 @@ fn one_is_replaced_in_one_change() {
     let mut it = Cluster::new(3);
     it.add(1).unwrap();
     it.open(&[member(0), member(1), member(2)]);
-    let both = Wish { add: join(3).add, remove: leave(1).remove };
+    let both = Wish { add: join(3).add, remove: leave(1).remove, ..Wish::default() };
     assert_eq!(it.ends(0, &both), Standing::Done);
     it.until("it serves", |it| it.place(3) == Place::Member);
     it.until("it has left", |it| it.place(1) == Place::Left);
@@ -328,7 +328,7 @@ fn one_that_is_to_leave_keeps_its_word_when_an_older_one_of_its_proposer_comes_l
     it.wishes(1, &leave(0));
     it.until("it has promised", |it| it.place(0) == Place::Leaving);
     let (origin, vector) = (Origin::of(member(1), 1), VersionVector::new());
-    let message = Message::Status { origin, number: 1, vector, total: 0, reply: false };
+    let message = Message::Status { origin, number: 1, vector, total: 0, reply: false, reads: 1 };
     it.does(0, Event::Message { from: member(1), message });
     assert_eq!(it.place(0), Place::Leaving);
     assert_eq!(it.ends(1, &leave(0)), Standing::Done);

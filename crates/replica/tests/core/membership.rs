@@ -29,7 +29,7 @@ fn says(rig: &mut Rig, talk: Talk) -> Vec<Talk> {
 /// The peer has started anew, and stands at a number.
 fn started_anew(rig: &mut Rig, origin: Origin, number: u64) {
     let (vector, total) = (VersionVector::new(), 0);
-    let message = Message::Status { origin, number, vector, total, reply: false };
+    let message = Message::Status { origin, number, vector, total, reply: false, reads: 1 };
     rig.does(Event::Message { from: PEER, message });
 }
 
@@ -43,6 +43,7 @@ fn closes(change: u64, last: u64) -> Talk {
         close,
         add: BTreeMap::new(),
         remove: BTreeSet::new(),
+        format: 0,
     })
 }
 
@@ -124,8 +125,14 @@ fn a_promise_ends_when_another_has_what_it_keeps_out() {
     let mut rig = with_two();
     assert_eq!(says(&mut rig, closes(7, 2)), [accepted(7)]);
     assert_eq!(says(&mut rig, closes(7, 2)), [accepted(7)], "it stands");
-    let message =
-        Message::Status { origin: NEXT, number: 0, vector: seen(3), total: 0, reply: false };
+    let message = Message::Status {
+        origin: NEXT,
+        number: 0,
+        vector: seen(3),
+        total: 0,
+        reply: false,
+        reads: 1,
+    };
     rig.does(Event::Message { from: PEER, message });
     rig.sent.clear();
     let is_refused = |rig: &mut Rig| {
@@ -267,7 +274,7 @@ fn what_was_said_early_of_a_closed_origin_begins_no_snapshot() {
     let mut rig = Rig::with(|settings| settings.members.push(third));
     let status = |from, vector| {
         let (origin, total) = (Origin::of(from, 5), 0);
-        let message = Message::Status { origin, number: 0, vector, total, reply: false };
+        let message = Message::Status { origin, number: 0, vector, total, reply: false, reads: 1 };
         Event::Message { from, message }
     };
     rig.does(status(PEER, VersionVector::new()));

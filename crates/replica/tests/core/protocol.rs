@@ -145,7 +145,8 @@ fn an_op_id_that_was_ended_before_it_came_names_one_request() {
 }
 
 fn status(vector: VersionVector, total: u128) -> Event {
-    let message = Message::Status { origin: THEIRS, number: 0, vector, total, reply: false };
+    let message =
+        Message::Status { origin: THEIRS, number: 0, vector, total, reply: false, reads: 1 };
     Event::Message { from: PEER, message }
 }
 

@@ -18,7 +18,7 @@ fn says(rig: &mut Rig, message: Message) {
 
 fn stands(rig: &mut Rig, dots: &[(Origin, u64)]) {
     let (origin, vector) = (THEIRS, at(dots));
-    says(rig, Message::Status { origin, number: 0, vector, total: 0, reply: false });
+    says(rig, Message::Status { origin, number: 0, vector, total: 0, reply: false, reads: 1 });
 }
 
 /// The peer answers the question of this start.

@@ -224,7 +224,8 @@ fn a_bug_is_named_and_not_mended_unless_a_side_is_taken() {
     // The alarm looks by itself.
     let mut rig = stocked();
     let (vector, total) = ((**rig.protocol.synced()).clone(), sum(&theirs));
-    let status = Message::Status { origin: THEIRS, number: 0, vector, total, reply: false };
+    let status =
+        Message::Status { origin: THEIRS, number: 0, vector, total, reply: false, reads: 1 };
     rig.does(Event::Message { from: PEER, message: status });
     assert!(matches!(rig.alarms[..], [Alarm::Diverged { .. }]));
     compares(&mut rig);

@@ -39,13 +39,15 @@ fn message() -> impl Strategy<Value = Message> {
     let catch_up = origin().prop_map(|start| Message::CatchUp { start });
     let standing =
         (origin(), vector()).prop_map(|(start, vector)| Message::Standing { start, vector });
-    let status = (origin(), any::<u64>(), vector(), any::<u128>(), any::<bool>()).prop_map(
-        |(origin, number, vector, total, reply)| Message::Status {
+    let flags = (any::<bool>(), any::<u32>());
+    let status = (origin(), any::<u64>(), vector(), any::<u128>(), flags).prop_map(
+        |(origin, number, vector, total, (reply, reads))| Message::Status {
             origin,
             number,
             vector,
             total,
             reply,
+            reads,
         },
     );
     let range = (origin(), seq(), seq()).prop_map(|(origin, a, b)| Range {
@@ -135,6 +137,7 @@ fn a_bent_frame_is_refused_or_means_something() {
         vector: (1..5).map(|at| Dot::new(Origin::from_bytes([at; 16]), 7)).collect(),
         total: 11,
         reply: true,
+        reads: 1,
     };
     let whole = to_wire(status).encode_to_vec();
     bolero::check!().with_type::<(u16, u8, u8)>().for_each(|&(at, xor, cut)| {

@@ -9,6 +9,7 @@
 //! need not have heard of the new start.
 
 use super::Proposing;
+use super::Wish;
 use super::record::Proposal;
 use crate::protocol::Protocol;
 use crate::protocol::canary::Canary;
@@ -23,13 +24,13 @@ impl<B: Base> Protocol<B> {
     pub(super) fn put_to_all(
         &mut self,
         close: BTreeMap<Origin, u64>,
-        (add, remove): (BTreeMap<Member, Box<str>>, BTreeSet<Member>),
+        Wish { add, remove, format }: Wish,
         patience_us: u64,
         change: u64,
         now: Now,
     ) {
         let (number, by, start) = (self.number() + 1, self.member, self.origin);
-        let proposal = Proposal { number, change, by, start, close, add, remove };
+        let proposal = Proposal { number, change, by, start, close, add, remove, format };
         let until_us = now.mono_us.saturating_add(patience_us);
         let (accepted, agreed) = (BTreeSet::new(), VersionVector::new());
         let leaving = self.starts_of(&proposal.remove);

@@ -4,15 +4,20 @@
 //! it is on disk in the order of everything else: when a page that promises to take no more of an
 //! origin is synced, so is all that was taken of it before, and a crash leaves both or neither.
 
+use super::format::FIRST;
 use super::record::{Proposal, Record};
 use crate::protocol::apply::corrupted;
 use crate::store::StoreError;
 use orset::DecodeError;
-use orset::codec::Reader;
+use orset::codec::{Reader, put_u64};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What is written. Version 1 knew neither seats nor changes of members, and is still read.
-const VERSION: u8 = 2;
+/// What is written as long as nobody has agreed on more than the first format (F1). Version 1 knew
+/// neither seats nor changes of members, and is still read.
+const SEATED: u8 = 2;
+
+/// What is written from then on: a format behind each record and proposal.
+const FORMATTED: u8 = 3;
 
 /// One page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,20 +33,34 @@ pub struct Page {
 impl Page {
     /// Canonical bytes, with a checksum behind.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
-        self.record.encode(&mut out);
+        let formats = [
+            Some(self.record.format),
+            self.decided.as_ref().map(|record| record.format),
+            self.promise.as_ref().map(|proposal| proposal.format),
+        ];
+        let has_formats = formats.iter().flatten().any(|format| *format > FIRST);
+        let mut out = vec![if has_formats { FORMATTED } else { SEATED }];
+        let put_format = |format: u32, out: &mut Vec<u8>| {
+            if has_formats {
+                put_u64(out, format.into());
+            }
+        };
+        self.record.encode_body(&mut out);
+        put_format(self.record.format, &mut out);
         match &self.decided {
             None => out.push(0),
             Some(record) => {
                 out.push(1);
-                record.encode(&mut out);
+                record.encode_body(&mut out);
+                put_format(record.format, &mut out);
             }
         }
         match &self.promise {
             None => out.push(0),
             Some(proposal) => {
                 out.push(1);
-                proposal.encode(&mut out);
+                proposal.encode_body(&mut out);
+                put_format(proposal.format, &mut out);
             }
         }
         let sum = xxh3_64(&out);
@@ -63,7 +82,8 @@ fn read(bytes: &[u8]) -> Result<Page, DecodeError> {
     let mut from = Reader::new(body);
     let (record_of, proposal_of) = match from.u8()? {
         1 => (Record::decode_first as fn(&mut Reader<'_>) -> _, Proposal::decode_first as _),
-        VERSION => (Record::decode as _, Proposal::decode as fn(&mut Reader<'_>) -> _),
+        SEATED => (Record::decode_body as _, Proposal::decode_body as fn(&mut Reader<'_>) -> _),
+        FORMATTED => (formatted_record as _, formatted_proposal as _),
         tag => return Err(DecodeError::UnknownTag { what: "page version", tag }),
     };
     let record = record_of(&mut from)?;
@@ -78,10 +98,23 @@ fn read(bytes: &[u8]) -> Result<Page, DecodeError> {
     Ok(Page { record, decided, promise })
 }
 
+fn formatted_record(from: &mut Reader<'_>) -> Result<Record, DecodeError> {
+    let record = Record::decode_body(from)?;
+    Ok(Record { format: format(from)?, ..record })
+}
+
+fn formatted_proposal(from: &mut Reader<'_>) -> Result<Proposal, DecodeError> {
+    let proposal = Proposal::decode_body(from)?;
+    Ok(Proposal { format: format(from)?, ..proposal })
+}
+
+fn format(from: &mut Reader<'_>) -> Result<u32, DecodeError> {
+    u32::try_from(from.u64()?).map_err(|_| DecodeError::Bounds("format"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use orset::codec::put_u64;
     use orset::{Member, Origin, VersionVector};
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,7 +123,7 @@ mod tests {
     fn closing() -> Proposal {
         let close = [(Origin::of(ONE, 1), 4)].into_iter().collect();
         let (start, add, remove) = (Origin::of(ONE, 2), BTreeMap::new(), BTreeSet::new());
-        Proposal { number: 1, change: 9, by: ONE, start, close, add, remove }
+        Proposal { number: 1, change: 9, by: ONE, start, close, add, remove, format: 0 }
     }
 
     /// A page as version 1 had it, by hand.
@@ -124,8 +157,12 @@ mod tests {
         let agreed: VersionVector = agreed.collect();
         let decided = Some(promise.applied_to(&record, &agreed, &BTreeSet::new()));
         let page = Page { record, decided, promise: Some(promise) };
-        let mut bytes = page.encode();
-        assert_eq!(Page::decode(&bytes).ok(), Some(page));
+        assert_eq!(page.encode()[0], SEATED, "the build of before must read it");
+        let mut raised = page.clone();
+        raised.promise.iter_mut().for_each(|promise| promise.format = 1);
+        let mut bytes = raised.encode();
+        assert_eq!((bytes[0], Page::decode(&bytes).ok()), (FORMATTED, Some(raised)));
+        assert_eq!(Page::decode(&page.encode()).ok(), Some(page));
         for at in 0..bytes.len() {
             bytes[at] ^= 4;
             assert!(Page::decode(&bytes).is_err(), "{at}");

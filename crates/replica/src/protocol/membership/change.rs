@@ -6,6 +6,7 @@
 //! anything, and the promise to take no more keeps nothing from anybody, however long the decision
 //! takes. A change of members anybody proposes who was asked.
 
+use super::format::FIRST;
 use super::record::{Final, Proposal, Record};
 use super::{Decided, Place, Promise, Proposing, Talk, Unfit, Why, Wish};
 use crate::protocol::canary::Canary;
@@ -128,8 +129,13 @@ impl<B: Base> Protocol<B> {
     /// proposer may be gone before it says so.
     fn objection(&self, proposal: &Proposal) -> Option<Why> {
         let (record, by) = (self.membership(), proposal.by);
-        let wish = Wish { add: proposal.add.clone(), remove: proposal.remove.clone() };
-        let fits = !proposal.is_of_members() || wish.check(record, by).is_ok();
+        if proposal.format > self.settings.format_most {
+            return Some(Why::TooOld);
+        }
+        let (add, remove) = (proposal.add.clone(), proposal.remove.clone());
+        let wish = Wish { add, remove, format: proposal.format };
+        let is_wished = proposal.is_of_members() || proposal.format > FIRST;
+        let fits = !is_wished || wish.check(record, by).is_ok();
         if !(fits && record.members.contains(&self.member) && record.members.contains(&by)) {
             return Some(Why::Unfit);
         }
@@ -264,6 +270,13 @@ impl<B: Base> Protocol<B> {
         let belongs = record.members.contains(&self.member);
         let is_for_others = self.place() == Place::Outside && !belongs;
         if record.number <= known || promised_other || is_for_others {
+            return;
+        }
+        if record.format > self.settings.format_most {
+            // Only one that is taken in, or a directory of another build, comes here (F2, F4).
+            if self.membership.unread.replace(record.format) != Some(record.format) {
+                self.effect(Effect::Alarm(Alarm::Unreadable { format: record.format }));
+            }
             return;
         }
         let is_mine = belongs && record.finals.contains_key(&self.origin);

@@ -5,6 +5,7 @@
 //! have alike may be nothing at all: of an origin that was lost with its disk, and that a joiner
 //! waits for.
 
+use super::Wish;
 use super::change::PATIENCE;
 use super::record::CLOSE_MAX;
 use crate::protocol::Protocol;
@@ -28,7 +29,7 @@ impl<B: Base> Protocol<B> {
             return;
         }
         let patience_us = self.settings.change_us.saturating_mul(PATIENCE);
-        self.put_to_all(close, (BTreeMap::new(), BTreeSet::new()), patience_us, chance, now);
+        self.put_to_all(close, Wish::default(), patience_us, chance, now);
     }
 
     /// Origins of which something is here, or waits here; and of which somebody who was taken in

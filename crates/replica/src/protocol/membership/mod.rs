@@ -37,6 +37,7 @@ mod asking;
 pub(super) mod book;
 mod change;
 mod close;
+pub mod format;
 pub mod place;
 pub mod record;
 pub mod wish;
@@ -99,6 +100,8 @@ pub enum Why {
     Unfit,
     /// It has units of a stock to sell, or holds some. It lends them away; ask again.
     Stock,
+    /// It does not read the format.
+    TooOld,
 }
 
 impl fmt::Display for Why {
@@ -109,6 +112,7 @@ impl fmt::Display for Why {
             Self::Differs => "what is to be closed is not over there, or ends elsewhere",
             Self::Unfit => "by what it knows of the members the change is not possible",
             Self::Stock => "it has units of a stock to sell, or holds some, and parts with them",
+            Self::TooOld => "its build does not read that format",
         })
     }
 }
@@ -173,6 +177,8 @@ pub(super) struct Membership {
     followed: Option<Arc<Record>>,
     /// This start has had what it must have to take part.
     admitted: bool,
+    /// The format of a record that this replica could not take in.
+    unread: Option<u32>,
 }
 
 /// For `fork.rs`; the next look is left out for the reason that `peers.rs` gives.
@@ -182,6 +188,7 @@ impl std::hash::Hash for Membership {
         let Self { is_news, dirty, over, next_us: _, wanted, unfit, place, followed, .. } = self;
         (record, decided, promise, proposing, page, synced_page).hash(into);
         (is_news, dirty, over, wanted, unfit, place, followed, self.admitted).hash(into);
+        self.unread.hash(into);
     }
 }
 
@@ -203,6 +210,7 @@ impl Membership {
             place: Place::Member,
             followed: None,
             admitted: false,
+            unread: None,
         }
     }
 

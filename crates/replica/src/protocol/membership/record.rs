@@ -14,6 +14,7 @@
 //! A record also says where each member is reached, so that everybody learns of a joiner from the
 //! change that takes it in; and of a joiner, what it must have before it takes part (`place.rs`).
 
+use super::format::FIRST;
 use crate::protocol::Number;
 use orset::codec::{Reader, put_bytes, put_u64};
 use orset::{DecodeError, Dot, Member, Origin, VersionVector};
@@ -68,6 +69,8 @@ pub struct Record {
     pub finals: BTreeMap<Origin, Final>,
     /// What else is known of members; of whom nothing is, nothing stands here.
     pub seats: BTreeMap<Member, Seat>,
+    /// What its members write (`format.rs`).
+    pub format: u32,
 }
 
 impl Record {
@@ -125,8 +128,15 @@ impl Record {
         vector.raise(Origin::MEMBERSHIP, self.number);
     }
 
-    /// Appends canonical bytes.
+    /// Appends canonical bytes; what the first formats did not have stands behind them, and only
+    /// where it says something: so builds that know no other read all that is said in the first.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_body(out);
+        encode_format(self.format, out);
+    }
+
+    /// Without the format.
+    pub(super) fn encode_body(&self, out: &mut Vec<u8>) {
         put_u64(out, self.number);
         put_u64(out, self.change);
         put_u64(out, self.members.len() as u64);
@@ -145,8 +155,14 @@ impl Record {
         }
     }
 
-    /// Reads what `encode` wrote, and nothing else.
+    /// Reads what `encode` wrote, up to the end, and nothing else.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let record = Self::decode_body(from)?;
+        Ok(Self { format: decode_format(from)?, ..record })
+    }
+
+    /// Without the format.
+    pub(super) fn decode_body(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut record = Self::decode_first(from)?;
         for _ in 0..from.count(18)? {
             let member = Member::from_bytes(from.id()?);
@@ -185,7 +201,25 @@ impl Record {
             }
             finals.insert(origin, last);
         }
-        Ok(Self { number, change, members, finals, seats: BTreeMap::new() })
+        Ok(Self { number, change, members, finals, ..Self::default() })
+    }
+}
+
+fn encode_format(format: u32, out: &mut Vec<u8>) {
+    if format > FIRST {
+        put_u64(out, format.into());
+    }
+}
+
+/// What stands behind a body, if anything does.
+fn decode_format(from: &mut Reader<'_>) -> Result<u32, DecodeError> {
+    if from.remaining() == 0 {
+        return Ok(FIRST);
+    }
+    match u32::try_from(from.u64()?) {
+        Ok(FIRST) => Err(DecodeError::NotCanonical("a format that need not be said")),
+        Ok(format) => Ok(format),
+        Err(_) => Err(DecodeError::Bounds("format")),
     }
 }
 
@@ -229,6 +263,8 @@ pub struct Proposal {
     pub add: BTreeMap<Member, Box<str>>,
     /// Who is no longer to belong. What it has written is closed where it ends.
     pub remove: BTreeSet<Member>,
+    /// What is to be written from then on; 0: what is written now.
+    pub format: u32,
 }
 
 /// Origins that one change closes at most.
@@ -252,6 +288,7 @@ impl Proposal {
     ) -> Record {
         let mut next = record.clone();
         (next.number, next.change) = (self.number, self.change);
+        next.format = record.format.max(self.format);
         let left = |dot: &Dot| self.remove.iter().any(|member| dot.origin.is_of(*member));
         let left = agreed.iter().filter(left).map(|dot| (dot.origin, dot.seq));
         let last = accepted.iter().filter(|(member, _)| self.remove.contains(member));
@@ -276,8 +313,14 @@ impl Proposal {
         next
     }
 
-    /// Appends canonical bytes.
+    /// Appends canonical bytes, as a record's are.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_body(out);
+        encode_format(self.format, out);
+    }
+
+    /// Without the format.
+    pub(super) fn encode_body(&self, out: &mut Vec<u8>) {
         put_u64(out, self.number);
         put_u64(out, self.change);
         out.extend_from_slice(self.by.as_bytes());
@@ -296,8 +339,14 @@ impl Proposal {
         self.remove.iter().for_each(|member| out.extend_from_slice(member.as_bytes()));
     }
 
-    /// Reads what `encode` wrote, and nothing else.
+    /// Reads what `encode` wrote, up to the end, and nothing else.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let proposal = Self::decode_body(from)?;
+        Ok(Self { format: decode_format(from)?, ..proposal })
+    }
+
+    /// Without the format.
+    pub(super) fn decode_body(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut proposal = Self::decode_first(from)?;
         for _ in 0..from.count(17)? {
             let member = Member::from_bytes(from.id()?);
@@ -334,7 +383,7 @@ impl Proposal {
             close.insert(origin, from.u64()?);
         }
         let (add, remove) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { number, change, by, start, close, add, remove })
+        Ok(Self { number, change, by, start, close, add, remove, format: 0 })
     }
 }
 
@@ -373,6 +422,7 @@ mod tests {
             close: close.iter().copied().collect(),
             add: BTreeMap::new(),
             remove: BTreeSet::new(),
+            format: 0,
         }
     }
 

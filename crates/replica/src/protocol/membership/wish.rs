@@ -9,6 +9,7 @@
 //! W1  a wish that is fulfilled is never put to anybody again.
 //! W2  the reason says who or what stands in the way.
 
+use super::format::{FIRST, FORMAT_MAX};
 use super::record::{MEMBERS_MAX, is_address};
 use super::{Place, Record, Why};
 use crate::protocol::Protocol;
@@ -26,6 +27,8 @@ pub struct Wish {
     pub add: BTreeMap<Member, Box<str>>,
     /// To go.
     pub remove: BTreeSet<Member>,
+    /// What all are to write from then on; 0: what they write now. In a change of its own.
+    pub format: u32,
 }
 
 /// Why a wish is not fulfilled. Nothing has changed.
@@ -70,6 +73,12 @@ pub enum Unfit {
     /// They have not caught up in time.
     #[error("not all that the others have has come in time to: {}", list(.0))]
     Lacking(Vec<Member>),
+    /// Not a format that this build knows, or one beside a change of members.
+    #[error("format {0} is none that this build can write, or is asked for beside other changes")]
+    Format(u32),
+    /// They do not read it.
+    #[error("not read by {}: start a newer build there first", list(.0))]
+    TooOld(Vec<Member>),
     /// A member does not accept it.
     #[error("{by} does not accept it: {why}")]
     Refused {
@@ -85,7 +94,7 @@ impl Unfit {
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::UnderWay | Self::Unreachable(_) | Self::Lacking(_) => true,
-            Self::Refused { why, .. } => !matches!(why, Why::Unfit),
+            Self::Refused { why, .. } => !matches!(why, Why::Unfit | Why::TooOld),
             _ => false,
         }
     }
@@ -144,8 +153,9 @@ impl Wish {
             let known = record.address_of(*member);
             record.members.contains(member) && known.is_none_or(|known| known == address)
         };
-        let names = self.add.len() + self.remove.len() > 0;
-        names
+        let says_something = self.add.len() + self.remove.len() > 0 || self.format > FIRST;
+        says_something
+            && record.format >= self.format
             && self.add.iter().all(|(member, address)| belongs(member, address))
             && self.remove.iter().all(|member| !record.members.contains(member))
     }
@@ -154,6 +164,10 @@ impl Wish {
     pub(super) fn check(&self, record: &Record, own: Member) -> Result<(), Unfit> {
         let after = record.members.iter().filter(|member| !self.remove.contains(*member)).count();
         let named = self.add.len() + self.remove.len();
+        if self.format > FIRST {
+            let fits = named == 0 && self.format <= FORMAT_MAX;
+            return if fits { Ok(()) } else { Err(Unfit::Format(self.format)) };
+        }
         if named == 0 || named > MEMBERS_MAX || after + self.add.len() > MEMBERS_MAX {
             return Err(Unfit::Count);
         }
@@ -196,6 +210,9 @@ impl fmt::Display for Wish {
         }
         for member in &self.remove {
             parts.push(format!("let {member} go"));
+        }
+        if self.format > FIRST {
+            parts.push(format!("write format {}", self.format));
         }
         f.write_str(&parts.join(", "))
     }
@@ -242,7 +259,9 @@ impl<B: Base> Protocol<B> {
             Place::Member => wish.check(self.membership(), self.member).err(),
             place => Some(Unfit::NotHere(place)),
         };
-        unfit.or(self.membership.wanted.is_some().then_some(Unfit::UnderWay))
+        let too_old = self.too_old_for(wish.format);
+        let too_old = (!too_old.is_empty()).then_some(Unfit::TooOld(too_old));
+        unfit.or(too_old).or(self.membership.wanted.is_some().then_some(Unfit::UnderWay))
     }
 
     /// How a wish stands here.
@@ -326,6 +345,13 @@ impl<B: Base> Protocol<B> {
             }
             return true;
         }
+        let too_old = self.too_old_for(wanted.wish.format);
+        if !too_old.is_empty() {
+            if let Some(wanted) = &mut self.membership.wanted {
+                (wanted.failed, wanted.until_us) = (Some(Unfit::TooOld(too_old)), 0);
+            }
+            return true;
+        }
         if wanted.wish.remove.iter().any(|member| self.has_left_open(*member)) {
             if let Some(wanted) = &mut self.membership.wanted {
                 wanted.failed = Some(Unfit::UnderWay);
@@ -338,7 +364,8 @@ impl<B: Base> Protocol<B> {
         let add = add.map(|(member, address)| (*member, address.clone())).collect();
         let remove = wanted.wish.remove.intersection(&record.members).copied().collect();
         let patience_us = wanted.until_us.saturating_sub(now.mono_us);
-        self.put_to_all(BTreeMap::new(), (add, remove), patience_us, chance, now);
+        let wish = Wish { add, remove, format: wanted.wish.format };
+        self.put_to_all(BTreeMap::new(), wish, patience_us, chance, now);
         true
     }
 
@@ -347,7 +374,7 @@ impl<B: Base> Protocol<B> {
     pub(super) fn wish_failed(&mut self, unfit: Unfit, chance: u64, now: Now) {
         let pause_us =
             self.settings.change_us.saturating_add(chance % (self.settings.change_us + 1));
-        let is_final = matches!(unfit, Unfit::Refused { why: Why::Unfit, .. });
+        let is_final = matches!(unfit, Unfit::Refused { why: Why::Unfit | Why::TooOld, .. });
         let Some(wanted) = &mut self.membership.wanted else { return };
         wanted.next_us = now.mono_us.saturating_add(pause_us);
         wanted.failed = Some(unfit);

@@ -139,7 +139,7 @@ impl<B: Base> Protocol<B> {
             self.stats.holds_allowed += count(|step| matches!(step, Step::Allow(_)));
         }
         let op = Op { id, object: object.clone(), request, effect };
-        op.encode(&mut self.open.bytes);
+        self.put_op(&op);
         let dot = Dot::new(self.origin, self.applied.get(self.origin) + 1);
         let content = op.content_hash_in(&mut self.rows.scratch, self.member);
         let of = Of { dot, by: self.member, own: self.member };

@@ -118,13 +118,14 @@ pub fn hello_to_wire(hello: &Hello) -> v1::PeerMessage {
 /// `DELTAS_BYTES_MAX`.
 pub fn to_wire(message: Message) -> v1::PeerMessage {
     wrap(match message {
-        Message::Status { origin, number, vector, total, reply } => {
+        Message::Status { origin, number, vector, total, reply, reads } => {
             v1::peer_message::Body::Status(v1::Status {
                 origin: id(origin),
                 number,
                 vector: entries(&vector),
                 total: Bytes::copy_from_slice(&total.to_be_bytes()),
                 reply,
+                reads,
             })
         }
         Message::Pull { ranges } => {
@@ -188,7 +189,8 @@ fn entries(vector: &VersionVector) -> Vec<v1::VectorEntry> {
 }
 
 /// Why a change is refused, by its number; 0 says nothing.
-const WHY: [Why; 5] = [Why::Unsaid, Why::Promised, Why::Differs, Why::Unfit, Why::Stock];
+const WHY: [Why; 6] =
+    [Why::Unsaid, Why::Promised, Why::Differs, Why::Unfit, Why::Stock, Why::TooOld];
 
 fn why_to_wire(why: Why) -> u32 {
     WHY.iter().position(|it| *it == why).unwrap_or_default() as u32
@@ -239,6 +241,7 @@ pub fn from_wire(message: v1::PeerMessage) -> Result<Said, Malformed> {
             vector: vector(&status.vector)?,
             total: u128::from_be_bytes(sixteen(&status.total, "total must have 16 bytes")?),
             reply: status.reply,
+            reads: status.reads,
         }),
         Some(v1::peer_message::Body::Pull(pull)) => {
             bounded(pull.ranges.len(), "ranges", RANGES_MAX)?;

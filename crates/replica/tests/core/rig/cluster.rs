@@ -10,7 +10,7 @@ use pannier_replica::protocol::{
 };
 use pannier_replica::store::memory::{InDoubt, MemoryDisk, MemoryStore};
 use pannier_replica::store::{LogRecord, StateBatch, Store};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub const STEP_US: u64 = 10_000;
@@ -55,6 +55,8 @@ pub struct Cluster {
     pub is_lazy: bool,
     /// Checkpoints, too, and logs that are to go on further ahead.
     pub is_slow: bool,
+    /// Alarms may be raised.
+    pub allowed_alarms: bool,
     pub now: Now,
     pub ops: OpIdSession,
     pub chance: u64,
@@ -97,6 +99,7 @@ impl Cluster {
             silent: BTreeSet::new(),
             is_lazy: false,
             is_slow: false,
+            allowed_alarms: false,
             now,
             ops,
             chance: 1,
@@ -204,6 +207,7 @@ impl Cluster {
                 Effect::Place(place, _) => node.places.push(place),
                 Effect::Alarm(Alarm::WentBack { .. }) if node.is_new => {}
                 Effect::Alarm(Alarm::NeedsSnapshot { .. }) if node.settings.log_most < 100 => {}
+                Effect::Alarm(_) if self.allowed_alarms => {}
                 Effect::Alarm(alarm) => panic!("r{at} raised {alarm:?}"),
                 Effect::Prune(list) => list
                     .into_iter()
@@ -357,9 +361,9 @@ pub fn cart() -> ObjectKey {
 
 pub fn join(at: usize) -> Wish {
     let address = address(&member(at)).into();
-    Wish { add: [(member(at), address)].into(), remove: BTreeSet::new() }
+    Wish { add: [(member(at), address)].into(), ..Wish::default() }
 }
 
 pub fn leave(at: usize) -> Wish {
-    Wish { add: BTreeMap::new(), remove: [member(at)].into() }
+    Wish { remove: [member(at)].into(), ..Wish::default() }
 }

@@ -234,5 +234,6 @@ pub fn delta(seq: u64, n: u64, quantity: u32) -> Delta {
         member: None,
         cuts,
         ops: vec![op],
+        is_compact: false,
     }
 }

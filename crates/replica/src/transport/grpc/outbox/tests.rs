@@ -42,7 +42,7 @@ fn deltas(sizes: &[usize]) -> Message {
 
 fn status(total: u128, reply: bool) -> Message {
     let (origin, vector) = (Origin::from_bytes([1; 16]), VersionVector::new());
-    Message::Status { origin, number: 0, vector, total, reply }
+    Message::Status { origin, number: 0, vector, total, reply, reads: 1 }
 }
 
 fn sizes(body: Option<Body>) -> Vec<usize> {
