@@ -2,6 +2,7 @@
 //!
 //! | folder | what |
 //! | --- | --- |
+//! | `backup/` | a replica's state at one vector as a stream of bytes, and back |
 //! | `protocol/` | what decides: a pure state machine, no clock, chance, disk or socket |
 //! | `store/` | the contract of storage, and the engines that keep it |
 //! | `transport/` | how messages reach other members |
@@ -10,6 +11,7 @@
 //! | `embed/` | what a service uses: `Replica`, handles, sessions, watches |
 //! | `server/` | the replica on the network (feature `server`) |
 
+pub mod backup;
 pub mod doors;
 pub mod driver;
 mod embed;

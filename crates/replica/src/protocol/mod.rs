@@ -44,7 +44,7 @@ mod receive;
 mod recover;
 mod restored;
 mod round;
-mod rows;
+pub(crate) mod rows;
 mod sessions;
 mod settings;
 pub mod snapshot;
@@ -64,6 +64,7 @@ pub use command::{
 };
 pub use cuts::{CutList, Cuts};
 pub use durable::Durability;
+pub(crate) use membership::book::Page as BookPage;
 pub use message::{Message, Range};
 pub use parts::{HOLDS_MAX, HeldBy, HoldsPage, ORDERS_MAX, OrdersPage, Page};
 pub use recover::Start;

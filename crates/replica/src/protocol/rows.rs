@@ -68,11 +68,11 @@ pub trait Base {
 /// Buckets of the state sum; a mismatch is narrowed to one of them.
 pub const BUCKETS: usize = 1_024;
 
-pub(super) const META: u8 = 0;
+pub(crate) const META: u8 = 0;
 pub(super) const ENTRY: u8 = 1;
 pub(super) const MEMORY: u8 = 2;
 pub(super) const COUNTER: u8 = 3;
-pub(super) const STAGED: u8 = 4;
+pub(crate) const STAGED: u8 = 4;
 pub(super) const STOCK: u8 = 5;
 pub(super) const DEADLINE: u8 = 6;
 pub(super) const STIRRED: u8 = 7;
@@ -112,7 +112,7 @@ pub(super) fn memory_key(op: OpId) -> Vec<u8> {
     key
 }
 
-pub(super) fn meta_key(name: &[u8]) -> Vec<u8> {
+pub(crate) fn meta_key(name: &[u8]) -> Vec<u8> {
     let mut key = vec![META];
     key.extend_from_slice(name);
     key
@@ -446,7 +446,7 @@ pub(super) fn encode_vector(vector: &orset::VersionVector, time: u64) -> Vec<u8>
     out
 }
 
-pub(super) fn decode_vector(bytes: &[u8]) -> Result<(orset::VersionVector, u64), DecodeError> {
+pub(crate) fn decode_vector(bytes: &[u8]) -> Result<(orset::VersionVector, u64), DecodeError> {
     let mut from = Reader::new(bytes);
     let time = from.u64()?;
     let vector = orset::VersionVector::decode(&mut from)?;

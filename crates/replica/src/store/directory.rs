@@ -34,6 +34,7 @@
 
 mod anew;
 mod place;
+mod vacant;
 
 use super::{EngineKind, StoreError};
 use orset::Member;
@@ -43,6 +44,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
+pub use vacant::Vacant;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The format that this build writes, and the newest it reads.

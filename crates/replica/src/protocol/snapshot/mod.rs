@@ -42,7 +42,8 @@ mod take;
 
 pub(super) use give::Giving;
 pub(super) use pace::WHOLE as WHOLE_SHARE;
-pub(super) use take::{ROW, Taking};
+pub(crate) use take::ROW;
+pub(super) use take::Taking;
 
 use crate::store::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Row};
 use orset::codec::{Reader, put_bytes, put_u64};

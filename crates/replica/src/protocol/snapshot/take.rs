@@ -29,7 +29,7 @@ const CLEAR_AT_ONCE: usize = 4_096;
 const FULL: usize = 2;
 
 /// The row that says how far it has come.
-pub(in crate::protocol) const ROW: &[u8] = b"snapshot";
+pub(crate) const ROW: &[u8] = b"snapshot";
 
 /// Where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

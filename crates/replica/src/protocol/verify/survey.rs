@@ -113,18 +113,24 @@ impl Surveying {
         match page.into_iter().next_back() {
             Some((last, _)) => self.after = Some(last),
             None => {
-                let differ = |bucket: &u16| {
-                    let bucket = usize::from(*bucket);
-                    self.added[bucket] != self.stored[bucket]
-                };
-                self.survey.buckets = (0..BUCKETS as u16).filter(differ).collect();
+                self.add_up();
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn row(&mut self, key: &[u8], value: &[u8]) {
+    /// All rows were seen: names the buckets in which they do not add up.
+    pub(crate) fn add_up(&mut self) {
+        let differ = |bucket: &u16| {
+            let bucket = usize::from(*bucket);
+            self.added[bucket] != self.stored[bucket]
+        };
+        self.survey.buckets = (0..BUCKETS as u16).filter(differ).collect();
+    }
+
+    /// One row, wherever it comes from; each once.
+    pub(crate) fn row(&mut self, key: &[u8], value: &[u8]) {
         let survey = &mut self.survey;
         survey.bytes += (key.len() + value.len()) as u64;
         match key.first() {
