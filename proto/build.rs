@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "pannier/v1/common.proto",
     "pannier/v1/carts.proto",
     "pannier/v1/sets.proto",
@@ -13,6 +13,7 @@ const FILES: [&str; 10] = [
     "pannier/v1/watch.proto",
     "pannier/v1/replication.proto",
     "pannier/v1/admin.proto",
+    "pannier/v1/backup.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

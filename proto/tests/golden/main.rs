@@ -126,7 +126,7 @@ fn the_descriptors_stand_alone() {
             assert!(names.contains(needed), "{} needs {needed}", file.name());
         }
     }
-    assert_eq!(files().len(), 10);
+    assert_eq!(files().len(), 11);
 }
 
 #[test]

@@ -35,6 +35,7 @@ macro_rules! table {
     };
 }
 
+mod backup;
 mod checkouts;
 mod stocks;
 mod verify;
@@ -388,6 +389,7 @@ pub fn samples() -> Vec<Sample> {
     all.extend(verify::samples());
     all.extend(stocks::samples());
     all.extend(checkouts::samples());
+    all.extend(backup::samples());
     all
 }
 

@@ -14,6 +14,8 @@
 //! thread; ops of one thread that wait for each other run in order. A cluster of one is fine for
 //! ever; several replicas in one process join each other by a `Mesh`.
 
+#[cfg(feature = "server")]
+mod backup;
 mod builder;
 mod error;
 mod handles;

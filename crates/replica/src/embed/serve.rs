@@ -84,7 +84,7 @@ impl Replica {
 
     /// Runs what waits for the disk where waiting disturbs nobody; in a simulation, whose disk is
     /// memory, here.
-    async fn beside<T: Send + 'static>(
+    pub(super) async fn beside<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, tokio::task::JoinError> {
@@ -114,7 +114,7 @@ impl Replica {
     }
 
     /// Looks at the protocol on the writer's thread, between two of its turns.
-    async fn look<T: Send + 'static>(
+    pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Core) -> T + Send + 'static,
     ) -> Result<T, Error> {

@@ -40,6 +40,7 @@ pub(super) struct Counts {
     pub calls: Arc<Room>,
     pub streams: Arc<Room>,
     pub watches: Arc<Room>,
+    pub backups: Arc<Room>,
     /// Unary calls taken in.
     pub calls_total: AtomicU64,
     /// Commands of streams taken in.
@@ -60,6 +61,7 @@ impl Default for Counts {
             calls: Arc::default(),
             streams: Arc::default(),
             watches: Arc::default(),
+            backups: Arc::default(),
             calls_total: AtomicU64::new(0),
             commands_total: AtomicU64::new(0),
             events_total: AtomicU64::new(0),

@@ -7,6 +7,7 @@
 //!                   health, reflection       mod.rs
 //! inner listener    Replication              the links' own service
 //!                   Admin                    admin.rs
+//!                   Backups                  backup.rs
 //!                   /metrics /healthz /readyz   metrics.rs, route.rs
 //! ```
 //!
@@ -24,6 +25,7 @@
 
 mod admin;
 mod ask;
+mod backup;
 mod bulk;
 mod change;
 mod counts;
@@ -48,6 +50,7 @@ use crate::transport::grpc::Links;
 use listen::{Gate, Listening};
 use pannier_proto::v1;
 use pannier_proto::v1::admin_server::AdminServer;
+use pannier_proto::v1::backups_server::BackupsServer;
 use pannier_proto::v1::carts_server::CartsServer;
 use pannier_proto::v1::checkouts_server::CheckoutsServer;
 use pannier_proto::v1::counters_server::CountersServer;
@@ -323,7 +326,9 @@ fn inner_routes(shared: &Arc<Shared>) -> Routes {
         Some(links) => routes.with(links.service()),
         None => routes,
     };
-    routes.with(AdminServer::new(admin::Admin(shared.clone())))
+    routes
+        .with(AdminServer::new(admin::Admin(shared.clone())))
+        .with(BackupsServer::new(backup::Backups(shared.clone())))
 }
 
 /// Keeps what `grpc.health.v1` says true: serving, as long as the replica takes part and need not

@@ -4,6 +4,7 @@
 #![cfg(feature = "server")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up, it failed")]
 
+mod backups;
 mod calls;
 mod drain;
 mod durable;
