@@ -10,10 +10,12 @@
 //! | `cart`, `set`, `counter`, `watch` | `call/`; then `wire/`, or `local/` for a directory |
 //! | `status` | `wire/status.rs` |
 //! | `admin` | `offline.rs`, `members.rs`; `verify/` |
+//! | `backup`, `restore`, `verify-backup` | `backup/` |
 //! | `replay` | `replay/` |
 //! | `sim`, `bench` | `simulate.rs`, `bench/` |
 
 mod admin;
+mod backup;
 mod bench;
 mod call;
 mod chaos;
@@ -127,6 +129,12 @@ enum Command {
         #[command(subcommand)]
         verb: offline::AdminVerb,
     },
+    /// Back up a replica while it serves, or a closed data directory
+    Backup(backup::BackupArgs),
+    /// Make a data directory of backups
+    Restore(backup::RestoreArgs),
+    /// Find out whether backups are whole and can be restored
+    VerifyBackup(backup::VerifyBackupArgs),
     /// Print a script that completes this program's words in a shell
     Completion {
         /// For which shell
@@ -240,6 +248,9 @@ fn judged(form: Form, command: Command) -> Result<bool, Fail> {
         Command::Gateway(args) => args.run(form).map(|()| true),
         Command::Status(args) => run::runtime()?.block_on(args.run(form)),
         Command::Admin { verb } => offline::run(form, &verb),
+        Command::Backup(args) => run::runtime()?.block_on(args.run(form)),
+        Command::Restore(args) => args.run(form),
+        Command::VerifyBackup(args) => args.run(form),
         Command::Completion { shell } => completion(form, shell),
         Command::Sim { verb } => simulate::run(form, &verb),
         Command::Bench { what: BenchVerb::Cart(args) } => bench_cart(form, &args),
