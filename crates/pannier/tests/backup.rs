@@ -352,7 +352,7 @@ fn what_was_there_before_a_commit_or_at_a_moment_is_restored() {
     assert!(!shop.path("bad").exists());
 }
 
-/// Procedure 4: from standard output to standard input, a closed directory goes to the other engine.
+/// Procedure 4: through a pipe, a closed directory goes to the other engine.
 #[test]
 fn a_closed_directory_goes_through_a_pipe_to_another_engine() {
     for engine in ENGINES {
