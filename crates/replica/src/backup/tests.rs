@@ -136,6 +136,38 @@ fn a_backup_is_rows_at_a_vector_and_the_log_behind_them() {
 }
 
 #[test]
+fn rows_of_many_frames_come_back_in_order_and_what_is_staged_stays_behind() {
+    let disk = MemoryDisk::new();
+    let world = World { disk, member: Member::from_bytes([3; 16]), chain: Chain::new(), writes: 0 };
+    let store = world.disk.open().unwrap();
+    // Of a kind that this build knows nothing of; some are larger than a piece.
+    let key = |at: u32| [&[200], &at.to_be_bytes()[..]].concat();
+    let value = |at: u32| vec![at as u8; if at.is_multiple_of(999) { 300 << 10 } else { 40 }];
+    let mut rows: Vec<(Vec<u8>, Vec<u8>)> = vec![(b"\0vector".to_vec(), vec![0, 0])];
+    rows.extend((0..10_000).map(|at| (key(at), value(at))));
+    let staged = (vec![4, 1], Some(vec![1]));
+    let batch = rows.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
+    let mut batch: Vec<_> = batch.collect();
+    batch.insert(1, staged);
+    store.write_state(&batch).unwrap();
+    let mut taking = world.begin(&store, &Wanted::default()).unwrap();
+    let (mut bytes, mut largest) = (Vec::new(), 0);
+    while let Some(piece) = taking.piece(&store).unwrap() {
+        largest = largest.max(piece.len());
+        bytes.extend_from_slice(&piece);
+    }
+    let (parts, whole) = read(&bytes).unwrap();
+    let frames = parts.iter().filter(|part| matches!(part, Part::Rows(_))).count();
+    assert!(frames > 10 && largest < 3 * PIECE_BYTES, "{frames} {largest}");
+    assert_eq!(whole.end.rows, 10_001);
+    let found = parts.into_iter().filter_map(|part| match part {
+        Part::Rows(rows) => Some(rows),
+        _ => None,
+    });
+    assert_eq!(found.flatten().collect::<Vec<_>>(), rows);
+}
+
+#[test]
 fn every_cut_and_every_flipped_bit_of_a_backup_is_found() {
     let bytes = World::new().take(true);
     for at in 0..bytes.len() {
