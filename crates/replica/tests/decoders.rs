@@ -70,6 +70,25 @@ fn a_delta_with_cuts_is_read_back_as_it_was_written() {
     }
 }
 
+/// A compact one names the object of the first op, and of any that follows one of another object.
+#[test]
+fn a_compact_delta_is_read_back_as_it_was_written() {
+    let mut compact = Delta { is_compact: true, ..delta(2) };
+    let again = compact.ops[0].clone();
+    compact.ops.insert(1, again);
+    let (bytes, plain) = (compact.encode(), Delta { is_compact: false, ..compact.clone() });
+    assert_eq!((bytes[0], Delta::decode(&bytes)), (4, Ok(compact.clone())));
+    let saved = compact.ops[0].object.as_bytes().len() - 1;
+    assert_eq!(bytes.len() + saved, plain.encode().len() + 1, "and a byte of flags");
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, include_str!("golden/delta_v4.hex").trim());
+    for at in 0..bytes.len() {
+        assert!(Delta::decode(&bytes[..at]).is_err(), "cut at {at}");
+    }
+    let told = Delta { cuts: vec![(Box::from(&b"views"[..]), 9)], ..compact };
+    assert_eq!(Delta::decode(&told.encode()), Ok(told));
+}
+
 #[test]
 fn a_delta_with_one_bit_wrong_or_cut_short_is_refused() {
     let bytes = delta(1).encode();

@@ -231,7 +231,7 @@ fn hello() -> Hello {
 }
 
 fn status() -> Status {
-    Status { origin: id(1), number: 3, vector: vector(), total: id(7), reply: true }
+    Status { origin: id(1), number: 3, vector: vector(), total: id(7), reply: true, reads: 0 }
 }
 
 fn pull() -> Pull {
@@ -304,6 +304,8 @@ fn replica_status() -> ReplicaStatus {
         place: "joining".into(),
         lacks_to_join: 11,
         membership: 12,
+        format: 0,
+        reads: 0,
     }
 }
 
@@ -312,7 +314,8 @@ fn new_member() -> NewMember {
 }
 
 fn change_members() -> ChangeMembersRequest {
-    ChangeMembersRequest { add: vec![new_member()], remove: vec![id(1)], only_ask: true }
+    let (add, remove) = (vec![new_member()], vec![id(1)]);
+    ChangeMembersRequest { add, remove, only_ask: true, format: 0 }
 }
 
 fn changing() -> ChangeMembersResponse {
@@ -400,6 +403,7 @@ fn rarer() -> Vec<Sample> {
         WatchEvent event(watch_event::Value::Counter(counter()));
         Hello hello();
         Status status();
+        Status Status { reads: 1, ..status() };
         Pull pull();
         SeqRange pull().ranges[0].clone();
         Deltas deltas();
@@ -424,6 +428,7 @@ fn rarer() -> Vec<Sample> {
         PeerMessage said(peer_message::Body::Membership(about(membership::Talk::Refuse(9))));
         GetStatusRequest GetStatusRequest {};
         ReplicaStatus replica_status();
+        ReplicaStatus ReplicaStatus { format: 1, reads: 2, ..replica_status() };
         ListMembersRequest ListMembersRequest {};
         MemberInfo member();
         MemberList MemberList { number: 3, members: vec![member(), MemberInfo::default()] };
@@ -434,6 +439,7 @@ fn rarer() -> Vec<Sample> {
         Membership Membership { why: 1, ..about(membership::Talk::Refuse(9)) };
         NewMember new_member();
         ChangeMembersRequest change_members();
+        ChangeMembersRequest ChangeMembersRequest { format: 1, ..Default::default() };
         ChangeMembersResponse changing();
     }
 }

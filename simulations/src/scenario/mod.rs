@@ -417,37 +417,6 @@ pub enum Doing {
     },
 }
 
-impl Doing {
-    /// To which replica it happens, if to one.
-    pub const fn replica_mut(&mut self) -> Option<&mut usize> {
-        match self {
-            Self::Crash { replica, .. }
-            | Self::Jump { replica, .. }
-            | Self::Slow { replica, .. }
-            | Self::FailDisk { replica, .. }
-            | Self::Full { replica, .. }
-            | Self::Rot { replica, .. }
-            | Self::Pause { replica, .. }
-            | Self::Drag { replica, .. }
-            | Self::Backup { replica }
-            | Self::PutBack { replica, .. }
-            | Self::Build { replica, .. }
-            | Self::Drain { replica, .. } => Some(replica),
-            Self::Shop { .. }
-            | Self::Trade { .. }
-            | Self::Order { .. }
-            | Self::Cut { .. }
-            | Self::Flap { .. }
-            | Self::GatewayCrash { .. }
-            | Self::Join { .. }
-            | Self::Raise { .. }
-            | Self::Leave { .. }
-            | Self::Ambush { .. }
-            | Self::Replace { .. } => None,
-        }
-    }
-}
-
 const fn one() -> u32 {
     1
 }
