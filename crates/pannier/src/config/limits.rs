@@ -7,7 +7,6 @@ use super::DAY_MS;
 use super::key::{Key, Takes};
 use pannier_replica::Settings;
 use pannier_replica::protocol::WINDOW_MAX_MS;
-use pannier_replica::protocol::membership::format::FORMAT_MAX;
 use pannier_replica::store::{EngineKind, MAX_RECORD_BYTES, UnknownEngine};
 use std::time::Duration;
 
@@ -51,7 +50,6 @@ pub fn keys() -> Vec<Key<Settings>> {
         key("protocol.log_tail", 1, COUNT_MAX, |s, v| s.protocol.log_tail = v),
         key("protocol.log_most", 1, COUNT_MAX, |s, v| s.protocol.log_most = v),
         key("protocol.snapshot_share", 1, 1_000, |s, v| s.protocol.snapshot_share = v),
-        key("protocol.format_most", 0, FORMAT_MAX.into(), |s, v| s.protocol.format_most = v as u32),
         key("fjall.cache_bytes", 0, BYTES, |s, v| s.fjall.cache_bytes = v),
         key("fjall.log_memtable_bytes", 1, BYTES, |s, v| s.fjall.log_memtable_bytes = v),
         key("fjall.entries_memtable_bytes", 1, BYTES, |s, v| s.fjall.entries_memtable_bytes = v),
@@ -152,7 +150,7 @@ mod tests {
             workers: _,
         } = fjall;
         let SledSettings { cache_bytes: _, segment_bytes: _, view_bytes: _ } = sled;
-        assert_eq!(keys().len(), 8 + 24 + 8 + 3);
+        assert_eq!(keys().len(), 8 + 23 + 8 + 3);
     }
 
     #[test]

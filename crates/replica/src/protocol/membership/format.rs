@@ -47,7 +47,7 @@ impl Membership {
             path: "the log".into(),
             problem: format!(
                 "its cluster writes format {most}, or is about to, and this replica reads up to \
-                 {reads}: start a newer build, or set protocol.format_most higher"
+                 {reads}: start a newer build"
             ),
         })
     }
