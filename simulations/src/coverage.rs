@@ -160,6 +160,9 @@ marks! {
     JoinerTooOld = "joiner of the build of before waited for a newer one",
     MemberJoined = "member joined, caught up and served",
     MemberLeft = "member left",
+    MemberBuried = "member that was gone for good was closed by those who stay",
+    BuriedTold = "member that was closed while it was gone came back and was told",
+    BuriedUnseen = "member that was closed while it was gone had what nobody else has",
     MemberTold = "member that had left was told so and ended",
     WishRefused = "change of members refused, and asked again",
     MemberReplaced = "member replaced by a joiner, by one change",
@@ -188,6 +191,9 @@ impl Mark {
         Self::LaneFull,
         Self::LostTold,
         Self::BuildTooOld,
+        Self::MemberBuried,
+        Self::BuriedTold,
+        Self::BuriedUnseen,
     ];
 
     /// Met by kinds of runs of their own alone.

@@ -271,6 +271,11 @@ fn put_message(message: &Message, out: &mut Vec<u8>) {
                     out.extend_from_slice(start.as_bytes());
                     vector.encode(out);
                 }
+                Talk::Ends { change, vector } => {
+                    out.push(6);
+                    out.extend_from_slice(&change.to_be_bytes());
+                    vector.encode(out);
+                }
                 Talk::Refuse { change, why } => {
                     out.push(3);
                     out.extend_from_slice(&change.to_be_bytes());

@@ -15,6 +15,7 @@ impl World<'_> {
             Doing::Order { .. } => return self.till_act(act),
             Doing::Join { joiner } => return self.wants_in(joiner),
             Doing::Leave { place } => return self.wants_out(place),
+            Doing::Bury { heir, returns } => return self.buries(heir, returns),
             Doing::Raise { place } => return self.wants_newest(place),
             Doing::Build { replica, reads, pause_us } => {
                 return self.build(replica, reads, pause_us);

@@ -5,7 +5,7 @@
 //! who was told that it is done.
 
 use crate::chance::{Dice, Purpose};
-use crate::checkers::Verdict;
+use crate::checkers::{Breach, Verdict};
 use crate::coverage::Mark;
 use crate::scenario::{Act, Doing, Trap};
 use crate::world::{What, World};
@@ -21,6 +21,9 @@ pub struct Errand {
     /// Whose place it is about: who is to join, and who to leave.
     joins: Option<usize>,
     leaves: Option<usize>,
+    /// Who leaves is gone for good; and comes back when that is done.
+    buries: bool,
+    returns: bool,
     /// Who is asked now, counted up.
     asked: usize,
     /// It is done, and nothing is left to be looked at.
@@ -84,13 +87,48 @@ impl World<'_> {
         let add = joins.iter().map(|place| (self.nodes[*place].member, address(*place)));
         let remove = leaves.iter().map(|place| self.nodes[*place].member);
         let wish = Wish { add: add.collect(), remove: remove.collect(), ..Wish::default() };
+        self.run_errand(wish, (joins, leaves), (false, false))
+    }
+
+    /// Has those closed who are gone for good, if any are.
+    pub(super) fn buries(&mut self, heir: usize, returns: bool) -> Verdict {
+        let is_gone = |node: &&crate::world::Node| node.dead && !node.out;
+        let stays: Vec<Member> =
+            self.nodes.iter().filter(|it| !it.dead && !it.out).map(|it| it.member).collect();
+        let Some(gone) = self.nodes.iter().position(|node| is_gone(&node)) else { return Ok(()) };
+        if stays.is_empty() {
+            return Ok(());
+        }
+        let heir = stays[heir % stays.len()];
+        let dead = self.nodes.iter().filter(is_gone).map(|node| (node.member, heir)).collect();
+        self.checks.buried(gone);
+        let wish = Wish { dead, ..Wish::default() };
+        self.run_errand(wish, (None, Some(gone)), (true, returns))
+    }
+
+    fn run_errand(
+        &mut self,
+        wish: Wish,
+        (joins, leaves): (Option<usize>, Option<usize>),
+        (buries, returns): (bool, bool),
+    ) -> Verdict {
         self.trace.tell(self.now_us, || format!("an operator wants to {wish}"));
         let is_giver = leaves.is_some_and(|place| self.gives_to_joiner(place));
         self.coverage.add(Mark::GiverLeft, is_giver.into());
         let errand = self.errands.len();
         let asked = leaves.or(joins).map_or(0, |place| place + 1);
         let (over, is_fulfilled, done) = (false, self.is_fulfilled(joins, leaves), false);
-        self.errands.push(Errand { wish, joins, leaves, asked, over, is_fulfilled, done });
+        self.errands.push(Errand {
+            wish,
+            joins,
+            leaves,
+            buries,
+            returns,
+            asked,
+            over,
+            is_fulfilled,
+            done,
+        });
         self.errand(errand)
     }
 
@@ -163,11 +201,13 @@ impl World<'_> {
 
     /// Looks how it goes.
     pub(crate) fn errand(&mut self, errand: usize) -> Verdict {
-        let Errand { joins, leaves, is_fulfilled, done, .. } = self.errands[errand];
+        let Errand { joins, leaves, buries, returns, is_fulfilled, done, .. } =
+            self.errands[errand];
         if is_fulfilled && !done {
             self.errands[errand].done = true;
             self.trace.tell(self.now_us, || format!("done: errand {errand}"));
-            self.coverage.add(Mark::MemberLeft, leaves.is_some().into());
+            self.coverage.add(Mark::MemberBuried, buries.into());
+            self.coverage.add(Mark::MemberLeft, (leaves.is_some() && !buries).into());
             self.coverage.add(Mark::MemberReplaced, (leaves.is_some() && joins.is_some()).into());
         }
         if !is_fulfilled {
@@ -176,7 +216,11 @@ impl World<'_> {
             if let Some(place) = joins {
                 self.name_who_is_there(place)?;
             }
-            let has_left = leaves.map_or(Ok(true), |place| self.leaves_for_good(place))?;
+            let has_left = match leaves {
+                Some(place) if buries => self.comes_back(place, returns)?,
+                Some(place) => self.leaves_for_good(place)?,
+                None => true,
+            };
             self.errands[errand].over = has_left && joins.is_none_or(|place| self.serves(place));
         }
         if !self.errands[errand].over {
@@ -206,8 +250,27 @@ impl World<'_> {
         serves || node.out
     }
 
+    /// Who was closed while it was gone is started again, and told. Whether nothing is left to do.
+    fn comes_back(&mut self, place: usize, returns: bool) -> Result<bool, Breach> {
+        if !returns || self.nodes[place].rotten {
+            return Ok(true);
+        }
+        match &self.nodes[place].up {
+            None => {
+                self.trace.tell(self.now_us, || format!("r{place} comes back"));
+                self.start(place)?;
+                Ok(false)
+            }
+            Some(up) if up.protocol.place() == Place::Left => {
+                self.coverage.hit(Mark::BuriedTold);
+                Ok(true)
+            }
+            Some(_) => Ok(false),
+        }
+    }
+
     /// Everybody who stays knows: then its disk may go, too. Whether there is nothing left to do.
-    fn leaves_for_good(&mut self, place: usize) -> Result<bool, crate::checkers::Breach> {
+    fn leaves_for_good(&mut self, place: usize) -> Result<bool, Breach> {
         let number = self.number;
         let knows = |node: &crate::world::Node| {
             node.out || node.up.as_ref().is_some_and(|up| up.protocol.number() == number)

@@ -14,7 +14,7 @@ use crate::world::Node;
 use orset::{Dot, Origin, VersionVector};
 use pannier_replica::protocol::membership::Record;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Finals of closed origins, and the change that closed each. See the file's head.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub struct Closed {
     changes: BTreeMap<u64, u64>,
     /// Places of those who do not belong, and the first membership without them.
     left: BTreeMap<usize, u64>,
+    /// Places of those who are closed because they are gone: they may have more than that.
+    buried: BTreeSet<usize>,
 }
 
 impl Closed {
@@ -56,6 +58,11 @@ impl Checks {
         self.closed.whole(vector)
     }
 
+    /// Who is at a place is gone for good, and is to be closed.
+    pub(crate) fn buried(&mut self, place: usize) {
+        self.closed.buried.insert(place);
+    }
+
     /// Whether who is at a place belongs, by a membership that none before has reached.
     pub(crate) fn belongs(&mut self, place: usize, belongs: bool, number: u64) {
         if belongs {
@@ -81,14 +88,15 @@ impl Checks {
             }
             let had_left =
                 |at: usize| self.closed.left.get(&at).is_some_and(|by| *by < last.number);
-            let mut shadows = self.shadows.iter().enumerate().filter(|(at, _)| !had_left(*at));
+            let may_have_more = |at: usize| had_left(at) || self.closed.buried.contains(&at);
+            let mut shadows = self.shadows.iter().enumerate().filter(|(at, _)| !may_have_more(*at));
             if let Some((at, _)) = shadows.find(|it| it.1.applied.get(*origin) > last.seq) {
                 let (origin, last) = (names.origin_name(*origin), last.seq);
                 let what = format!("{origin} was closed at {last}, and r{at} has more of it");
                 return Err(Breach::new("membership", about(), what));
             }
             let lacks = self.shadows[place].durable.get(*origin) < last.seq;
-            if lacks {
+            if lacks && !self.closed.buried.contains(&place) {
                 let origin = names.origin_name(*origin);
                 let what = format!("r{place} leaves {origin} out and does not have it");
                 return Err(Breach::new("membership", about(), what));

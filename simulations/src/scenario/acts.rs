@@ -285,6 +285,12 @@ impl<'a> Acts<'a> {
             let replica = self.replica();
             let (keep_log, keep_state) = (self.part(), self.part());
             self.put(at_us, Doing::Crash { replica, keep_log, keep_state, pause_us: None });
+            let mut dice = Dice::keyed(self.options.seed, Purpose::Acts, 0, 1 << 45);
+            if self.options.replicas > 1 && dice.chance(700) {
+                let at_us = dice.between((at_us + 1, self.options.duration_us));
+                let (heir, returns) = (dice.index(8), dice.chance(500));
+                self.put(at_us, Doing::Bury { heir, returns });
+            }
         } else if faults.rot {
             let at_us = half_us / 2 + self.dice.below(half_us);
             let (replica, row) = (self.replica(), self.dice.below(1 << 20));

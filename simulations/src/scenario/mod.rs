@@ -399,6 +399,13 @@ pub enum Doing {
         /// Whom it asks (modulo).
         place: usize,
     },
+    /// An operator has those closed who are gone for good by then.
+    Bury {
+        /// Who inherits: one of those who stay (modulo).
+        heir: usize,
+        /// One of them comes back some time afterwards.
+        returns: bool,
+    },
     /// Something befalls the next joiner that takes a snapshot in, or who gives it.
     Ambush {
         /// What.

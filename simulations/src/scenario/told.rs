@@ -122,6 +122,10 @@ impl Display for Doing {
             Self::Raise { place } => {
                 write!(f, "an operator asks r{place} to have the newest format written")
             }
+            Self::Bury { returns, .. } => {
+                let then = if returns { ", and one comes back" } else { "" };
+                write!(f, "an operator has those closed who are gone{then}")
+            }
             Self::Leave { place } => write!(f, "an operator has r{place} leave"),
             Self::Ambush { trap, after_us, .. } => {
                 let what = match trap {
@@ -170,6 +174,7 @@ impl Doing {
             | Self::GatewayCrash { .. }
             | Self::Join { .. }
             | Self::Raise { .. }
+            | Self::Bury { .. }
             | Self::Leave { .. }
             | Self::Ambush { .. }
             | Self::Replace { .. } => None,

@@ -213,6 +213,11 @@ impl World<'_> {
                 self.coverage.hit(Mark::JoinerTooOld);
                 Ok(())
             }
+            Alarm::Closed { unseen, .. } if self.nodes[place].dead => {
+                let is_news = unseen.iter().any(|(end, last)| *last > end.seq + 1);
+                self.coverage.add(Mark::BuriedUnseen, is_news.into());
+                Ok(())
+            }
             Alarm::WentBack { .. } if self.nodes[place].went_back => {
                 self.coverage.hit(Mark::WentBackTold);
                 Ok(())

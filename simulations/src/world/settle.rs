@@ -103,7 +103,12 @@ impl World<'_> {
         options.forgets()
             && !options.faults.jumps
             && !self.scenario.clocks_jump()
-            && self.nodes.iter().all(|node| !node.dead)
+            && self.all_are_there()
+    }
+
+    /// Nobody is gone, but for those who are closed.
+    fn all_are_there(&self) -> bool {
+        self.nodes.iter().all(|node| !node.dead || node.out)
     }
 
     /// I9: who still remembers an op id that has no living entry.
@@ -162,7 +167,7 @@ impl World<'_> {
             }
             // What only a dead member had stays missing (until its origin is closed), and what
             // depends on it stays in buffers (counterexample 7).
-            if protocol.buffered() > 0 && self.nodes.iter().all(|node| !node.dead) {
+            if protocol.buffered() > 0 && self.all_are_there() {
                 return Some(format!("r{place} still buffers {}", protocol.buffered()));
             }
         }
@@ -187,7 +192,7 @@ impl World<'_> {
 
     /// An origin of an earlier start that is still in somebody's vector, though all members are up.
     fn unclosed(&self) -> Option<String> {
-        if self.nodes.iter().any(|node| node.dead) {
+        if !self.all_are_there() {
             return None;
         }
         let ups = || self.nodes.iter().filter_map(super::Node::here);

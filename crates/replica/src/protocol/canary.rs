@@ -94,6 +94,15 @@ pub enum Canary {
     /// down when it hears the answer. (Not in `ALL`: a customer must pay for two at once; the
     /// simulator keeps a scenario.)
     AllowedUncounted,
+    /// Who has promised that a member is dead goes on taking in what that one writes. (This and
+    /// the next three are not in `ALL`: tests of the core are made for them.)
+    SealedTaken,
+    /// Where the dead end says one member alone, and not the most of all.
+    EndAsOneSees,
+    /// A dead member is closed before all who stay have what it wrote up to its end.
+    ClosedTooSoon,
+    /// What a dead member had of a stock is its heir's at once.
+    FrostForgotten,
     /// A member writes the newest format that it reads, whatever the others do.
     FormatUnagreed,
     /// An order is done with those of its lines that there are units for.

@@ -426,6 +426,16 @@ pub enum Alarm {
         /// Which.
         format: u32,
     },
+    /// This member was closed while it was away. It serves no more, and its directory has what
+    /// nobody else has: start it anew under an id of its own (reidentify), on an empty directory.
+    Closed {
+        /// The membership from which on it is.
+        number: super::Number,
+        /// Who inherits.
+        heir: Option<orset::Member>,
+        /// Of each own origin that goes on behind its end: that end, and how far.
+        unseen: Vec<(Dot, u64)>,
+    },
     /// Others have closed an origin before where it ends here: this directory was restored from a
     /// copy, or copied, and ran on beside itself. It answers nothing any more.
     BeyondFinal {

@@ -151,6 +151,7 @@ impl<B: Base> Protocol<B> {
         now: Now,
     ) -> Result<(), StoreError> {
         if !self.peers.peers.contains_key(&from) {
+            self.heard_closed(from);
             return Ok(());
         }
         if self.is_installing() {
@@ -313,7 +314,7 @@ impl<B: Base> Protocol<B> {
                 && dot.origin != Origin::MEMBERSHIP
                 && self.is_of_circle(dot.origin)
                 && !self.inbox.is_refused(next)
-                && !self.membership.is_beyond_end(next);
+                && !self.membership.is_beyond_end(next, self.canary);
             if missing {
                 let pull_us = now.mono_us + self.settings.pull_delay_us;
                 self.want(dot, from, pull_us);

@@ -195,7 +195,8 @@ impl<B: Base> Protocol<B> {
             return Ok(false);
         };
         let is_known = self.has(dot) || self.inbox.contains(dot);
-        if is_known || self.inbox.is_refused(dot) || self.membership.is_beyond_end(dot) {
+        if is_known || self.inbox.is_refused(dot) || self.membership.is_beyond_end(dot, self.canary)
+        {
             return Ok(false);
         }
         if !self.is_of_circle(dot.origin) {

@@ -150,7 +150,7 @@ impl<B: Base> Protocol<B> {
         let wrote = protocol.find_previous(&extents, last)?;
         protocol.make_notes(&mut checkpoint)?;
         protocol.replay_log(&extents, &mut checkpoint)?;
-        protocol.membership.recover(&protocol.applied);
+        protocol.membership.recover(protocol.member, &protocol.applied);
         protocol.check_finals()?;
         protocol.begin_cuts();
         protocol.synced = Arc::new(protocol.applied.clone());

@@ -185,6 +185,14 @@ fn in_words(alarm: &Alarm) -> String {
                 "the others write format {format}, which this replica does not read: start a newer build"
             )
         }
+        Alarm::Closed { number, heir, unseen } => {
+            let heir = heir.map_or_else(String::new, |heir| format!(" with heir {heir}"));
+            let commits: u64 = unseen.iter().map(|(end, last)| last - end.seq).sum();
+            format!(
+                "this member was closed by membership {number}{heir}: it serves no more, and \
+                 {commits} of its commits nobody else has"
+            )
+        }
         Alarm::BeyondFinal { last } => format!(
             "others have closed origin {} at {}, and this replica has more: it answers nothing",
             last.origin, last.seq

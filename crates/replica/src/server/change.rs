@@ -23,6 +23,12 @@ pub(super) fn wish(request: &v1::ChangeMembersRequest) -> Result<Wish, Failure> 
             return Err(bounds("remove", "a member is named twice"));
         }
     }
+    for dead in &request.dead {
+        let (member, heir) = (member(&dead.member)?, member(&dead.heir)?);
+        if wish.dead.insert(member, heir).is_some() {
+            return Err(bounds("dead", "a member is named twice"));
+        }
+    }
     wish.format = request.format;
     Ok(wish)
 }

@@ -4,7 +4,7 @@
 //! not read (`ProtocolSettings::format_most`).
 use crate::rig::cluster::{Cluster, join, leave, member};
 use orset::Origin;
-use pannier_replica::protocol::membership::format::{COMPACT, FIRST};
+use pannier_replica::protocol::membership::format::{COMPACT, FIRST, FORMAT_MAX};
 use pannier_replica::protocol::membership::{Place, Standing, Unfit, Wish};
 use pannier_replica::protocol::{Canary, Protocol, ProtocolSettings, Start};
 use pannier_replica::store::{Store, StoreError};
@@ -13,6 +13,7 @@ const NEWEST: Wish = Wish {
     add: std::collections::BTreeMap::new(),
     remove: std::collections::BTreeSet::new(),
     format: COMPACT,
+    dead: std::collections::BTreeMap::new(),
 };
 
 /// Stops a member, and starts it as a build that reads so much.
@@ -135,7 +136,9 @@ fn where_more_is_written_than_a_build_reads_it_opens_nothing_and_joins_nobody() 
 #[test]
 fn a_format_is_asked_for_by_itself_and_must_be_one_that_there_is() {
     let mut it = Cluster::new(2);
-    for bad in [Wish { format: 2, ..Wish::default() }, Wish { format: COMPACT, ..leave(1) }] {
+    for bad in
+        [Wish { format: FORMAT_MAX + 1, ..Wish::default() }, Wish { format: COMPACT, ..leave(1) }]
+    {
         let standing = it.ends(0, &bad);
         assert_eq!(standing, Standing::Refused(Unfit::Format(bad.format)));
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot set up, it failed")]
 
 mod away;
+mod dead;
 mod durable;
 mod evening;
 mod format;

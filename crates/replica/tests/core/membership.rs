@@ -44,6 +44,7 @@ fn closes(change: u64, last: u64) -> Talk {
         add: BTreeMap::new(),
         remove: BTreeSet::new(),
         format: 0,
+        dead: BTreeMap::new(),
     })
 }
 

@@ -24,13 +24,13 @@ impl<B: Base> Protocol<B> {
     pub(super) fn put_to_all(
         &mut self,
         close: BTreeMap<Origin, u64>,
-        Wish { add, remove, format }: Wish,
+        Wish { add, remove, format, dead }: Wish,
         patience_us: u64,
         change: u64,
         now: Now,
     ) {
         let (number, by, start) = (self.number() + 1, self.member, self.origin);
-        let proposal = Proposal { number, change, by, start, close, add, remove, format };
+        let proposal = Proposal { number, change, by, start, close, add, remove, format, dead };
         let until_us = now.mono_us.saturating_add(patience_us);
         let (accepted, agreed) = (BTreeSet::new(), VersionVector::new());
         let leaving = self.starts_of(&proposal.remove);
@@ -54,7 +54,8 @@ impl<B: Base> Protocol<B> {
         let has = |peer: &Member| accepted.iter().any(|(member, _)| member == peer);
         let is_asked = |peer: &Member| {
             let leaves = proposal.remove.contains(peer);
-            !leaves || (*asks_all && self.canary != Canary::LeaverUnasked)
+            let leaves_asked = *asks_all && self.canary != Canary::LeaverUnasked;
+            !proposal.dead.contains_key(peer) && (!leaves || leaves_asked)
         };
         let missing = self.other_members().into_iter().filter(|peer| is_asked(peer) && !has(peer));
         let (missing, proposal): (Vec<Member>, _) = (missing.collect(), proposal.clone());

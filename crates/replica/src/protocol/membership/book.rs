@@ -9,7 +9,7 @@ use super::record::{Proposal, Record};
 use crate::protocol::apply::corrupted;
 use crate::store::StoreError;
 use orset::DecodeError;
-use orset::codec::{Reader, put_u64};
+use orset::codec::Reader;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What is written as long as nobody has agreed on more than the first format (F1). Version 1 knew
@@ -40,19 +40,18 @@ impl Page {
         ];
         let has_formats = formats.iter().flatten().any(|format| *format > FIRST);
         let mut out = vec![if has_formats { FORMATTED } else { SEATED }];
-        let put_format = |format: u32, out: &mut Vec<u8>| {
+        let put_record = |record: &Record, out: &mut Vec<u8>| {
+            record.encode_body(out);
             if has_formats {
-                put_u64(out, format.into());
+                record.encode_behind(out);
             }
         };
-        self.record.encode_body(&mut out);
-        put_format(self.record.format, &mut out);
+        put_record(&self.record, &mut out);
         match &self.decided {
             None => out.push(0),
             Some(record) => {
                 out.push(1);
-                record.encode_body(&mut out);
-                put_format(record.format, &mut out);
+                put_record(record, &mut out);
             }
         }
         match &self.promise {
@@ -60,7 +59,9 @@ impl Page {
             Some(proposal) => {
                 out.push(1);
                 proposal.encode_body(&mut out);
-                put_format(proposal.format, &mut out);
+                if has_formats {
+                    proposal.encode_behind(&mut out);
+                }
             }
         }
         let sum = xxh3_64(&out);
@@ -99,22 +100,17 @@ fn read(bytes: &[u8]) -> Result<Page, DecodeError> {
 }
 
 fn formatted_record(from: &mut Reader<'_>) -> Result<Record, DecodeError> {
-    let record = Record::decode_body(from)?;
-    Ok(Record { format: format(from)?, ..record })
+    Record::decode_body(from)?.decode_behind(from)
 }
 
 fn formatted_proposal(from: &mut Reader<'_>) -> Result<Proposal, DecodeError> {
-    let proposal = Proposal::decode_body(from)?;
-    Ok(Proposal { format: format(from)?, ..proposal })
-}
-
-fn format(from: &mut Reader<'_>) -> Result<u32, DecodeError> {
-    u32::try_from(from.u64()?).map_err(|_| DecodeError::Bounds("format"))
+    Proposal::decode_body(from)?.decode_behind(from)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use orset::codec::put_u64;
     use orset::{Member, Origin, VersionVector};
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -123,7 +119,17 @@ mod tests {
     fn closing() -> Proposal {
         let close = [(Origin::of(ONE, 1), 4)].into_iter().collect();
         let (start, add, remove) = (Origin::of(ONE, 2), BTreeMap::new(), BTreeSet::new());
-        Proposal { number: 1, change: 9, by: ONE, start, close, add, remove, format: 0 }
+        Proposal {
+            number: 1,
+            change: 9,
+            by: ONE,
+            start,
+            close,
+            add,
+            remove,
+            format: 0,
+            dead: BTreeMap::new(),
+        }
     }
 
     /// A page as version 1 had it, by hand.

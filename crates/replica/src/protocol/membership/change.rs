@@ -6,7 +6,7 @@
 //! anything, and the promise to take no more keeps nothing from anybody, however long the decision
 //! takes. A change of members anybody proposes who was asked.
 
-use super::format::FIRST;
+use super::format::{FIRST, SEALED};
 use super::record::{Final, Proposal, Record};
 use super::{Decided, Place, Promise, Proposing, Talk, Unfit, Why, Wish};
 use crate::protocol::canary::Canary;
@@ -32,8 +32,12 @@ impl<B: Base> Protocol<B> {
         talk: Talk,
         now: Now,
     ) -> Result<(), StoreError> {
+        if self.membership.is_sealed(from) {
+            // S3: what it decides now is not decided.
+            return Ok(());
+        }
         match talk {
-            Talk::Propose(proposal) => self.proposed(from, proposal)?,
+            Talk::Propose(proposal) => self.proposed(from, proposal, now)?,
             Talk::Accept { change, start, vector } => {
                 self.accepted(from, change, (start, &vector), now);
             }
@@ -42,6 +46,7 @@ impl<B: Base> Protocol<B> {
                     self.abandon(Unfit::Refused { by: from, why }, now);
                 }
             }
+            Talk::Ends { change, vector } => self.told_ends(from, change, &vector, now),
             Talk::Abandon { change } => self.abandoned(from, change),
             Talk::Record(record) => {
                 self.learn(record, false);
@@ -65,7 +70,7 @@ impl<B: Base> Protocol<B> {
     }
 
     fn forget_promise(&mut self) {
-        self.membership.promise = None;
+        (self.membership.promise, self.membership.ends) = (None, None);
         self.membership.dirty = true;
         self.settle_place();
     }
@@ -80,9 +85,17 @@ impl<B: Base> Protocol<B> {
         }
     }
 
-    fn proposed(&mut self, from: Member, proposal: Proposal) -> Result<(), StoreError> {
+    fn proposed(&mut self, from: Member, proposal: Proposal, now: Now) -> Result<(), StoreError> {
         let change = proposal.change;
-        if proposal.by != from || self.membership.decided.is_some() {
+        if proposal.by != from {
+            return Ok(());
+        }
+        if let Some(decided) = &self.membership.decided {
+            // S3.
+            let record = decided.record.clone();
+            if !proposal.dead.is_empty() && record.number == proposal.number {
+                self.talk(from, Talk::Record(record));
+            }
             return Ok(());
         }
         if proposal.number <= self.number() {
@@ -93,7 +106,8 @@ impl<B: Base> Protocol<B> {
             // The status that comes next tells both who is behind.
             return Ok(());
         }
-        if let Some(promise) = &self.membership.promise {
+        let promise = self.membership.promise.as_ref();
+        if let Some(promise) = promise.filter(|it| !proposal.dead.contains_key(&it.proposal.by)) {
             if promise.proposal.by == from {
                 // This one, or another of the same member: then one of the two is of a start that
                 // is over, and which cannot be told from here, since messages overtake each other.
@@ -110,7 +124,9 @@ impl<B: Base> Protocol<B> {
         // Of a promise that stands it is not asked again (`membership_tick`): the change may be
         // decided, and whoever starts anew has just left an earlier start behind.
         let is_open = proposal.remove.iter().any(|member| self.has_left_open(*member));
-        let why = match self.objection(&proposal).or(is_open.then_some(Why::Differs)) {
+        let is_alive = !self.heard_lately(&proposal.dead, now).is_empty();
+        let why = self.objection(&proposal).or(is_open.then_some(Why::Differs));
+        let why = match why.or(is_alive.then_some(Why::Alive)) {
             None if proposal.remove.contains(&self.member) && self.parts_with_stock(from)? => {
                 Some(Why::Stock)
             }
@@ -133,7 +149,12 @@ impl<B: Base> Protocol<B> {
             return Some(Why::TooOld);
         }
         let (add, remove) = (proposal.add.clone(), proposal.remove.clone());
-        let wish = Wish { add, remove, format: proposal.format };
+        let dead = proposal.dead.clone();
+        if !dead.is_empty() && proposal.format < SEALED {
+            return Some(Why::Unfit);
+        }
+        let format = if dead.is_empty() { proposal.format } else { FIRST };
+        let wish = Wish { add, remove, format, dead };
         let is_wished = proposal.is_of_members() || proposal.format > FIRST;
         let fits = !is_wished || wish.check(record, by).is_ok();
         if !(fits && record.members.contains(&self.member) && record.members.contains(&by)) {
@@ -155,8 +176,10 @@ impl<B: Base> Protocol<B> {
         for (origin, last) in &proposal.close {
             self.inbox.drop_above(*origin, *last);
         }
+        self.drop_sealed(&proposal.dead);
         self.membership.dirty = true;
         let page = self.membership.page + 1;
+        self.membership.ends = None;
         self.membership.promise = Some(Promise { proposal, page });
         // Who is to go takes no writes from here on: what is in the open round is its last.
         self.settle_place();
@@ -238,18 +261,28 @@ impl<B: Base> Protocol<B> {
         if self.starts_of(leaving) != proposing.leaving {
             return self.abandon(Unfit::UnderWay, now);
         }
-        let unasked = |member| self.canary == Canary::LeaverUnasked && leaving.contains(&member);
+        let dead = &proposing.proposal.dead;
+        let unasked = |member| {
+            let leaves = self.canary == Canary::LeaverUnasked && leaving.contains(&member);
+            leaves || dead.contains_key(&member)
+        };
         let all = self.peers.heard().all(|heard| {
             let has = |start| proposing.accepted.contains(&(heard.member, start));
             unasked(heard.member) || heard.origin.is_some_and(has)
         });
-        if !(own && all) || (!leaving.is_empty() && !self.lacking().is_empty()) {
+        let closes = !dead.is_empty() && self.canary != Canary::ClosedTooSoon;
+        let must_have_all = !leaving.is_empty() || closes;
+        if !(own && all) || (must_have_all && !self.lacking().is_empty()) {
+            if own && all {
+                self.tell_ends_once();
+            }
             if own {
                 self.ask_who_leaves();
             }
             return;
         }
         let Proposing { proposal, agreed, accepted, .. } = proposing;
+        let agreed = self.agreed().unwrap_or(agreed);
         let record = proposal.applied_to(self.membership(), agreed, accepted);
         let leaving = leaving.clone();
         let until_us = now.mono_us.saturating_add(PATIENCE * self.settings.change_us);
@@ -265,8 +298,10 @@ impl<B: Base> Protocol<B> {
     pub(super) fn learn(&mut self, record: Arc<Record>, is_own: bool) {
         let known = self.membership.known().number;
         let promised = self.membership.promise.as_ref().map(|it| &it.proposal);
-        let promised_other =
-            promised.is_some_and(|it| it.number == record.number && it.change != record.change);
+        // (Of a change that closes the dead it may be the other's decision, which stands: S3.)
+        let promised_other = promised.is_some_and(|it| {
+            it.number == record.number && it.change != record.change && it.dead.is_empty()
+        });
         let belongs = record.members.contains(&self.member);
         let is_for_others = self.place() == Place::Outside && !belongs;
         if record.number <= known || promised_other || is_for_others {
@@ -278,6 +313,9 @@ impl<B: Base> Protocol<B> {
                 self.effect(Effect::Alarm(Alarm::Unreadable { format: record.format }));
             }
             return;
+        }
+        if !belongs && record.closed.contains_key(&self.member) {
+            return self.be_closed(record);
         }
         let is_mine = belongs && record.finals.contains_key(&self.origin);
         let beyond =
@@ -294,6 +332,9 @@ impl<B: Base> Protocol<B> {
         for (origin, last) in &record.finals {
             self.inbox.drop_above(*origin, last.seq);
         }
+        let closed = record.closed.iter();
+        self.drop_sealed(&closed.map(|(member, closing)| (*member, closing.heir)).collect());
+        self.membership.proposing.take_if(|it| it.proposal.number <= record.number);
         self.membership.dirty = true;
         let page = self.membership.page + 1;
         let (leaving, until_us) = (BTreeSet::new(), 0);
@@ -329,6 +370,7 @@ impl<B: Base> Protocol<B> {
                     || self.membership().final_of(*origin).is_some()
             };
             decided.page <= synced_page
+                && !decided.record.closed.contains_key(&self.member)
                 && decided.record.finals.iter().all(whole)
                 && (now.mono_us >= decided.until_us || self.untold().is_empty())
         });
@@ -421,6 +463,9 @@ impl<B: Base> Protocol<B> {
                 return Ok(());
             }
             self.ask_again();
+            if self.not_accepted().is_empty() {
+                self.tell_ends();
+            }
             return Ok(());
         }
         if self.membership.decided.is_some() {
@@ -429,6 +474,9 @@ impl<B: Base> Protocol<B> {
         }
         match &self.membership.promise {
             Some(promise) if promise.page > self.membership.synced_page => {}
+            Some(promise) if self.wants_dead(promise.proposal.by) => {
+                self.propose_wish(chance, now);
+            }
             Some(promise) if promise.proposal.by == self.member => {
                 // Of an earlier start, which had not decided it.
                 let change = promise.proposal.change;

@@ -44,7 +44,7 @@ impl<B: Base> Protocol<B> {
 
     /// Origins of earlier starts that all members have alike, when all have been heard of lately.
     fn closable(&self, now: Now) -> BTreeMap<Origin, u64> {
-        if !self.absent_since(now.mono_us).is_empty() {
+        if !self.absent_since(now.mono_us, &BTreeMap::new()).is_empty() {
             return BTreeMap::new();
         }
         let mut close = BTreeMap::new();

@@ -18,7 +18,7 @@
 //! The obvious way, to write the new format from the first start of a new build on, makes an
 //! upgrade of one member after the other an outage, and no way leads back.
 
-use super::Membership;
+use super::{Membership, Wish};
 use crate::protocol::Protocol;
 use crate::protocol::canary::Canary;
 use crate::protocol::peers::Heard;
@@ -32,8 +32,11 @@ pub const FIRST: u32 = 0;
 /// Deltas name an object once for all its ops in a row (`delta.rs`, version 4).
 pub const COMPACT: u32 = 1;
 
+/// Records say who was closed and who inherits (`dead.rs`), and stocks what became of it.
+pub const SEALED: u32 = 2;
+
 /// The newest that this build reads, and writes once it is agreed on.
-pub const FORMAT_MAX: u32 = COMPACT;
+pub const FORMAT_MAX: u32 = SEALED;
 
 impl Membership {
     /// Whether all is read that may have been written under what the book says.
@@ -73,9 +76,13 @@ impl<B: Base> Protocol<B> {
         writes >= COMPACT
     }
 
-    /// Members that do not read `format`, as far as they have been heard.
-    pub(super) fn too_old_for(&self, format: u32) -> Vec<Member> {
-        let reads_less = |heard: &Heard<'_>| heard.origin.is_some() && heard.reads < format;
+    /// Members that do not read what is written once `wish` is fulfilled, as far as they were heard.
+    pub(super) fn too_old_for(&self, wish: &Wish) -> Vec<Member> {
+        let format = wish.writes(self.membership());
+        let reads_less = |heard: &Heard<'_>| {
+            let stays = !wish.dead.contains_key(&heard.member);
+            stays && heard.origin.is_some() && heard.reads < format
+        };
         let others = self.peers.heard().filter(reads_less).map(|heard| heard.member);
         let own = (self.settings.format_most < format).then_some(self.member);
         others.chain(own).collect()

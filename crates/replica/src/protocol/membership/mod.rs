@@ -25,7 +25,8 @@
 //!     asked: what is heard of another start may be older than what is promised. And what cannot be
 //!     decided any more, since a member has more than the end, need not be asked about.
 //!
-//! Members come and go by the same changes, when an operator wants it (`wish.rs`). Whoever accepts
+//! Members come and go by the same changes, when an operator wants it (`wish.rs`); who is gone for
+//! good is closed by them, too (`dead.rs`). Whoever accepts
 //! one of those says, too, what it has: all of it together is what a joiner must have before it
 //! takes part, and where the origins of one who leaves end (`place.rs`). When who is asked, says
 //! `asking.rs`.
@@ -37,6 +38,7 @@ mod asking;
 pub(super) mod book;
 mod change;
 mod close;
+mod dead;
 pub mod format;
 pub mod place;
 pub mod record;
@@ -77,6 +79,13 @@ pub enum Talk {
         /// Why not.
         why: Why,
     },
+    /// Where the dead end whom a change closes: up to there what they wrote is let in.
+    Ends {
+        /// Which.
+        change: u64,
+        /// The last delta of each of their origins that anybody has.
+        vector: VersionVector,
+    },
     /// It is given up.
     Abandon {
         /// Which.
@@ -102,6 +111,8 @@ pub enum Why {
     Stock,
     /// It does not read the format.
     TooOld,
+    /// It has heard lately from whom the change takes for dead.
+    Alive,
 }
 
 impl fmt::Display for Why {
@@ -113,6 +124,7 @@ impl fmt::Display for Why {
             Self::Unfit => "by what it knows of the members the change is not possible",
             Self::Stock => "it has units of a stock to sell, or holds some, and parts with them",
             Self::TooOld => "its build does not read that format",
+            Self::Alive => "it has heard lately from one that is taken for dead; have it leave",
         })
     }
 }
@@ -179,6 +191,8 @@ pub(super) struct Membership {
     admitted: bool,
     /// The format of a record that this replica could not take in.
     unread: Option<u32>,
+    /// Of the change that is promised: where the dead end whom it closes, as far as was told.
+    ends: Option<(u64, VersionVector)>,
 }
 
 /// For `fork.rs`; the next look is left out for the reason that `peers.rs` gives.
@@ -188,7 +202,7 @@ impl std::hash::Hash for Membership {
         let Self { is_news, dirty, over, next_us: _, wanted, unfit, place, followed, .. } = self;
         (record, decided, promise, proposing, page, synced_page).hash(into);
         (is_news, dirty, over, wanted, unfit, place, followed, self.admitted).hash(into);
-        self.unread.hash(into);
+        (self.unread, &self.ends).hash(into);
     }
 }
 
@@ -211,6 +225,7 @@ impl Membership {
             followed: None,
             admitted: false,
             unread: None,
+            ends: None,
         }
     }
 
@@ -284,10 +299,11 @@ impl Membership {
 
     /// At a start: what was decided may have been in force, and its page not written anew. It is
     /// when everything that it closes is here; and then nothing else must be said or applied first.
-    pub fn recover(&mut self, applied: &VersionVector) {
+    pub fn recover(&mut self, own: Member, applied: &VersionVector) {
         let is_whole = |it: &mut Decided| {
             let mut finals = it.record.finals.iter();
-            finals.all(|(origin, last)| applied.get(*origin) >= last.seq)
+            !it.record.closed.contains_key(&own)
+                && finals.all(|(origin, last)| applied.get(*origin) >= last.seq)
         };
         if let Some(decided) = self.decided.take_if(is_whole) {
             self.put_in_force(decided.record);
@@ -295,19 +311,30 @@ impl Membership {
     }
 
     fn put_in_force(&mut self, record: Arc<Record>) {
+        self.ends = None;
         self.proposing = None;
         self.promise.take_if(|it| it.proposal.number <= record.number);
         self.record = record;
     }
 
     /// Whether a delta stands behind the end of its origin: closed, about to be, or promised to be.
-    pub fn is_beyond_end(&self, dot: Dot) -> bool {
+    pub fn is_beyond_end(&self, dot: Dot, canary: Canary) -> bool {
         let ends = [
             self.record.final_of(dot.origin),
             self.decided.as_ref().and_then(|decided| decided.record.final_of(dot.origin)),
             self.promise.as_ref().and_then(|it| it.proposal.close.get(&dot.origin).copied()),
         ];
-        ends.into_iter().flatten().any(|last| dot.seq > last)
+        let is_gone = || {
+            let decided = self.decided.as_ref().map(|decided| &decided.record);
+            // Of one who is closed there may be origins that nobody has heard of.
+            let mut closed = decided.into_iter().flat_map(|record| record.closed.keys());
+            closed.any(|member| dot.origin.is_of(*member))
+        };
+        let mut ends = ends.into_iter().flatten().chain(self.end_of_sealed(dot.origin, canary));
+        match ends.next() {
+            Some(last) => dot.seq > last || ends.any(|last| dot.seq > last),
+            None => is_gone(),
+        }
     }
 }
 

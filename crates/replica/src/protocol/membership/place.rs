@@ -97,7 +97,9 @@ impl Membership {
 
     /// Whether a member is about to go.
     pub fn lets_go(&self, member: Member) -> bool {
-        let promised = self.promise.as_ref().is_some_and(|it| it.proposal.remove.contains(&member));
+        let promised = self.promise.as_ref().is_some_and(|it| {
+            it.proposal.remove.contains(&member) || it.proposal.dead.contains_key(&member)
+        });
         let decided = self.decided.as_ref();
         promised || decided.is_some_and(|it| !it.record.members.contains(&member))
     }
@@ -113,6 +115,10 @@ impl Membership {
     }
 
     fn find_place(&self, own: Member) -> Place {
+        let known = self.decided.as_ref().filter(|decided| decided.page <= self.synced_page);
+        if known.is_some_and(|decided| decided.record.closed.contains_key(&own)) {
+            return Place::Left;
+        }
         if !self.record.members.contains(&own) {
             let is_known = self.circle(own).members.contains(&own);
             let is_first = self.record.number == 0;

@@ -14,7 +14,7 @@
 //! A record also says where each member is reached, so that everybody learns of a joiner from the
 //! change that takes it in; and of a joiner, what it must have before it takes part (`place.rs`).
 
-use super::format::FIRST;
+use super::format::{FIRST, SEALED};
 use crate::protocol::Number;
 use orset::codec::{Reader, put_bytes, put_u64};
 use orset::{DecodeError, Dot, Member, Origin, VersionVector};
@@ -37,6 +37,15 @@ pub struct Seat {
     /// Of one that has joined: what the others had when they took it in. It serves, and counts as a
     /// peer, from when it has all of this.
     pub until: VersionVector,
+}
+
+/// What became of a member that was closed while it was gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Closing {
+    /// Who owns what it left behind, once that is accounted for.
+    pub heir: Member,
+    /// The membership from which on.
+    pub number: Number,
 }
 
 /// Longest address, in bytes: a host name has 253 at most.
@@ -71,6 +80,9 @@ pub struct Record {
     pub seats: BTreeMap<Member, Seat>,
     /// What its members write (`format.rs`).
     pub format: u32,
+    /// Who was closed while it was gone (`dead.rs`). An heir may be closed later: then its heir
+    /// follows.
+    pub closed: BTreeMap<Member, Closing>,
 }
 
 impl Record {
@@ -132,7 +144,50 @@ impl Record {
     /// where it says something: so builds that know no other read all that is said in the first.
     pub fn encode(&self, out: &mut Vec<u8>) {
         self.encode_body(out);
-        encode_format(self.format, out);
+        if self.format > FIRST {
+            self.encode_behind(out);
+        }
+    }
+
+    /// What the first formats did not have.
+    pub(super) fn encode_behind(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.format.into());
+        if self.format >= SEALED {
+            put_u64(out, self.closed.len() as u64);
+            for (member, closing) in &self.closed {
+                out.extend_from_slice(member.as_bytes());
+                out.extend_from_slice(closing.heir.as_bytes());
+                put_u64(out, closing.number);
+            }
+        }
+    }
+
+    /// What `encode_behind` wrote.
+    pub(super) fn decode_behind(mut self, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        self.format = read_format(from)?;
+        if self.format < SEALED {
+            return Ok(self);
+        }
+        for _ in 0..from.count(33)? {
+            let member = Member::from_bytes(from.id()?);
+            let (heir, number) = (Member::from_bytes(from.id()?), from.u64()?);
+            if self.closed.last_key_value().is_some_and(|(last, _)| *last >= member) {
+                return Err(DecodeError::NotCanonical("closed members out of order"));
+            }
+            if number == 0 || number > self.number || self.members.contains(&member) {
+                return Err(DecodeError::Bounds("a member closed by no change so far"));
+            }
+            self.closed.insert(member, Closing { heir, number });
+        }
+        // A ring of heirs would be walked for ever.
+        for member in self.closed.keys() {
+            let next = |it: &Member| self.closed.get(it).map(|closing| closing.heir);
+            let chain = std::iter::successors(Some(*member), next);
+            if chain.take(self.closed.len() + 2).count() > self.closed.len() + 1 {
+                return Err(DecodeError::Bounds("heirs in a ring"));
+            }
+        }
+        Ok(self)
     }
 
     /// Without the format.
@@ -158,7 +213,13 @@ impl Record {
     /// Reads what `encode` wrote, up to the end, and nothing else.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let record = Self::decode_body(from)?;
-        Ok(Self { format: decode_format(from)?, ..record })
+        if from.remaining() == 0 {
+            return Ok(record);
+        }
+        match record.decode_behind(from)? {
+            Self { format: FIRST, .. } => Err(UNSAID),
+            record => Ok(record),
+        }
     }
 
     /// Without the format.
@@ -205,22 +266,10 @@ impl Record {
     }
 }
 
-fn encode_format(format: u32, out: &mut Vec<u8>) {
-    if format > FIRST {
-        put_u64(out, format.into());
-    }
-}
+const UNSAID: DecodeError = DecodeError::NotCanonical("a format that need not be said");
 
-/// What stands behind a body, if anything does.
-fn decode_format(from: &mut Reader<'_>) -> Result<u32, DecodeError> {
-    if from.remaining() == 0 {
-        return Ok(FIRST);
-    }
-    match u32::try_from(from.u64()?) {
-        Ok(FIRST) => Err(DecodeError::NotCanonical("a format that need not be said")),
-        Ok(format) => Ok(format),
-        Err(_) => Err(DecodeError::Bounds("format")),
-    }
+fn read_format(from: &mut Reader<'_>) -> Result<u32, DecodeError> {
+    u32::try_from(from.u64()?).map_err(|_| DecodeError::Bounds("format"))
 }
 
 fn decode_members(from: &mut Reader<'_>) -> Result<BTreeSet<Member>, DecodeError> {
@@ -265,6 +314,8 @@ pub struct Proposal {
     pub remove: BTreeSet<Member>,
     /// What is to be written from then on; 0: what is written now.
     pub format: u32,
+    /// Who is gone for good, each with its heir. They are not asked.
+    pub dead: BTreeMap<Member, Member>,
 }
 
 /// Origins that one change closes at most.
@@ -273,11 +324,12 @@ pub const CLOSE_MAX: usize = 64;
 impl Proposal {
     /// Whether it changes who belongs.
     pub fn is_of_members(&self) -> bool {
-        !(self.add.is_empty() && self.remove.is_empty())
+        !(self.add.is_empty() && self.remove.is_empty() && self.dead.is_empty())
     }
 
     /// What becomes of `record` when it is decided. `agreed` is what those who accepted it had
-    /// together: nobody has more of whoever leaves, who wrote nothing after it had accepted.
+    /// together: nobody has more of whoever leaves, who wrote nothing after it had accepted; and
+    /// nobody of those who stay of whoever is dead, of whom they take no more.
     /// `accepted` are they, each in its start: that of one who leaves is closed also where it wrote
     /// nothing, or nothing would tell that this member was there (R3).
     pub fn applied_to(
@@ -289,16 +341,29 @@ impl Proposal {
         let mut next = record.clone();
         (next.number, next.change) = (self.number, self.change);
         next.format = record.format.max(self.format);
-        let left = |dot: &Dot| self.remove.iter().any(|member| dot.origin.is_of(*member));
-        let left = agreed.iter().filter(left).map(|dot| (dot.origin, dot.seq));
+        let gone: BTreeSet<Member> = self.remove.iter().chain(self.dead.keys()).copied().collect();
+        let left = |dot: &Dot| gone.iter().any(|member| dot.origin.is_of(*member));
+        // What a joiner waits for, and nobody has any more, ends, too.
+        let awaited = record.seats.values().flat_map(|seat| seat.until.iter()).filter(left);
+        let awaited: Vec<Origin> = awaited.map(|dot| dot.origin).collect();
+        let awaited = awaited.into_iter().map(|origin| (origin, agreed.get(origin)));
+        let left = agreed.iter().filter(left).map(|dot| (dot.origin, dot.seq)).chain(awaited);
         let last = accepted.iter().filter(|(member, _)| self.remove.contains(member));
         let left = left.chain(last.map(|(_, start)| (*start, agreed.get(*start))));
         for (origin, seq) in self.close.iter().map(|(origin, seq)| (*origin, *seq)).chain(left) {
             next.finals.entry(origin).or_insert(Final { seq, number: self.number });
         }
-        for member in &self.remove {
+        for member in &gone {
             next.members.remove(member);
             next.seats.remove(member);
+        }
+        for (member, heir) in &self.dead {
+            // R3, of one that nobody has anything of.
+            if !next.finals.keys().any(|origin| origin.is_of(*member)) {
+                let last = Final { seq: 0, number: self.number };
+                next.finals.insert(Origin::of(*member, 0), last);
+            }
+            next.closed.insert(*member, Closing { heir: *heir, number: self.number });
         }
         for (member, address) in &self.add {
             next.members.insert(*member);
@@ -316,7 +381,40 @@ impl Proposal {
     /// Appends canonical bytes, as a record's are.
     pub fn encode(&self, out: &mut Vec<u8>) {
         self.encode_body(out);
-        encode_format(self.format, out);
+        if self.format > FIRST {
+            self.encode_behind(out);
+        }
+    }
+
+    /// What the first formats did not have.
+    pub(super) fn encode_behind(&self, out: &mut Vec<u8>) {
+        put_u64(out, self.format.into());
+        if self.format >= SEALED {
+            put_u64(out, self.dead.len() as u64);
+            for (member, heir) in &self.dead {
+                out.extend_from_slice(member.as_bytes());
+                out.extend_from_slice(heir.as_bytes());
+            }
+        }
+    }
+
+    /// What `encode_behind` wrote.
+    pub(super) fn decode_behind(mut self, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        self.format = read_format(from)?;
+        if self.format < SEALED {
+            return Ok(self);
+        }
+        for _ in 0..from.count(32)? {
+            let (member, heir) = (Member::from_bytes(from.id()?), Member::from_bytes(from.id()?));
+            if self.dead.last_key_value().is_some_and(|(last, _)| *last >= member) {
+                return Err(DecodeError::NotCanonical("the dead out of order"));
+            }
+            self.dead.insert(member, heir);
+        }
+        if self.dead.len() > MEMBERS_MAX {
+            return Err(DecodeError::Bounds("a change that names too many members"));
+        }
+        Ok(self)
     }
 
     /// Without the format.
@@ -342,7 +440,13 @@ impl Proposal {
     /// Reads what `encode` wrote, up to the end, and nothing else.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let proposal = Self::decode_body(from)?;
-        Ok(Self { format: decode_format(from)?, ..proposal })
+        if from.remaining() == 0 {
+            return Ok(proposal);
+        }
+        match proposal.decode_behind(from)? {
+            Self { format: FIRST, .. } => Err(UNSAID),
+            proposal => Ok(proposal),
+        }
     }
 
     /// Without the format.
@@ -382,8 +486,8 @@ impl Proposal {
             }
             close.insert(origin, from.u64()?);
         }
-        let (add, remove) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { number, change, by, start, close, add, remove, format: 0 })
+        let (add, remove, dead) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Ok(Self { number, change, by, start, close, add, remove, format: 0, dead })
     }
 }
 
@@ -423,6 +527,7 @@ mod tests {
             add: BTreeMap::new(),
             remove: BTreeSet::new(),
             format: 0,
+            dead: BTreeMap::new(),
         }
     }
 

@@ -9,9 +9,9 @@
 //! W1  a wish that is fulfilled is never put to anybody again.
 //! W2  the reason says who or what stands in the way.
 
-use super::format::{FIRST, FORMAT_MAX};
+use super::format::{FIRST, FORMAT_MAX, SEALED};
 use super::record::{MEMBERS_MAX, is_address};
-use super::{Place, Record, Why};
+use super::{Place, Proposal, Record, Why};
 use crate::protocol::Protocol;
 use crate::protocol::peers::Heard;
 use crate::protocol::rows::Base;
@@ -29,6 +29,8 @@ pub struct Wish {
     pub remove: BTreeSet<Member>,
     /// What all are to write from then on; 0: what they write now. In a change of its own.
     pub format: u32,
+    /// Gone for good, each with its heir, who stays. In a change of their own.
+    pub dead: BTreeMap<Member, Member>,
 }
 
 /// Why a wish is not fulfilled. Nothing has changed.
@@ -76,6 +78,18 @@ pub enum Unfit {
     /// Not a format that this build knows, or one beside a change of members.
     #[error("format {0} is none that this build can write, or is asked for beside other changes")]
     Format(u32),
+    /// It does not belong, and did not.
+    #[error("{0} is no member of this cluster")]
+    Stranger(Member),
+    /// An heir is one of those who stay.
+    #[error("{0} cannot inherit: name a member that stays")]
+    Heir(Member),
+    /// Whoever is gone is closed in a change that does nothing else.
+    #[error("the dead are closed in a change of their own")]
+    Apart,
+    /// They were heard lately.
+    #[error("heard from lately: {}; have them leave instead, or stop them for good", list(.0))]
+    Alive(Vec<Member>),
     /// They do not read it.
     #[error("not read by {}: start a newer build there first", list(.0))]
     TooOld(Vec<Member>),
@@ -94,7 +108,7 @@ impl Unfit {
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::UnderWay | Self::Unreachable(_) | Self::Lacking(_) => true,
-            Self::Refused { why, .. } => !matches!(why, Why::Unfit | Why::TooOld),
+            Self::Refused { why, .. } => !matches!(why, Why::Unfit | Why::TooOld | Why::Alive),
             _ => false,
         }
     }
@@ -153,17 +167,26 @@ impl Wish {
             let known = record.address_of(*member);
             record.members.contains(member) && known.is_none_or(|known| known == address)
         };
-        let says_something = self.add.len() + self.remove.len() > 0 || self.format > FIRST;
+        let named = self.add.len() + self.remove.len() + self.dead.len();
+        let says_something = named > 0 || self.format > FIRST;
         says_something
             && record.format >= self.format
             && self.add.iter().all(|(member, address)| belongs(member, address))
             && self.remove.iter().all(|member| !record.members.contains(member))
+            && self.dead.keys().all(|member| record.closed.contains_key(member))
+    }
+
+    /// What is written once it is fulfilled; 0: what is written now. Who is closed stands only in
+    /// records of a format that says so.
+    pub(super) fn writes(&self, record: &Record) -> u32 {
+        if self.dead.is_empty() { self.format } else { record.format.max(SEALED) }
     }
 
     /// What speaks against it, whoever is there.
     pub(super) fn check(&self, record: &Record, own: Member) -> Result<(), Unfit> {
-        let after = record.members.iter().filter(|member| !self.remove.contains(*member)).count();
-        let named = self.add.len() + self.remove.len();
+        let goes = |it: &Member| self.remove.contains(it) || self.dead.contains_key(it);
+        let after = record.members.iter().filter(|member| !goes(member)).count();
+        let named = self.add.len() + self.remove.len() + self.dead.len();
         if self.format > FIRST {
             let fits = named == 0 && self.format <= FORMAT_MAX;
             return if fits { Ok(()) } else { Err(Unfit::Format(self.format)) };
@@ -174,8 +197,20 @@ impl Wish {
         if after == 0 {
             return Err(Unfit::Last);
         }
-        if self.remove.contains(&own) {
+        if goes(&own) {
             return Err(Unfit::Itself);
+        }
+        if !self.dead.is_empty() && named > self.dead.len() {
+            return Err(Unfit::Apart);
+        }
+        for (member, heir) in &self.dead {
+            if goes(heir) || !record.members.contains(heir) {
+                return Err(Unfit::Heir(*heir));
+            }
+            let is_known = record.members.contains(member) || record.closed.contains_key(member);
+            if !is_known {
+                return Err(Unfit::Stranger(*member));
+            }
         }
         for (member, address) in &self.add {
             if !is_address(address) {
@@ -211,6 +246,9 @@ impl fmt::Display for Wish {
         for member in &self.remove {
             parts.push(format!("let {member} go"));
         }
+        for (member, heir) in &self.dead {
+            parts.push(format!("close {member}, which is gone for good, with heir {heir}"));
+        }
         if self.format > FIRST {
             parts.push(format!("write format {}", self.format));
         }
@@ -244,7 +282,7 @@ impl<B: Base> Protocol<B> {
         let standing = match self.standing(wish) {
             Standing::Unasked => match self.unfit(wish) {
                 Some(unfit) => Standing::Refused(unfit),
-                None => match self.absent_since(u64::MAX) {
+                None => match self.absent_since(u64::MAX, &wish.dead) {
                     absent if absent.is_empty() => Standing::Unasked,
                     absent => Standing::Refused(Unfit::Unreachable(absent)),
                 },
@@ -259,7 +297,7 @@ impl<B: Base> Protocol<B> {
             Place::Member => wish.check(self.membership(), self.member).err(),
             place => Some(Unfit::NotHere(place)),
         };
-        let too_old = self.too_old_for(wish.format);
+        let too_old = self.too_old_for(wish);
         let too_old = (!too_old.is_empty()).then_some(Unfit::TooOld(too_old));
         unfit.or(too_old).or(self.membership.wanted.is_some().then_some(Unfit::UnderWay))
     }
@@ -290,45 +328,52 @@ impl<B: Base> Protocol<B> {
             };
         };
         let missing = self.not_accepted();
-        if !missing.is_empty() || proposing.proposal.remove.is_empty() {
+        let proposal = &proposing.proposal;
+        if !missing.is_empty() || (proposal.remove.is_empty() && proposal.dead.is_empty()) {
             return Standing::Asks(missing);
         }
         Standing::Settles(self.lacking())
     }
 
     /// Others whose present start has not accepted what is proposed here.
-    fn not_accepted(&self) -> Vec<Member> {
+    pub(super) fn not_accepted(&self) -> Vec<Member> {
         let Some(proposing) = &self.membership.proposing else { return Vec::new() };
         let has = |heard: &Heard<'_>| {
             heard.origin.is_some_and(|start| proposing.accepted.contains(&(heard.member, start)))
         };
-        self.peers.heard().filter(|heard| !has(heard)).map(|heard| heard.member).collect()
+        let dead = &proposing.proposal.dead;
+        let is_missing = |heard: &Heard<'_>| !has(heard) && !dead.contains_key(&heard.member);
+        self.peers.heard().filter(is_missing).map(|heard| heard.member).collect()
     }
 
     /// Who stays and has not reported all that those who accepted had (L3).
     pub(super) fn lacking(&self) -> Vec<Member> {
         let Some(proposing) = &self.membership.proposing else { return Vec::new() };
         let record = self.membership();
-        let open = proposing.agreed.iter().filter(|dot| {
+        let agreed = self.agreed().unwrap_or(&proposing.agreed);
+        let open = agreed.iter().filter(|dot| {
             dot.origin != Origin::MEMBERSHIP && record.final_of(dot.origin).is_none()
         });
         let open: Vec<_> = open.collect();
         let covers = |vector: &orset::VersionVector| open.iter().all(|dot| vector.contains(*dot));
-        let stays = |member: &Member| !proposing.proposal.remove.contains(member);
+        let Proposal { remove, dead, .. } = &proposing.proposal;
+        let stays = |member: &Member| !(remove.contains(member) || dead.contains_key(member));
         let theirs = self.peers.heard().filter(|heard| !covers(heard.vector));
         let own = (!covers(&self.synced)).then_some(self.member);
         theirs.map(|heard| heard.member).filter(stays).chain(own).collect()
     }
 
-    /// Other members that were not heard of under this number for `most_us`.
-    pub(super) fn absent_since(&self, now_us: u64) -> Vec<Member> {
+    /// Other members, but for the dead, that were not heard of under this number lately; by a clock
+    /// of `u64::MAX`, ever.
+    pub(super) fn absent_since(&self, now_us: u64, dead: &BTreeMap<Member, Member>) -> Vec<Member> {
         let lately_us = self.settings.change_us.saturating_mul(4);
         let is_present = |heard: &Heard<'_>| {
             heard.number == self.number()
                 && heard.origin.is_some()
                 && (now_us == u64::MAX || now_us <= heard.at_us.saturating_add(lately_us))
         };
-        self.peers.heard().filter(|heard| !is_present(heard)).map(|heard| heard.member).collect()
+        let is_absent = |heard: &Heard<'_>| !is_present(heard) && !dead.contains_key(&heard.member);
+        self.peers.heard().filter(is_absent).map(|heard| heard.member).collect()
     }
 
     /// Puts to all what an operator wants, if all are there. `false`: nothing is wanted now, or
@@ -338,17 +383,20 @@ impl<B: Base> Protocol<B> {
         if self.place() != Place::Member || now.mono_us < wanted.next_us {
             return true;
         }
-        let absent = self.absent_since(now.mono_us);
+        let absent = self.absent_since(now.mono_us, &wanted.wish.dead);
         if !absent.is_empty() {
             if let Some(wanted) = &mut self.membership.wanted {
                 wanted.failed = Some(Unfit::Unreachable(absent));
             }
             return true;
         }
-        let too_old = self.too_old_for(wanted.wish.format);
-        if !too_old.is_empty() {
+        let too_old = self.too_old_for(&wanted.wish);
+        let alive = self.heard_lately(&wanted.wish.dead, now);
+        let unfit = (!too_old.is_empty()).then_some(Unfit::TooOld(too_old));
+        let unfit = unfit.or((!alive.is_empty()).then_some(Unfit::Alive(alive)));
+        if let Some(unfit) = unfit {
             if let Some(wanted) = &mut self.membership.wanted {
-                (wanted.failed, wanted.until_us) = (Some(Unfit::TooOld(too_old)), 0);
+                (wanted.failed, wanted.until_us) = (Some(unfit), 0);
             }
             return true;
         }
@@ -364,7 +412,10 @@ impl<B: Base> Protocol<B> {
         let add = add.map(|(member, address)| (*member, address.clone())).collect();
         let remove = wanted.wish.remove.intersection(&record.members).copied().collect();
         let patience_us = wanted.until_us.saturating_sub(now.mono_us);
-        let wish = Wish { add, remove, format: wanted.wish.format };
+        let dead: BTreeMap<Member, Member> = wanted.wish.dead.clone();
+        let dead = dead.into_iter().filter(|(member, _)| record.members.contains(member)).collect();
+        let format = wanted.wish.writes(record);
+        let wish = Wish { add, remove, format, dead };
         self.put_to_all(BTreeMap::new(), wish, patience_us, chance, now);
         true
     }
@@ -374,7 +425,8 @@ impl<B: Base> Protocol<B> {
     pub(super) fn wish_failed(&mut self, unfit: Unfit, chance: u64, now: Now) {
         let pause_us =
             self.settings.change_us.saturating_add(chance % (self.settings.change_us + 1));
-        let is_final = matches!(unfit, Unfit::Refused { why: Why::Unfit | Why::TooOld, .. });
+        let is_final =
+            matches!(unfit, Unfit::Refused { why: Why::Unfit | Why::TooOld | Why::Alive, .. });
         let Some(wanted) = &mut self.membership.wanted else { return };
         wanted.next_us = now.mono_us.saturating_add(pause_us);
         wanted.failed = Some(unfit);

@@ -178,6 +178,10 @@ fn talk_to_wire(talk: &Talk) -> v1::membership::Talk {
             let (change, origin, vector) = (*change, id(*start), entries(vector));
             v1::membership::Talk::Accept(v1::AcceptChange { change, origin, vector })
         }
+        Talk::Ends { change, vector } => {
+            let (change, vector) = (*change, entries(vector));
+            v1::membership::Talk::Ends(v1::ClosedEnds { change, vector })
+        }
         Talk::Refuse { change, .. } => v1::membership::Talk::Refuse(*change),
         Talk::Abandon { change } => v1::membership::Talk::Abandon(*change),
         Talk::Record(record) => v1::membership::Talk::Record(bytes(&|it| record.encode(it))),
@@ -189,8 +193,8 @@ fn entries(vector: &VersionVector) -> Vec<v1::VectorEntry> {
 }
 
 /// Why a change is refused, by its number; 0 says nothing.
-const WHY: [Why; 6] =
-    [Why::Unsaid, Why::Promised, Why::Differs, Why::Unfit, Why::Stock, Why::TooOld];
+const WHY: [Why; 7] =
+    [Why::Unsaid, Why::Promised, Why::Differs, Why::Unfit, Why::Stock, Why::TooOld, Why::Alive];
 
 fn why_to_wire(why: Why) -> u32 {
     WHY.iter().position(|it| *it == why).unwrap_or_default() as u32
@@ -213,6 +217,9 @@ fn talk_from_wire(talk: v1::membership::Talk, why: u32) -> Result<Talk, Malforme
         v1::membership::Talk::Accept(accept) => {
             let (start, vector) = (origin(&accept.origin)?, vector(&accept.vector)?);
             Talk::Accept { change: accept.change, start, vector }
+        }
+        v1::membership::Talk::Ends(ends) => {
+            Talk::Ends { change: ends.change, vector: vector(&ends.vector)? }
         }
         v1::membership::Talk::Refuse(change) => Talk::Refuse { change, why: why_from_wire(why) },
         v1::membership::Talk::Abandon(change) => Talk::Abandon { change },

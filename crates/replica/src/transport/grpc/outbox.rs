@@ -73,7 +73,9 @@ impl Item {
             Self::Talk(Talk::Propose(proposal)) => {
                 64 * (proposal.close.len() + 4 * proposal.add.len() + proposal.remove.len())
             }
-            Self::Talk(Talk::Accept { vector, .. }) => 64 * vector.len(),
+            Self::Talk(Talk::Accept { vector, .. } | Talk::Ends { vector, .. }) => {
+                64 * vector.len()
+            }
             Self::Parcel(parcel) => parcel.bytes(),
             Self::Compare(compare) => compare.bytes(),
             Self::Stock(talk) => talk.bytes(),

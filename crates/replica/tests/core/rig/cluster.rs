@@ -364,6 +364,11 @@ pub fn join(at: usize) -> Wish {
     Wish { add: [(member(at), address)].into(), ..Wish::default() }
 }
 
+/// It is gone for good, with an heir.
+pub fn bury(at: usize, heir: usize) -> Wish {
+    Wish { dead: [(member(at), member(heir))].into(), ..Wish::default() }
+}
+
 pub fn leave(at: usize) -> Wish {
     Wish { remove: [member(at)].into(), ..Wish::default() }
 }
