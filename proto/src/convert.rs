@@ -34,7 +34,8 @@ pub use ids::{dot, dot_from, id, member_from, origin_from, vector, vector_from};
 pub use orders::{order_from, orders};
 pub use page::{PAGE_TOKEN_MAX, Page};
 pub use stock::{
-    bulk, hold_from, holds, outcome_from, served_from, sheet, stock_answer, stock_call,
+    bulk, customer_from, hold_from, holds, outcome_from, served_from, sheet, stock_answer,
+    stock_call,
 };
 
 use bytes::Bytes;

@@ -200,6 +200,7 @@ impl FromAnswer for StockView {
             held: wire.held,
             sold: wire.sold,
             written_off: wire.written_off,
+            frozen: wire.frozen,
         };
         Ok(Self { sheet, stale: wire.stale, regressed })
     }

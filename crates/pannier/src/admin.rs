@@ -83,6 +83,15 @@ impl Inner {
         Ok(asked.map_err(|status| self.away(&status))?.into_inner())
     }
 
+    /// Accounts for what a closed member left of a stock.
+    pub async fn account_for(
+        &self,
+        request: v1::AccountForRequest,
+    ) -> Result<v1::AccountForResponse, Fail> {
+        let asked = self.client.clone().account_for(Request::new(request)).await;
+        Ok(asked.map_err(|status| self.away(&status))?.into_inner())
+    }
+
     /// What it has applied and synced.
     pub async fn frontier(&self) -> Result<VersionVector, Fail> {
         let asked = self.client.clone().get_frontier(Request::new(v1::GetFrontierRequest {})).await;

@@ -20,6 +20,7 @@ mod bench;
 mod call;
 mod chaos;
 mod config;
+mod decommission;
 mod demo;
 mod fail;
 mod hex;

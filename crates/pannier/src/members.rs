@@ -50,6 +50,10 @@ pub enum MembersVerb {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Close members that are gone for good, though they cannot be asked
+    Decommission(crate::decommission::Decommission),
+    /// Account for what a closed member left of a stock, so that its heir sells it
+    Account(crate::decommission::Account),
     /// Have all members write the newest format that they read. From then on no member can go back
     /// to a build that does not read it
     RaiseFormat {
@@ -128,7 +132,7 @@ impl fmt::Display for Listed {
 
 /// How a change ended.
 #[derive(Serialize)]
-struct Changed {
+pub struct Changed {
     what: String,
     done: bool,
     number: u64,
@@ -154,10 +158,10 @@ impl fmt::Display for Changed {
 }
 
 /// A change that is asked of a member.
-struct Change {
-    asked: Inner,
-    request: v1::ChangeMembersRequest,
-    what: String,
+pub struct Change {
+    pub asked: Inner,
+    pub request: v1::ChangeMembersRequest,
+    pub what: String,
 }
 
 impl MembersVerb {
@@ -185,6 +189,8 @@ impl MembersVerb {
                 known(&change.asked, number).await?;
                 form.print(&change.made(number)).map(|()| true)
             }
+            Self::Decommission(gone) => gone.run(form).await,
+            Self::Account(account) => account.run(form).await,
             Self::RaiseFormat { inner, dry_run } => {
                 let asked = Inner::at("INNER", inner)?;
                 let status = asked.status().await?;
@@ -224,7 +230,7 @@ impl MembersVerb {
     }
 }
 
-fn parse(text: &str) -> Result<Member, Fail> {
+pub fn parse(text: &str) -> Result<Member, Fail> {
     config::member(text).map_err(|what| Fail::of("UUID", what))
 }
 
@@ -295,7 +301,7 @@ async fn leave(asked: Inner, gone: Member) -> Result<Change, Fail> {
 
 impl Change {
     /// What would become of it.
-    async fn consider(&self, form: Form) -> Result<bool, Fail> {
+    pub async fn consider(&self, form: Form) -> Result<bool, Fail> {
         let request = v1::ChangeMembersRequest { only_ask: true, ..self.request.clone() };
         let answer = self.asked.change(request).await?;
         if answer.state() == State::Done {
@@ -309,7 +315,7 @@ impl Change {
     }
 
     /// Asks until it is done; the number of the membership.
-    async fn make(&self) -> Result<u64, Fail> {
+    pub async fn make(&self) -> Result<u64, Fail> {
         let (mut failures, mut told, mut only_ask) = (0, String::new(), false);
         loop {
             let request = v1::ChangeMembersRequest { only_ask, ..self.request.clone() };
@@ -342,7 +348,7 @@ impl Change {
         }
     }
 
-    fn made(&self, number: u64) -> Changed {
+    pub fn made(&self, number: u64) -> Changed {
         Changed::done(self.what.clone(), number)
     }
 }
@@ -388,7 +394,7 @@ async fn served(new: &Inner, newcomer: &Member) -> Result<(), Fail> {
 }
 
 /// Waits until all who stay know of it: until then, whoever has left should not be destroyed.
-async fn known(asked: &Inner, number: u64) -> Result<(), Fail> {
+pub async fn known(asked: &Inner, number: u64) -> Result<(), Fail> {
     let own = asked.status().await?.member;
     let mut told = String::new();
     loop {

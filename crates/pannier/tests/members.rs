@@ -241,3 +241,65 @@ fn a_command_that_is_cut_short_goes_on_when_it_is_repeated() {
     assert_eq!(last.code, 0, "{}", last.err);
     it.until("all agree", |it| [0, 2].iter().all(|at| it.views(*at) == 3));
 }
+
+/// The procedure of `docs/operations/decommission.md`.
+#[test]
+fn one_that_is_gone_for_good_is_closed_accounted_for_and_told_when_it_returns() {
+    let mut it = Cluster::new(3, 3);
+    let stock = |it: &Cluster, at: usize, words: &[&str]| {
+        let gateway = it.at[at].1.to_string();
+        pannier(it.state.path(), &[&["stock"], words, &["--gateway", &gateway, "--json"]].concat())
+    };
+    for at in 0..3 {
+        assert_eq!(it.add(at).code, 0);
+        assert_eq!(stock(&it, at, &["restock", "phone", "10"]).code, 0);
+    }
+    it.until("all agree", |it| (0..3).all(|at| it.views(at) == 3));
+    it.until("all units are known", |it| stock(it, 0, &["show", "phone"]).json()["minted"] == 30);
+    let (first, second) = (it.inner(0), it.inner(1));
+    // The others are gone: it sells where nobody hears it, and is gone itself.
+    it.kill(0);
+    it.kill(1);
+    let bought = stock(&it, 2, &["buy", "phone", "2"]);
+    assert_eq!(bought.code, 0, "{}{}", bought.out, bought.err);
+    let op = bought.json()["op_id"].as_str().unwrap().to_owned();
+    it.kill(2);
+    it.start(0, &[]);
+    it.start(1, &[]);
+
+    let gone = name(2);
+    let words = ["decommission", &first, &gone, "--heir", &name(1)];
+    let dry = it.admin(&[&words[..], &["--dry-run"]].concat());
+    assert!(dry.out.contains("frozen") && dry.out.contains("\"done\":false"), "{}", dry.out);
+    let stranger = it.admin(&["decommission", &first, &name(7), "--heir", &name(1)]);
+    assert!(stranger.code == 2 && stranger.err.contains("no member"), "{}", stranger.err);
+    // Cut short, and repeated.
+    let asked = [&["admin"], &words[..]].concat();
+    let mut asking = Running::start_by_stderr(command(it.state.path()).args(&asked));
+    asking.line();
+    drop(asking);
+    let done = it.admin(&words);
+    assert!(done.code == 0, "{}{}", done.out, done.err);
+    assert_eq!(it.admin(&words).code, 0, "again: it is done");
+    assert_eq!(it.members(1), [name(0), name(1)]);
+    let shown = stock(&it, 0, &["show", "phone"]).json();
+    assert_eq!((&shown["available"], &shown["frozen"]), (&20.into(), &10.into()), "{shown}");
+
+    let sale = format!("{op}:2");
+    let account = ["account", &second, &gone, "shop", "phone", "--sold", &sale];
+    assert_eq!(it.admin(&account).code, 2, "it must be said that these were all");
+    let other = it.admin(&["account", &first, &gone, "shop", "phone", "--all"]);
+    assert!(other.code != 0 && other.err.contains("heir"), "{}", other.err);
+    let account = [&account[..], &["--all"]].concat();
+    let done = it.admin(&account);
+    assert!(done.code == 0, "{}{}", done.out, done.err);
+    assert_eq!(done.json()["available"], 28);
+    assert_eq!(it.admin(&account).code, 0, "again");
+    it.until("all know", |it| stock(it, 0, &["show", "phone"]).json()["sold"] == 2);
+
+    // It comes back, and hears what has become of it.
+    it.start(2, &[]);
+    it.until("it is told", |it| it.add(2).code == 4);
+    assert_eq!(it.running[2].take().unwrap().stop(), 0);
+    assert_eq!(stock(&it, 1, &["show", "phone"]).json()["sold"], 2);
+}

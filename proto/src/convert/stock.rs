@@ -24,7 +24,7 @@ fn want(quantity: u32, customer: &[u8]) -> Result<Want, Failure> {
 }
 
 /// For whom; nobody, if there is none.
-pub(super) fn customer_from(bytes: &[u8]) -> Result<Option<Customer>, Failure> {
+pub fn customer_from(bytes: &[u8]) -> Result<Option<Customer>, Failure> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -196,8 +196,8 @@ pub(super) fn body(op: OpId, object: &ObjectKey, ask: &Ask) -> Result<Body, Fail
             Body::SetStockTerms(terms)
         }
         Ask::Order(ask) => return checkout::body(op, object, ask),
-        Ask::Allow { .. } => {
-            return Err(Failure::new(Reason::WrongKind, "a question between members"));
+        Ask::Allow { .. } | Ask::Account { .. } => {
+            return Err(Failure::new(Reason::WrongKind, "no call of a client"));
         }
     })
 }
@@ -295,6 +295,7 @@ pub fn sheet(sheet: &Sheet, stale: bool) -> v1::Stock {
         held: sheet.held,
         sold: sheet.sold,
         written_off: sheet.written_off,
+        frozen: sheet.frozen,
         limit: sheet.terms.limit,
         peers: sheet.terms.peers.into(),
         tentative: sheet.terms.tentative,

@@ -189,6 +189,8 @@ reasons! {
         "Lines with a limit for each customer are kept by different members. Order them apart.";
     TooManyOrders "TOO_MANY_ORDERS" ResourceExhausted None Retry ms(1_000),
         "As many orders are under way over an entry of the cart as may be. Let some go, or wait.";
+    NotAccountable "NOT_ACCOUNTABLE" FailedPrecondition None MendRequest NEVER,
+        "What a closed member left of a stock is not accounted for like this. Read the message.";
     CatchingUp "CATCHING_UP" Unavailable None Retry ms(250),
         "The replica must catch up with its peers first; it takes this in when it has.";
 }

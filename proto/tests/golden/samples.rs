@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 use pannier_proto::v1::{
-    AcceptChange, AddToCart, AddToCounter, AddToSet, Answer, BatchGetCarts, BatchGetCounters,
-    BatchGetSets, BatchOfCarts, BatchOfCounters, BatchOfSets, Cart, CatchUp, ChangeMembersRequest,
-    ChangeMembersResponse, ClearCart, ClearSet, Command, Counter, DecrementInCart, Deltas, Dot,
-    Entry, ExecuteRequest, ExecuteResponse, Failure, Frontier, GetCart, GetCounter,
-    GetFrontierRequest, GetSet, GetStateHashRequest, GetStatusRequest, Hello, Kind, Line,
-    ListMembersRequest, ListRequest, ListResponse, MemberInfo, MemberList, Membership, MergeCarts,
-    MergeSets, NewMember, ObjectRef, PeerMessage, Pruned, Pull, RemoveFromCart, RemoveFromSet,
-    ReplicaStatus, SeqRange, Set, SetInCart, Snapshot, Standing, StateHash, Status, VectorEntry,
-    WatchEvent, WatchRequest, Written, answer, change_members_response, command::Body, membership,
+    AcceptChange, AccountForRequest, AccountForResponse, AddToCart, AddToCounter, AddToSet, Answer,
+    BatchGetCarts, BatchGetCounters, BatchGetSets, BatchOfCarts, BatchOfCounters, BatchOfSets,
+    Cart, CatchUp, ChangeMembersRequest, ChangeMembersResponse, ClearCart, ClearSet, ClosedEnds,
+    Command, Counter, DeadMember, DecrementInCart, Deltas, Dot, Entry, ExecuteRequest,
+    ExecuteResponse, Failure, Frontier, GetCart, GetCounter, GetFrontierRequest, GetSet,
+    GetStateHashRequest, GetStatusRequest, Hello, Kind, Line, ListMembersRequest, ListRequest,
+    ListResponse, MemberInfo, MemberList, Membership, MergeCarts, MergeSets, NewMember, ObjectRef,
+    PeerMessage, Pruned, Pull, RemoveFromCart, RemoveFromSet, ReplicaStatus, SeqRange, Set,
+    SetInCart, Snapshot, Standing, StateHash, Status, UnseenSale, VectorEntry, WatchEvent,
+    WatchRequest, Written, answer, change_members_response, command::Body, membership,
     peer_message, watch_event,
 };
 use prost::{DecodeError, Message};
@@ -262,6 +263,23 @@ fn accept() -> AcceptChange {
     AcceptChange { change: 9, origin: id(1), vector: vector() }
 }
 
+fn ends() -> ClosedEnds {
+    ClosedEnds { change: 9, vector: vector() }
+}
+
+fn dead_member() -> DeadMember {
+    DeadMember { member: id(2), heir: id(1) }
+}
+
+fn account_for() -> AccountForRequest {
+    let sales = vec![unseen_sale()];
+    AccountForRequest { namespace: b("shop"), stock: b("phone"), member: id(2), sales }
+}
+
+fn unseen_sale() -> UnseenSale {
+    UnseenSale { op_id: id(8), quantity: 2, customer: b("ada") }
+}
+
 fn about(talk: membership::Talk) -> Membership {
     Membership { talk: Some(talk), why: 0 }
 }
@@ -315,7 +333,7 @@ fn new_member() -> NewMember {
 
 fn change_members() -> ChangeMembersRequest {
     let (add, remove) = (vec![new_member()], vec![id(1)]);
-    ChangeMembersRequest { add, remove, only_ask: true, format: 0 }
+    ChangeMembersRequest { add, remove, only_ask: true, format: 0, dead: vec![] }
 }
 
 fn changing() -> ChangeMembersResponse {
@@ -422,6 +440,7 @@ fn rarer() -> Vec<Sample> {
         AcceptChange accept();
         Membership about(membership::Talk::Propose(b("proposal")));
         Membership about(membership::Talk::Accept(accept()));
+        Membership about(membership::Talk::Ends(ends()));
         Membership about(membership::Talk::Refuse(9));
         Membership about(membership::Talk::Abandon(9));
         Membership about(membership::Talk::Record(b("record")));
@@ -440,6 +459,12 @@ fn rarer() -> Vec<Sample> {
         NewMember new_member();
         ChangeMembersRequest change_members();
         ChangeMembersRequest ChangeMembersRequest { format: 1, ..Default::default() };
+        ChangeMembersRequest ChangeMembersRequest { dead: vec![dead_member()], ..Default::default() };
+        DeadMember dead_member();
+        ClosedEnds ends();
+        AccountForRequest account_for();
+        UnseenSale unseen_sale();
+        AccountForResponse AccountForResponse { stock: Some(Default::default()) };
         ChangeMembersResponse changing();
     }
 }

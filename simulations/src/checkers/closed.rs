@@ -11,7 +11,7 @@
 use super::{Breach, Checks, Verdict};
 use crate::names::Names;
 use crate::world::Node;
-use orset::{Dot, Origin, VersionVector};
+use orset::{Dot, Member, Origin, VersionVector};
 use pannier_replica::protocol::membership::Record;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,8 @@ pub struct Closed {
     changes: BTreeMap<u64, u64>,
     /// Places of those who do not belong, and the first membership without them.
     left: BTreeMap<usize, u64>,
+    /// Who was closed because it was gone: the heir, and the change.
+    heirs: BTreeMap<Member, (Member, u64)>,
     /// Places of those who are closed because they are gone: they may have more than that.
     buried: BTreeSet<usize>,
 }
@@ -58,6 +60,12 @@ impl Checks {
         self.closed.whole(vector)
     }
 
+    /// Who was closed, under a membership, each with its heir.
+    pub(super) fn closed_under(&self, number: u64) -> BTreeMap<Member, Member> {
+        let closed = self.closed.heirs.iter().filter(|(_, (_, by))| *by <= number);
+        closed.map(|(member, (heir, _))| (*member, *heir)).collect()
+    }
+
     /// Who is at a place is gone for good, and is to be closed.
     pub(crate) fn buried(&mut self, place: usize) {
         self.closed.buried.insert(place);
@@ -79,6 +87,14 @@ impl Checks {
         if *known != record.change {
             let what = format!("membership {} was decided twice", record.number);
             return Err(Breach::new("membership", about(), what));
+        }
+        for (member, closing) in &record.closed {
+            let closing = (closing.heir, closing.number);
+            let known = self.closed.heirs.entry(*member).or_insert(closing);
+            if *known != closing {
+                let what = format!("{member} was closed twice");
+                return Err(Breach::new("membership", about(), what));
+            }
         }
         for (origin, last) in &record.finals {
             let known = self.closed.finals.entry(*origin).or_insert((last.seq, last.number));

@@ -19,6 +19,10 @@ impl Checks {
     /// What is to be shown of an object, of what was shown.
     fn right(&self, object: &ObjectKey, view: &View<'_>, shown: &Shown) -> Value {
         match &shown.value {
+            Value::Stock(_) => {
+                let closed = self.closed_under(shown.vector.get(orset::Origin::MEMBERSHIP));
+                Value::Stock(sheets::under(&self.ledger, object, view, &closed))
+            }
             Value::Holds(_) => Value::Holds(sheets::holds(&self.ledger, object, view)),
             _ => value(&self.ledger, object, view),
         }

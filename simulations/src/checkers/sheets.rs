@@ -4,6 +4,8 @@
 //! ```text
 //! taken(m)      units of all records that m ever made          given(m)   of those given back by m
 //! available(m)  minted(m) - written off(m) + lent to m - lent by m - taken(m) + given(m)
+//! frozen        available of members that were closed, until a step of an heir's inherits it; and
+//!               of those whose heir, or that one's heir, is such a one
 //! held          units of records that are held, and not given back
 //! holds         of each of those: the op id, the want, who made it, its latest deadline
 //! sold          what was taken, less what was given back, less what is held
@@ -13,7 +15,7 @@ use super::ledger::Ledger;
 use super::spec::View;
 use orset::stock::{Account, Hold, Holds, RecordId, Sheet, Stamped, Step};
 use orset::{Effect, Member, ObjectKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 struct Rec {
     units: i128,
@@ -31,7 +33,42 @@ struct Sums {
 
 /// What `stock` shows to one who has exactly the commits of `view`.
 pub fn sheet(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> Sheet {
-    look(ledger, stock, view).0
+    under(ledger, stock, view, &BTreeMap::new())
+}
+
+/// The same, where these are closed, each with its heir.
+pub fn under(
+    ledger: &Ledger,
+    stock: &ObjectKey,
+    view: &View<'_>,
+    closed: &BTreeMap<Member, Member>,
+) -> Sheet {
+    let (mut sheet, _, has, inherited) = look(ledger, stock, view);
+    if closed.is_empty() {
+        return sheet;
+    }
+    let mut owned: BTreeMap<Member, i128> = BTreeMap::new();
+    let mut frozen = 0;
+    for (member, units) in has {
+        let (mut at, mut is_frozen) = (member, false);
+        while let Some(heir) = closed.get(&at) {
+            is_frozen |= !inherited.contains(&at);
+            at = *heir;
+        }
+        if is_frozen { frozen += units } else { *owned.entry(at).or_default() += units }
+    }
+    let count = |units: i128| u64::try_from(units).unwrap_or(0);
+    for (member, account) in &mut sheet.accounts {
+        account.available = count(owned.remove(member).unwrap_or(0));
+    }
+    let rest = owned.into_iter();
+    sheet.accounts.extend(
+        rest.map(|(member, units)| (member, Account { available: count(units), minted: 0 })),
+    );
+    sheet.accounts.sort_unstable_by_key(|(member, _)| *member);
+    sheet.available = sheet.accounts.iter().map(|(_, it)| it.available).sum();
+    sheet.frozen = count(frozen);
+    plain(sheet)
 }
 
 /// Who has units of it set aside, by the same commits; all on one page.
@@ -43,7 +80,10 @@ pub fn holds(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> Holds {
     Holds { holds: held.into_iter().map(|(_, hold)| hold).collect(), next: None }
 }
 
-fn look(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> (Sheet, BTreeMap<RecordId, Rec>) {
+type Looked = (Sheet, BTreeMap<RecordId, Rec>, BTreeMap<Member, i128>, BTreeSet<Member>);
+
+fn look(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> Looked {
+    let mut inherited = BTreeSet::new();
     let mut records: BTreeMap<RecordId, Rec> = BTreeMap::new();
     let mut sums: BTreeMap<Member, Sums> = BTreeMap::new();
     let mut answered: BTreeMap<(Member, Member), u64> = BTreeMap::new();
@@ -96,6 +136,9 @@ fn look(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> (Sheet, BTreeMap
                         hold.until_ms = hold.until_ms.max(*until_ms);
                     }
                 }
+                Step::Inherit(of, _) => {
+                    inherited.insert(*of);
+                }
                 Step::Return | Step::Fold(_) | Step::Allow(_) => {}
             }
         }
@@ -114,9 +157,11 @@ fn look(ledger: &Ledger, stock: &ObjectKey, view: &View<'_>) -> (Sheet, BTreeMap
         held: count(of(|it| it.held).sum()),
         sold: count(of(|it| !it.held && !it.back).sum()),
         written_off: count(sums.values().map(|it| it.gone).sum()),
+        frozen: 0,
     };
     sheet.available = sheet.accounts.iter().map(|(_, it)| it.available).sum();
-    (plain(sheet), records)
+    let has = sums.iter().map(|(member, it)| (*member, it.minted - it.gone + it.moved));
+    (plain(sheet), records, has.collect(), inherited)
 }
 
 /// Without the members that have nothing: who is listed is nobody's promise.

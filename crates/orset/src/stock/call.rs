@@ -7,7 +7,11 @@ use crate::dot::{Dot, Member};
 use crate::object::{ObjectKey, Product, QUANTITY_MAX};
 use crate::op_id::OpId;
 use crate::order::Goods;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+
+/// Most sales that one account names: they are one commit.
+pub const SALES_MAX: usize = 1_000;
 
 /// What is asked of a stock, under an op id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +61,16 @@ pub enum Ask {
         want: Want,
         /// Which record of the op id.
         dot: Dot,
+    },
+    /// What a closed member left behind is accounted for, by its heir alone: these sales of it
+    /// nobody else knew, and that is all there were. Its process must have stopped for good.
+    Account {
+        /// Who was closed.
+        of: Member,
+        /// Its heir.
+        at: Member,
+        /// Up to `SALES_MAX`, each op id once.
+        sales: Vec<(OpId, Want)>,
     },
     /// Something of an order: the object is a cart then, and the op id the order's.
     Order(OrderAsk),
@@ -130,7 +144,9 @@ impl Ask {
     /// Which member alone may do it, if one is named.
     pub const fn at(&self) -> Option<Member> {
         match self {
-            Self::Restock { at, .. } | Self::WriteOff { at, .. } => Some(*at),
+            Self::Restock { at, .. } | Self::WriteOff { at, .. } | Self::Account { at, .. } => {
+                Some(*at)
+            }
             _ => None,
         }
     }
@@ -162,6 +178,17 @@ impl Ask {
                 Err("time of a hold")
             }
             Self::Agree(terms) if terms.peers > PEERS_MAX => Err("peers of a stock"),
+            Self::Account { sales, .. } if sales.len() > SALES_MAX => Err("sales"),
+            Self::Account { sales, .. }
+                if sales.iter().map(|(op, _)| op).collect::<BTreeSet<_>>().len() < sales.len() =>
+            {
+                Err("sales of one op id")
+            }
+            Self::Account { sales, .. }
+                if sales.iter().any(|(_, want)| !is_units(want.quantity.into())) =>
+            {
+                Err("quantity")
+            }
             _ => Ok(()),
         }
     }
@@ -231,7 +258,7 @@ pub struct Account {
 
 /// What a stock shows: where all its units are.
 ///
-/// `minted = available + held + sold + written_off`, always.
+/// `minted = available + held + sold + written_off + frozen`, always.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sheet {
     /// Its terms.
@@ -248,12 +275,14 @@ pub struct Sheet {
     pub sold: u64,
     /// Units gone without a sale.
     pub written_off: u64,
+    /// Units of members that were closed, and are not accounted for: nobody sells them.
+    pub frozen: u64,
 }
 
 impl Sheet {
     /// Units that no term accounts for; 0, or there is a bug.
     pub fn imbalance(&self) -> i128 {
-        let terms = [self.available, self.held, self.sold, self.written_off];
+        let terms = [self.available, self.held, self.sold, self.written_off, self.frozen];
         i128::from(self.minted) - terms.into_iter().map(i128::from).sum::<i128>()
     }
 }

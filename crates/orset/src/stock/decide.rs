@@ -107,6 +107,27 @@ pub enum Refused {
     /// As many orders are under way over an entry of the cart as may be. Let some go, or wait.
     #[error("too many orders are under way over one entry of the cart")]
     TooManyOrders,
+    /// Whoever is to be accounted for was not closed. Only who is gone for good is.
+    #[error("that member was not closed, so there is nothing to account for")]
+    NotClosed,
+    /// Its heir alone accounts for it. Ask that one.
+    #[error("the heir of that member is {heir}: ask it")]
+    NotHeir {
+        /// Who.
+        heir: Member,
+    },
+    /// It is accounted for already, and these sales were not named then. Sell them as any other.
+    #[error("it was accounted for without this sale: sell it as any other")]
+    AccountedFor,
+    /// The sales that are named are more than what it left behind, and what the heir has. Look at
+    /// them again; or have units lent to the heir first.
+    #[error("the sales that are named need {wanted} units, and there are {available}")]
+    MoreThanThereIs {
+        /// Units.
+        wanted: u64,
+        /// Units.
+        available: u64,
+    },
     /// A sum would grow beyond what is counted. Mend the request.
     #[error("a stock counts up to {UNITS_MAX} units")]
     TooMany,

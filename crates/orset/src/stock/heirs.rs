@@ -53,6 +53,19 @@ impl Heirs {
         self.0.contains_key(&self.owner_of(member))
     }
 
+    /// Whether `by` may move what `member` left behind, as far as the chain of heirs goes: it, its
+    /// heir, that one's heir. When that became theirs to move does not matter here: whoever made
+    /// the step knew (a log is replayed under the last closings that its replica knows).
+    pub fn is_heir(&self, member: Member, by: Member) -> bool {
+        let next = |at: &Member| self.0.get(at).map(|closed| closed.heir);
+        core::iter::successors(Some(member), next).any(|at| at == by)
+    }
+
+    /// Where the chain of heirs of a member ends, frozen or not; itself, while it is not closed.
+    pub fn last_heir(&self, member: Member) -> Member {
+        self.end_of(member)
+    }
+
     /// Whether a member is closed.
     pub fn is_closed(&self, member: Member) -> bool {
         self.0.contains_key(&member)

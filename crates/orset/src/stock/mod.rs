@@ -40,7 +40,8 @@ mod terms;
 mod words;
 
 pub use call::{
-    Account, Ask, CustomerHolds, Hold, Holds, HoldsOf, OrderAsk, Outcome, Served, Sheet, ShortLine,
+    Account, Ask, CustomerHolds, Hold, Holds, HoldsOf, OrderAsk, Outcome, SALES_MAX, Served, Sheet,
+    ShortLine,
 };
 pub use decide::{Answer, Refused, Verdict, agree, commit, commit_here, extend, hold, lend};
 pub use decide::{allow, mint, over_limit, release, return_op, sold_over_limit, write_off};
@@ -99,6 +100,8 @@ pub trait StockRows {
     fn set_tally(&mut self, customer: &Customer, tally: Tally) -> Result<(), Self::Error>;
     /// The terms that stand.
     fn terms(&mut self) -> Result<Stamped, Self::Error>;
+    /// What a closed member left behind is its heir's.
+    fn set_inherited(&mut self, of: Member, until_ms: u64) -> Result<(), Self::Error>;
     /// Writes them.
     fn set_terms(&mut self, terms: Stamped) -> Result<(), Self::Error>;
 }
@@ -130,6 +133,8 @@ pub struct Stock {
     done: BTreeSet<OpId>,
     tallies: BTreeMap<Customer, Tally>,
     terms: Stamped,
+    /// Closed members whose heirs own what they left behind, and until when they keep its holds.
+    inherited: BTreeMap<Member, u64>,
 }
 
 impl Stock {
@@ -164,6 +169,15 @@ impl Stock {
             marks.iter().for_each(|op| out.extend_from_slice(op.as_bytes()));
         }
         self.terms.encode(out);
+        for (member, until_ms) in &self.inherited {
+            out.extend_from_slice(member.as_bytes());
+            put_u64(out, *until_ms);
+        }
+    }
+
+    /// Closed members that are accounted for.
+    pub fn inherited(&self) -> impl Iterator<Item = Member> + '_ {
+        self.inherited.keys().copied()
     }
 
     /// Checks what must hold of any view that was reached in causal order, with nothing folded.
@@ -237,6 +251,10 @@ impl Lattice for Stock {
         }
         self.tallies = self.counted();
         self.terms.join(&other.terms);
+        for (member, until_ms) in &other.inherited {
+            let mine = self.inherited.entry(*member).or_default();
+            *mine = (*mine).max(*until_ms);
+        }
     }
 }
 
@@ -314,6 +332,12 @@ impl StockRows for Stock {
 
     fn terms(&mut self) -> Result<Stamped, Infallible> {
         Ok(self.terms)
+    }
+
+    fn set_inherited(&mut self, of: Member, until_ms: u64) -> Result<(), Infallible> {
+        let known = self.inherited.entry(of).or_default();
+        *known = (*known).max(until_ms);
+        Ok(())
     }
 
     fn set_terms(&mut self, terms: Stamped) -> Result<(), Infallible> {

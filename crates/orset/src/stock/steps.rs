@@ -55,6 +55,9 @@ pub enum Step {
     Tentative(Want, u64),
     /// The keeper's word: what is held so may be sold, and counts.
     Allow(RecordId),
+    /// What a closed member left behind is accounted for: it is its heir's from here on. What it
+    /// held the heir lets go at this time, by its own clock, unless it is sold before.
+    Inherit(Member, u64),
 }
 
 /// What came of applying steps.
@@ -160,6 +163,13 @@ pub fn apply<R: StockRows>(
             }
             Step::Fold(id) => fold(rows, heirs, by, *id)?,
             Step::Allow(id) => allow(rows, *id)?,
+            Step::Inherit(of, until_ms) => {
+                let is_his = *of != by && heirs.is_heir(*of, by);
+                if is_his {
+                    rows.set_inherited(*of, *until_ms)?;
+                }
+                is_his
+            }
         };
         applied.is_odd |= !done;
     }
@@ -231,7 +241,7 @@ fn give_back<R: StockRows>(
     let Some(record) = find(rows, id)? else { return Ok(None) };
     let units = record.want.quantity.into();
     let was_held = record.is_held();
-    let is_owned = heirs.owner_of(record.owner) == by;
+    let is_owned = heirs.is_heir(record.owner, by);
     let done = is_owned
         && change(rows, id, dot, |it| {
             !it.given_back && may(it) && {
@@ -273,7 +283,7 @@ fn fold<R: StockRows>(
     id: RecordId,
 ) -> Result<bool, R::Error> {
     let Some(record) = find(rows, id)? else { return Ok(false) };
-    if heirs.owner_of(record.owner) != by || record.is_held() {
+    if !heirs.is_heir(record.owner, by) || record.is_held() {
         return Ok(false);
     }
     tallied(rows, id.op, record.want.customer.as_ref(), |rows| rows.drop_record(id))?;
@@ -377,6 +387,11 @@ impl Step {
                 put_u64(out, *until_ms);
             }
             Self::Allow(id) => put_id(14, id, out),
+            Self::Inherit(of, until_ms) => {
+                out.push(15);
+                out.extend_from_slice(of.as_bytes());
+                put_u64(out, *until_ms);
+            }
         }
     }
 
@@ -404,6 +419,7 @@ impl Step {
             12 => Self::Agree(Stamped::decode(from)?),
             13 => Self::Tentative(Want::decode(from)?, from.u64()?),
             14 => Self::Allow(RecordId::decode(from)?),
+            15 => Self::Inherit(Member::from_bytes(from.id()?), from.u64()?),
             tag => return Err(DecodeError::UnknownTag { what: "step of a stock", tag }),
         })
     }

@@ -1,6 +1,6 @@
 //! Asks, outcomes and refusals as canonical bytes: how members pass calls on to each other.
 
-use super::call::{Ask, OrderAsk, Outcome, ShortLine};
+use super::call::{Ask, OrderAsk, Outcome, SALES_MAX, ShortLine};
 use super::decide::Refused;
 use super::record::{Want, decode_dot, encode_dot};
 use super::terms::{PEERS_MAX, Terms};
@@ -68,6 +68,16 @@ impl Ask {
                 want.encode(out);
                 encode_dot(*dot, out);
             }
+            Self::Account { of, at, sales } => {
+                out.push(16);
+                out.extend_from_slice(of.as_bytes());
+                out.extend_from_slice(at.as_bytes());
+                put_u64(out, sales.len() as u64);
+                for (op, want) in sales {
+                    out.extend_from_slice(op.as_bytes());
+                    want.encode(out);
+                }
+            }
         }
     }
 
@@ -92,6 +102,18 @@ impl Ask {
             13 => Self::Order(OrderAsk::Return { goods: Goods::decode(from)? }),
             14 => Self::Order(OrderAsk::Extend { ttl_ms: from.u64()? }),
             15 => Self::Allow { want: Want::decode(from)?, dot: decode_dot(from)? },
+            16 => {
+                let (of, at) = (Member::from_bytes(from.id()?), Member::from_bytes(from.id()?));
+                let count = from.count(18)?;
+                if count > SALES_MAX {
+                    return Err(DecodeError::Bounds("sales"));
+                }
+                let mut sales = Vec::with_capacity(count);
+                for _ in 0..count {
+                    sales.push((decode_op_id(from)?, Want::decode(from)?));
+                }
+                Self::Account { of, at, sales }
+            }
             tag => return Err(DecodeError::UnknownTag { what: "ask of a stock", tag }),
         };
         ask.check(u64::MAX).map_err(DecodeError::Bounds)?;
@@ -192,6 +214,17 @@ impl Refused {
             Self::CartChanged => out.push(7),
             Self::KeptApart => out.push(8),
             Self::TooManyOrders => out.push(9),
+            Self::NotClosed => out.push(10),
+            Self::NotHeir { heir } => {
+                out.push(11);
+                out.extend_from_slice(heir.as_bytes());
+            }
+            Self::AccountedFor => out.push(12),
+            Self::MoreThanThereIs { wanted, available } => {
+                out.push(13);
+                put_u64(out, *wanted);
+                put_u64(out, *available);
+            }
         }
     }
 
@@ -207,6 +240,10 @@ impl Refused {
             7 => Self::CartChanged,
             8 => Self::KeptApart,
             9 => Self::TooManyOrders,
+            10 => Self::NotClosed,
+            11 => Self::NotHeir { heir: Member::from_bytes(from.id()?) },
+            12 => Self::AccountedFor,
+            13 => Self::MoreThanThereIs { wanted: from.u64()?, available: from.u64()? },
             tag => return Err(DecodeError::UnknownTag { what: "refusal of a stock", tag }),
         })
     }

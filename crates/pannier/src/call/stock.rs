@@ -401,9 +401,12 @@ impl ShownStock {
 
 impl fmt::Display for ShownStock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Sums { minted, available, held, sold, written_off, imbalance } = self.sums;
+        let Sums { minted, available, held, sold, written_off, frozen, imbalance } = self.sums;
         writeln!(f, "{}: {available} of {minted} units are free", printable(&self.stock))?;
         writeln!(f, "  held {held}, sold {sold}, written off {written_off}")?;
+        if frozen > 0 {
+            writeln!(f, "  frozen {frozen}: of members that were closed; account for them")?;
+        }
         if imbalance != 0 {
             writeln!(f, "  IMBALANCE: {imbalance} units are nowhere")?;
         }

@@ -194,6 +194,7 @@ impl Market {
                 all.held += one.held;
                 all.sold += one.sold;
                 all.written_off += one.written_off;
+                all.frozen += one.frozen;
             }
             sheets.push(all);
         }

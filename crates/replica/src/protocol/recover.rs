@@ -142,6 +142,7 @@ impl<B: Base> Protocol<B> {
             protocol.decode_cuts(&bytes)?;
         }
         protocol.taking = Taking::recover(protocol.rows.base.get(&meta_key(SNAPSHOT))?)?;
+        protocol.know_closed();
         let last = match protocol.rows.base.get(&meta_key(b"start"))? {
             Some(bytes) => decode_last_start(&bytes)?,
             None => None,

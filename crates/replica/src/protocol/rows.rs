@@ -35,7 +35,8 @@ use super::walk::Walk;
 use crate::store::{Row, StateBatch, StateView, StoreError};
 use orset::cart::Entry;
 use orset::codec::{Reader, put_u64};
-use orset::{DecodeError, ObjectKey, OpId, Product};
+use orset::stock::Closed;
+use orset::{DecodeError, Member, ObjectKey, OpId, Product};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::ops::Bound;
@@ -142,6 +143,9 @@ pub(super) fn parse_entry(row: &Row, prefix_len: usize) -> Result<(OpId, Entry),
 
 /// Rows over a store. See the file's head.
 pub(super) struct Rows<B> {
+    /// Members that were closed while they were gone: what becomes of their share of every stock,
+    /// as long as it is not accounted for there.
+    pub closed: Arc<BTreeMap<Member, Closed>>,
     pub base: B,
     live: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// `None`: forgotten.
@@ -182,6 +186,7 @@ impl<B> Rows<B> {
             reused: self.reused.clone(),
             stirred: self.stirred.clone(),
             hot: Hot::default(),
+            closed: self.closed.clone(),
             buckets: self.buckets.clone(),
             dirty_buckets: self.dirty_buckets.clone(),
             total: self.total,
@@ -212,6 +217,7 @@ impl<B: Base> Rows<B> {
             reused: Vec::new(),
             stirred: Stirred::default(),
             hot: Hot::default(),
+            closed: Arc::default(),
             frozen: Arc::new(Vec::new()),
             buckets: vec![0; BUCKETS],
             dirty_buckets: vec![false; BUCKETS],

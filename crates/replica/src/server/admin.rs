@@ -1,5 +1,6 @@
 //! What operators and their tools ask, on the inner listener.
 
+use super::account;
 use super::change;
 use super::shared::{Shared, Stage};
 use super::verify;
@@ -117,6 +118,14 @@ impl admin_server::Admin for Admin {
     ) -> Result<Response<v1::VerifyReport>, Status> {
         let stands = self.0.replica.verified_soon().await;
         Ok(Response::new(verify::report(&stands.map_err(|_| self.closed())?)))
+    }
+
+    async fn account_for(
+        &self,
+        request: Request<v1::AccountForRequest>,
+    ) -> Result<Response<v1::AccountForResponse>, Status> {
+        let done = account::account_for(&self.0, request.into_inner()).await;
+        done.map(Response::new).map_err(|failure| self.0.told(failure))
     }
 
     async fn change_members(

@@ -23,6 +23,7 @@
 //! V3  memory is bounded by settings, whatever clients do and do not do.
 //! V4  `drain` loses nothing that was acknowledged, and answers what is under way.
 
+mod account;
 mod admin;
 mod ask;
 mod backup;

@@ -60,6 +60,10 @@ fn stock_refused(refused: Refused) -> Failure {
         }
         Refused::TooMany => failure(Reason::TooManyUnits),
         Refused::CartChanged => failure(Reason::CartChanged),
+        Refused::NotClosed
+        | Refused::NotHeir { .. }
+        | Refused::AccountedFor
+        | Refused::MoreThanThereIs { .. } => failure(Reason::NotAccountable),
         Refused::KeptApart => failure(Reason::KeptApart),
         Refused::TooManyOrders => failure(Reason::TooManyOrders),
         // `Unknown`, and what a later library may add: nothing of it is held here.

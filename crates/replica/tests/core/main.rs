@@ -6,6 +6,7 @@
 
 mod away;
 mod dead;
+mod dead_stock;
 mod durable;
 mod evening;
 mod format;

@@ -131,7 +131,12 @@ fn stock() -> Stock {
         accounts: vec![account()],
         stale: true,
         tentative: false,
+        frozen: 0,
     }
+}
+
+fn frozen_stock() -> Stock {
+    Stock { frozen: 3, ..stock() }
 }
 
 fn tentative_stock() -> Stock {
@@ -204,5 +209,6 @@ pub fn samples() -> Vec<Sample> {
         };
         SetStockTerms tentative_terms();
         Stock tentative_stock();
+        Stock frozen_stock();
     }
 }

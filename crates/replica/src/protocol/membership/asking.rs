@@ -10,7 +10,7 @@
 
 use super::Proposing;
 use super::Wish;
-use super::record::Proposal;
+use super::proposal::Proposal;
 use crate::protocol::Protocol;
 use crate::protocol::canary::Canary;
 use crate::protocol::membership::Talk;

@@ -5,7 +5,8 @@
 //! origin is synced, so is all that was taken of it before, and a crash leaves both or neither.
 
 use super::format::FIRST;
-use super::record::{Proposal, Record};
+use super::proposal::Proposal;
+use super::record::Record;
 use crate::protocol::apply::corrupted;
 use crate::store::StoreError;
 use orset::DecodeError;

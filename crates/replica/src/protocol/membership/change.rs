@@ -1,4 +1,4 @@
-//! One change, from the proposal until it is in force. See `mod.rs` for what must be true.
+//! One change, from the proposal until it is decided. See `mod.rs` for what must be true.
 //!
 //! Who proposes: the member with the lowest id, so that two seldom do at once (what only the buffer
 //! of another knows of, that one proposes); and only when all the others have been heard of under
@@ -7,7 +7,8 @@
 //! takes. A change of members anybody proposes who was asked.
 
 use super::format::{FIRST, SEALED};
-use super::record::{Final, Proposal, Record};
+use super::proposal::Proposal;
+use super::record::Record;
 use super::{Decided, Place, Promise, Proposing, Talk, Unfit, Why, Wish};
 use crate::protocol::canary::Canary;
 use crate::protocol::command::Alarm;
@@ -76,7 +77,7 @@ impl<B: Base> Protocol<B> {
     }
 
     /// Tells of what was decided here, and is on disk, one who is to leave by it.
-    fn tell_decided(&mut self, to: Member, number: u64) {
+    pub(super) fn tell_decided(&mut self, to: Member, number: u64) {
         let Some(decided) = &self.membership.decided else { return };
         let is_on_disk = decided.page <= self.membership.synced_page;
         if is_on_disk && number < decided.record.number && decided.leaving.contains(&to) {
@@ -186,7 +187,7 @@ impl<B: Base> Protocol<B> {
     }
 
     /// Says that the promise stands, on disk.
-    fn accept(&mut self) {
+    pub(super) fn accept(&mut self) {
         let Some(promise) = &self.membership.promise else { return };
         let (by, change) = (promise.proposal.by, promise.proposal.change);
         let has = promise.proposal.is_of_members().then(|| VersionVector::clone(&self.synced));
@@ -350,94 +351,6 @@ impl<B: Base> Protocol<B> {
         for last in missing {
             self.want(last, from, now.mono_us);
         }
-    }
-
-    /// A page has come to disk, or a delta that was waited for.
-    pub(in crate::protocol) fn membership_settled(&mut self, now: Now) -> Result<(), StoreError> {
-        let synced_page = self.membership.synced_page;
-        let is_news = std::mem::take(&mut self.membership.is_news);
-        if is_news && self.membership.promise.as_ref().is_some_and(|it| it.page == synced_page) {
-            self.accept();
-            self.conclude(now);
-        }
-        self.settle_place();
-        if is_news {
-            self.tell_leaving();
-        }
-        let in_force = self.membership.decided.as_ref().is_some_and(|decided| {
-            let whole = |(origin, last): (&Origin, &Final)| {
-                self.synced.get(*origin) >= last.seq
-                    || self.membership().final_of(*origin).is_some()
-            };
-            decided.page <= synced_page
-                && !decided.record.closed.contains_key(&self.member)
-                && decided.record.finals.iter().all(whole)
-                && (now.mono_us >= decided.until_us || self.untold().is_empty())
-        });
-        if in_force && let Some(decided) = self.membership.decided.take() {
-            self.enforce(decided.record, decided.is_own, now);
-            // What was made under it may have waited for it.
-            self.drain_early()?;
-        }
-        Ok(())
-    }
-
-    /// Who leaves by what was decided here, and has not said that it knows.
-    fn untold(&self) -> Vec<Member> {
-        let Some(decided) = &self.membership.decided else { return Vec::new() };
-        let (number, leaving) = (decided.record.number, &decided.leaving);
-        let untold = |heard: &Heard<'_>| heard.number < number && leaving.contains(&heard.member);
-        self.peers.heard().filter(untold).map(|heard| heard.member).collect()
-    }
-
-    fn tell_leaving(&mut self) {
-        for member in self.untold() {
-            self.tell_decided(member, 0);
-        }
-    }
-
-    /// A record is in force: what it closes leaves every vector.
-    fn enforce(&mut self, record: Arc<Record>, is_own: bool, now: Now) {
-        let moves = self.membership().members != record.members;
-        self.membership.put_in_force(record.clone());
-        if moves {
-            self.keepers_moved();
-        }
-        self.strip();
-        self.stats.changes += 1;
-        self.effect(Effect::Membership(record.clone()));
-        self.settle_place();
-        self.settle_wish(now);
-        if self.place() == Place::Left {
-            // Whoever decided it waits for this.
-            for peer in self.other_members() {
-                let status = self.status(false);
-                self.effect(Effect::Send(peer, status));
-            }
-            return;
-        }
-        // Whom this does not reach is told when it is heard to be behind.
-        let tell = if is_own { self.other_members() } else { Vec::new() };
-        for peer in tell {
-            self.talk(peer, Talk::Record(record.clone()));
-        }
-    }
-
-    /// Leaves what is closed out of every vector that is still to be shown.
-    pub(in crate::protocol) fn strip(&mut self) {
-        let record = self.membership.record.clone();
-        record.strip(&mut self.applied);
-        record.strip(Arc::make_mut(&mut self.synced));
-        record.finals.keys().for_each(|origin| self.depended.forget(*origin));
-        for round in &mut self.unsynced {
-            record.strip(Arc::make_mut(&mut round.vector));
-        }
-        record.finals.keys().for_each(|origin| self.inbox.drop_above(*origin, 0));
-        self.peers.forget(&record);
-        self.pulls.forget(&record);
-        self.pruning.forget(&record);
-        self.durable.strip(&record);
-        self.eras.strip(&record);
     }
 
     /// Proposes, says once more what may have been lost, gives up what takes too long.

@@ -7,7 +7,7 @@
 
 use super::Wish;
 use super::change::PATIENCE;
-use super::record::CLOSE_MAX;
+use super::proposal::CLOSE_MAX;
 use crate::protocol::Protocol;
 use crate::protocol::canary::Canary;
 use crate::protocol::rows::Base;

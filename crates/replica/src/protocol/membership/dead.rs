@@ -32,6 +32,7 @@ use crate::protocol::peers::Heard;
 use crate::protocol::rows::Base;
 use crate::protocol::time::Now;
 use crate::protocol::{Effect, Protocol};
+use orset::stock::Closed;
 use orset::{Dot, Lattice, Member, Origin, VersionVector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -152,6 +153,15 @@ impl<B: Base> Protocol<B> {
         let page = self.membership.page + 1;
         let (leaving, until_us) = (BTreeSet::new(), 0);
         self.membership.decided = Some(Decided { record, page, is_own: false, leaving, until_us });
+    }
+
+    /// Tells the rows who is closed, by the latest membership that is known: what was written under
+    /// it may be read from the log before it is in force.
+    pub(in crate::protocol) fn know_closed(&mut self) {
+        let frozen = self.canary != Canary::FrostForgotten;
+        let closed = self.membership.known().closed.iter();
+        let closed = closed.map(|(member, it)| (*member, Closed { heir: it.heir, frozen }));
+        self.rows.closed = Arc::new(closed.collect());
     }
 
     /// One who was closed speaks as if it belonged: it is told.

@@ -87,6 +87,11 @@ pub enum Unfit {
     /// Whoever is gone is closed in a change that does nothing else.
     #[error("the dead are closed in a change of their own")]
     Apart,
+    /// What it inherited would be nobody's.
+    #[error(
+        "{0} is the heir of a member that was closed; stop it, and have it closed with an heir"
+    )]
+    Inherits(Member),
     /// They were heard lately.
     #[error("heard from lately: {}; have them leave instead, or stop them for good", list(.0))]
     Alive(Vec<Member>),
@@ -107,8 +112,8 @@ impl Unfit {
     /// Whether it may be over soon, so that asking again is of use.
     pub const fn may_pass(&self) -> bool {
         match self {
-            Self::UnderWay | Self::Unreachable(_) | Self::Lacking(_) => true,
-            Self::Refused { why, .. } => !matches!(why, Why::Unfit | Why::TooOld | Why::Alive),
+            Self::UnderWay | Self::Unreachable(_) | Self::Lacking(_) | Self::Alive(_) => true,
+            Self::Refused { why, .. } => !matches!(why, Why::Unfit | Why::TooOld),
             _ => false,
         }
     }
@@ -202,6 +207,10 @@ impl Wish {
         }
         if !self.dead.is_empty() && named > self.dead.len() {
             return Err(Unfit::Apart);
+        }
+        let inherits = |it: &&Member| record.closed.values().any(|closing| closing.heir == **it);
+        if let Some(heir) = self.remove.iter().find(inherits) {
+            return Err(Unfit::Inherits(*heir));
         }
         for (member, heir) in &self.dead {
             if goes(heir) || !record.members.contains(heir) {
@@ -323,7 +332,9 @@ impl<B: Base> Protocol<B> {
         let Some(proposing) = &self.membership.proposing else {
             let wanted = self.membership.wanted.as_ref();
             return match wanted.and_then(|wanted| wanted.failed.as_ref()) {
-                Some(Unfit::Unreachable(absent)) => Standing::Waits(absent.clone()),
+                Some(Unfit::Unreachable(members) | Unfit::Alive(members)) => {
+                    Standing::Waits(members.clone())
+                }
                 _ => Standing::Waits(Vec::new()),
             };
         };
@@ -390,13 +401,18 @@ impl<B: Base> Protocol<B> {
             }
             return true;
         }
-        let too_old = self.too_old_for(&wanted.wish);
         let alive = self.heard_lately(&wanted.wish.dead, now);
-        let unfit = (!too_old.is_empty()).then_some(Unfit::TooOld(too_old));
-        let unfit = unfit.or((!alive.is_empty()).then_some(Unfit::Alive(alive)));
-        if let Some(unfit) = unfit {
+        if !alive.is_empty() {
+            // It may have stopped just now.
             if let Some(wanted) = &mut self.membership.wanted {
-                (wanted.failed, wanted.until_us) = (Some(unfit), 0);
+                wanted.failed = Some(Unfit::Alive(alive));
+            }
+            return true;
+        }
+        let too_old = self.too_old_for(&wanted.wish);
+        if !too_old.is_empty() {
+            if let Some(wanted) = &mut self.membership.wanted {
+                (wanted.failed, wanted.until_us) = (Some(Unfit::TooOld(too_old)), 0);
             }
             return true;
         }
@@ -425,8 +441,7 @@ impl<B: Base> Protocol<B> {
     pub(super) fn wish_failed(&mut self, unfit: Unfit, chance: u64, now: Now) {
         let pause_us =
             self.settings.change_us.saturating_add(chance % (self.settings.change_us + 1));
-        let is_final =
-            matches!(unfit, Unfit::Refused { why: Why::Unfit | Why::TooOld | Why::Alive, .. });
+        let is_final = matches!(unfit, Unfit::Refused { why: Why::Unfit | Why::TooOld, .. });
         let Some(wanted) = &mut self.membership.wanted else { return };
         wanted.next_us = now.mono_us.saturating_add(pause_us);
         wanted.failed = Some(unfit);

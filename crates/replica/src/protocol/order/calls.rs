@@ -13,7 +13,7 @@ use crate::protocol::apply::line;
 use crate::protocol::canary::Canary;
 use crate::protocol::command::{Refusal, Ticket};
 use crate::protocol::rows::Base;
-use crate::protocol::stock::{Allowing, Call, HEIRS, May, Tried};
+use crate::protocol::stock::{Allowing, Call, May, Tried};
 use crate::protocol::time::Now;
 use crate::store::StoreError;
 use orset::cart::shown_quantity;
@@ -253,7 +253,9 @@ impl<B: Base> Protocol<B> {
         let until_ms = now.wall_ms.saturating_add(ttl_ms);
         let (mut steps, mut first) = (Vec::new(), None::<u64>);
         for object in self.stocks_of(id)? {
-            match stock::extend(&mut self.stock(&object, id)?, &HEIRS, own, id, until_ms)? {
+            let mut view = self.stock(&object, id)?;
+            let heirs = view.heirs();
+            match stock::extend(&mut view, &heirs, own, id, until_ms)? {
                 Verdict::Do { steps: of_line, answer: Answer::Held { until_ms }, .. } => {
                     first = Some(first.map_or(until_ms, |it| it.min(until_ms)));
                     steps.push((object, of_line));
@@ -284,7 +286,8 @@ impl<B: Base> Protocol<B> {
         for (object, _) in lines_of(&call.object, goods) {
             let mut view = self.stock(&object, id)?;
             ready.peers = ready.peers.max(view.terms()?.terms.peers.into());
-            if let Verdict::Do { steps, .. } = stock::return_op(&mut view, &HEIRS, own, id)? {
+            let heirs = view.heirs();
+            if let Verdict::Do { steps, .. } = stock::return_op(&mut view, &heirs, own, id)? {
                 ready.steps.push((object, steps));
             }
         }
@@ -352,15 +355,16 @@ impl<B: Base> Protocol<B> {
             ready.peers = ready.peers.max(terms.peers.into());
             // Who holds it may have let it go, and whoever keeps the customer have counted on that.
             let may_be_here = is_here && terms.limit == 0;
+            let heirs = view.heirs();
             let verdict = match ask {
                 OrderAsk::Checkout { ttl_ms, .. } => {
                     let until_ms = now.wall_ms.saturating_add(*ttl_ms);
                     let tentative = terms.limit > 0 && terms.tentative && !is_sure;
-                    stock::hold(&mut view, &HEIRS, own, id, &want, (until_ms, tentative))?
+                    stock::hold(&mut view, &heirs, own, id, &want, (until_ms, tentative))?
                 }
-                _ => match stock::commit(&mut view, &HEIRS, own, id, &want)? {
+                _ => match stock::commit(&mut view, &heirs, own, id, &want)? {
                     Verdict::Ask(_) if may_be_here => {
-                        stock::commit_here(&mut view, &HEIRS, own, &want)?
+                        stock::commit_here(&mut view, &heirs, own, &want)?
                     }
                     verdict => verdict,
                 },

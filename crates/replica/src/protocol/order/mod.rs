@@ -36,7 +36,7 @@ use super::apply::{ObjectRows, Of, corrupted, line, memories};
 use super::canary::Canary;
 use super::memory::{Memory, MemoryState};
 use super::rows::{Base, Rows};
-use super::stock::{HEIRS, stirred_key};
+use super::stock::stirred_key;
 use crate::store::StoreError;
 use orset::cart::end;
 use orset::order::{self, Order, OrderRows, OrderStep, Stage, Standing};
@@ -202,7 +202,8 @@ impl<B: Base> Protocol<B> {
             if !is_mine {
                 continue;
             }
-            let verdict = stock::return_op(&mut view, &HEIRS, own, id)?;
+            let heirs = view.heirs();
+            let verdict = stock::return_op(&mut view, &heirs, own, id)?;
             if let stock::Verdict::Do { steps, .. } = verdict
                 && !steps.is_empty()
             {

@@ -12,7 +12,7 @@ use super::calls::lines_of;
 use crate::protocol::Protocol;
 use crate::protocol::command::{Refusal, Ticket};
 use crate::protocol::rows::Base;
-use crate::protocol::stock::{Call, HEIRS, Tried};
+use crate::protocol::stock::{Call, Tried};
 use crate::protocol::time::Now;
 use crate::store::StoreError;
 use orset::stock::{self, Ask, OrderAsk, Outcome, ShortLine};
@@ -73,7 +73,9 @@ impl<B: Base> Protocol<B> {
         let mut short = Vec::new();
         for ((object, want), line) in lines_of(&call.object, goods).into_iter().zip(goods.lines()) {
             let units = u64::from(want.quantity);
-            let here = stock::available(&mut self.stock(&object, id)?, &HEIRS, own)?;
+            let mut view = self.stock(&object, id)?;
+            let heirs = view.heirs();
+            let here = stock::available(&mut view, &heirs, own)?;
             if here < i128::from(units) || self.lending.has_queue(&object) {
                 short.push((object, units, line.product.clone()));
             }

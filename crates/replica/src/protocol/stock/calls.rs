@@ -5,7 +5,6 @@
 //! can be decided here is decided in one go and answered when its round is synced; what cannot
 //! waits in `lending.rs` or `passing.rs` and comes back through `decide` again.
 
-use super::HEIRS;
 use super::ask::{Call, StockReply};
 use super::passing::INTERNAL;
 use super::tentative::May;
@@ -128,6 +127,9 @@ impl<B: Base> Protocol<B> {
             return self.decide_order(ticket, call, false, now);
         }
         let own = self.member;
+        if let Ask::Account { of, sales, .. } = &call.ask {
+            return self.account_for(ticket, call, *of, sales);
+        }
         if let Some(at) = call.ask.at().filter(|at| *at != own) {
             return Ok(Tried::Pass(at));
         }
@@ -153,21 +155,22 @@ impl<B: Base> Protocol<B> {
             }
             Limited::KeptBy(keeper) => return Ok(Tried::Pass(keeper)),
         }
+        let heirs = &rows.heirs();
         let verdict = match &call.ask {
             Ask::Restock { units, .. } => stock::mint(rows, own, op, *units)?,
-            Ask::WriteOff { units, .. } => stock::write_off(rows, &HEIRS, own, op, *units)?,
+            Ask::WriteOff { units, .. } => stock::write_off(rows, heirs, own, op, *units)?,
             Ask::Hold { want, ttl_ms } => {
                 let how = (until(*ttl_ms), tentative);
-                stock::hold(rows, &HEIRS, own, op, want, how)?
+                stock::hold(rows, heirs, own, op, want, how)?
             }
             Ask::Allow { want, dot } => stock::allow(rows, op, want, *dot)?,
-            Ask::Commit { want } => stock::commit(rows, &HEIRS, own, op, want)?,
-            Ask::Release => stock::release(rows, &HEIRS, own, op)?,
-            Ask::Extend { ttl_ms } => stock::extend(rows, &HEIRS, own, op, until(*ttl_ms))?,
-            Ask::Return => stock::return_op(rows, &HEIRS, own, op)?,
+            Ask::Commit { want } => stock::commit(rows, heirs, own, op, want)?,
+            Ask::Release => stock::release(rows, heirs, own, op)?,
+            Ask::Extend { ttl_ms } => stock::extend(rows, heirs, own, op, until(*ttl_ms))?,
+            Ask::Return => stock::return_op(rows, heirs, own, op)?,
             Ask::Agree(terms) => stock::agree(rows, op, Stamped { stamp, terms: *terms })?,
             // Decided above.
-            Ask::Order(_) => Verdict::Refused(Refused::Unknown),
+            Ask::Account { .. } | Ask::Order(_) => Verdict::Refused(Refused::Unknown),
         };
         self.carry_out(ticket, call, (verdict, terms), now)
     }
@@ -222,8 +225,9 @@ impl<B: Base> Protocol<B> {
             return Ok(Tried::Short);
         }
         // It may have been sold, or let go, since.
-        let verdict = match stock::commit(rows, &HEIRS, own, call.op, want)? {
-            Verdict::Ask(_) => stock::commit_here(rows, &HEIRS, own, want)?,
+        let heirs = rows.heirs();
+        let verdict = match stock::commit(rows, &heirs, own, call.op, want)? {
+            Verdict::Ask(_) => stock::commit_here(rows, &heirs, own, want)?,
             verdict => verdict,
         };
         self.carry_out(ticket, call, (verdict, terms), now)
@@ -409,6 +413,8 @@ fn content_of(call: &Call, at: Option<Member>) -> Option<u64> {
         Ask::Order(ask) => return ask.goods().map(|goods| goods.content_hash(&call.object)),
         // Whose record it is about is looked at: of an order its op id has another content, too.
         Ask::Allow { .. } | Ask::Release | Ask::Extend { .. } | Ask::Return => return None,
+        // Whoever asks again names the same sales, or is told.
+        Ask::Account { .. } => return None,
     };
     content_hash(std::slice::from_ref(&step), &call.object, at)
 }

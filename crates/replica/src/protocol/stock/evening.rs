@@ -15,7 +15,6 @@
 //! The obvious way, giving each region its share by a plan, leaves units where nobody comes. To let
 //! the rich give unasked does the same: they would have to know the demand of others.
 
-use super::HEIRS;
 use super::rows::nobodys;
 use super::talk::Talk;
 use crate::protocol::message::Message;
@@ -123,7 +122,8 @@ impl<B: Base> Protocol<B> {
             return Ok(());
         }
         let mut rows = self.stock(object, op)?;
-        let here = u128::try_from(stock::available(&mut rows, &HEIRS, own)?).unwrap_or(0);
+        let heirs = rows.heirs();
+        let here = u128::try_from(stock::available(&mut rows, &heirs, own)?).unwrap_or(0);
         if let Some((member, number, sent_us)) = pace.asked {
             let answered = rows.row(member)?.answered.get(&own).copied().unwrap_or_default();
             let lasted_us = now.mono_us.saturating_sub(sent_us);

@@ -11,7 +11,7 @@ use crate::protocol::apply::corrupted;
 use crate::protocol::rows::{Base, Rows};
 use crate::store::StoreError;
 use orset::codec::put_u64;
-use orset::stock::{Row, Stamped};
+use orset::stock::{Closed, Heirs, Row, Stamped};
 use orset::{DecodeError, Member, ObjectKey};
 use std::collections::BTreeMap;
 
@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 pub(in crate::protocol) struct Head {
     pub terms: Stamped,
     pub rows: BTreeMap<Member, Row>,
+    /// Closed members that are accounted for, and until when their heirs keep what they held.
+    /// Written only where there are some, as builds before that know none.
+    pub inherited: BTreeMap<Member, u64>,
 }
 
 impl Head {
@@ -31,7 +34,26 @@ impl Head {
             out.extend_from_slice(member.as_bytes());
             row.encode(&mut out);
         }
+        if !self.inherited.is_empty() {
+            put_u64(&mut out, self.inherited.len() as u64);
+        }
+        for (member, until_ms) in &self.inherited {
+            out.extend_from_slice(member.as_bytes());
+            put_u64(&mut out, *until_ms);
+        }
         out
+    }
+
+    /// Who owns what these left behind, each closed with its heir: nobody, before it is accounted
+    /// for.
+    pub fn heirs(&self, closed: &BTreeMap<Member, Closed>) -> Heirs {
+        let mut heirs = Heirs::new();
+        for (member, closed) in closed {
+            let frozen = closed.frozen && !self.inherited.contains_key(member);
+            // A ring no record has (`membership/record.rs`).
+            heirs.close(*member, Closed { frozen, ..*closed });
+        }
+        heirs
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
@@ -45,7 +67,16 @@ impl Head {
                 }
                 rows.insert(member, Row::decode(from)?);
             }
-            Ok(Self { terms, rows })
+            let mut inherited = BTreeMap::new();
+            let count = if from.remaining() == 0 { 0 } else { from.count(17)?.max(1) };
+            for _ in 0..count {
+                let member = Member::from_bytes(from.id()?);
+                if inherited.last_key_value().is_some_and(|(last, _)| *last >= member) {
+                    return Err(DecodeError::NotCanonical("members out of order"));
+                }
+                inherited.insert(member, from.u64()?);
+            }
+            Ok(Self { terms, rows, inherited })
         })
     }
 }

@@ -16,6 +16,10 @@
 //! here in full. A checkpoint says that it has heard them all, so that it need not ask again when
 //! one of them is gone.
 //!
+//! Of one that is gone for good, nobody may have all that it has let pass. So it stays the keeper of
+//! its customers, and they are answered "unavailable", until what it left is accounted for
+//! (`inherit.rs`); whoever keeps them then has that commit, or calls them unavailable still.
+//!
 //! Known hole: of a start that had written nothing when it accepted, the record keeps nothing. When
 //! all else that was had then is closed, a start of who joined does not ask for it.
 
@@ -49,7 +53,7 @@ impl<B: Base> Protocol<B> {
         object: &ObjectKey,
         customer: &Customer,
     ) -> Option<Member> {
-        let (object, customer) = (object.as_bytes(), customer.as_bytes());
+        let (stock, object, customer) = (object, object.as_bytes(), customer.as_bytes());
         if self.canary == Canary::KeeperUnasked {
             return Some(self.member);
         }
@@ -58,7 +62,8 @@ impl<B: Base> Protocol<B> {
             (xxh3_64_with_seed(customer, seed), *member)
         };
         let members = self.membership().members.iter().copied();
-        members.max_by_key(weight)
+        // What one that is gone has let pass, nobody knows before it is accounted for.
+        members.chain(self.rows.frozen_of(stock)).max_by_key(weight)
     }
 
     /// Other members are in force from here on.

@@ -25,7 +25,6 @@
 //! *Two that each lack a few* must not swap what they have for ever: who waits itself lends to a
 //! member of a higher id, and not to one of a lower.
 
-use super::HEIRS;
 use super::ask::Call;
 use super::calls::Tried;
 use super::rows::nobodys;
@@ -215,7 +214,9 @@ impl<B: Base> Protocol<B> {
     ) -> Result<Tried, StoreError> {
         let Some(op) = nobodys() else { return Ok(Tried::Short) };
         let own = self.member;
-        if stock::available(&mut self.stock(object, op)?, &HEIRS, own)? < i128::from(units) {
+        let mut rows = self.stock(object, op)?;
+        let heirs = rows.heirs();
+        if stock::available(&mut rows, &heirs, own)? < i128::from(units) {
             return Ok(Tried::Short);
         }
         self.line_said(line, None, now)?;
@@ -355,7 +356,8 @@ impl<B: Base> Protocol<B> {
             _ => number,
         };
         let keep = if waits || want == 0 { u64::MAX } else { 0 };
-        let verdict = stock::lend(&mut rows, &HEIRS, own, (from, number), want, keep)?;
+        let heirs = rows.heirs();
+        let verdict = stock::lend(&mut rows, &heirs, own, (from, number), want, keep)?;
         let steps = match verdict {
             Verdict::Do { .. } if canary == Canary::GrantedFromNothing => {
                 let answered = stock::Answered { number, granted: want.max(1) };

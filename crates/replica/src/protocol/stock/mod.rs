@@ -11,6 +11,7 @@
 //!                           └─> too few rights here:  lending.rs asks those who have some
 //! tick ──> tending.rs: what lapsed is released, what is settled is folded
 //!     └──> evening.rs: what sells fast here is asked for before it is out
+//! who is gone for good ──> inherit.rs: its units are frozen until they are accounted for
 //! ```
 //!
 //! K1  an answer rests on everything that is applied when it is given, and leaves when all of that
@@ -25,6 +26,7 @@ mod ask;
 mod calls;
 mod evening;
 mod head;
+mod inherit;
 mod keeping;
 mod lending;
 mod notes;
@@ -58,7 +60,7 @@ use super::command::Alarm;
 use super::rows::{Base, object_hash};
 use super::{Effect, Protocol};
 use crate::store::StoreError;
-use orset::stock::{self, Applied, Heirs, Moved, Step};
+use orset::stock::{self, Applied, Moved, Step};
 use orset::{Dot, Effect as OpEffect, Kind, ObjectKey, Op, OpId, Request};
 
 /// What commits that were applied have stirred up, until it is looked at.
@@ -74,9 +76,6 @@ pub(super) struct Stirred {
     pub moved: Moved,
 }
 
-/// Nobody is closed yet who left rights behind.
-pub(in crate::protocol) const HEIRS: Heirs = Heirs::new();
-
 /// Applies the steps of one op, and notes what they stir up.
 pub(super) fn apply<B: Base>(
     of_object: ObjectRows<'_, B>,
@@ -86,9 +85,13 @@ pub(super) fn apply<B: Base>(
 ) -> Result<(), StoreError> {
     let object = of_object.object.clone();
     let mut view = StockView::new(of_object, of.own)?;
-    let applied = stock::apply(&mut view, &HEIRS, of.by, op, steps, of.dot)?;
-    let settles = of.by != of.own && !stock::settle(&mut view, &HEIRS, of.own, op)?.is_empty();
+    let heirs = view.heirs();
+    let applied = stock::apply(&mut view, &heirs, of.by, op, steps, of.dot)?;
+    let settles = of.by != of.own && !stock::settle(&mut view, &heirs, of.own, op)?.is_empty();
     let rows = view.finish();
+    if of.by == of.own {
+        inherit::arm(rows, &object, steps)?;
+    }
     if settles {
         rows.stirred.ops.push((object.clone(), op));
     }
@@ -203,7 +206,9 @@ impl<B: Base> Protocol<B> {
             return self.settle_order(object, op);
         }
         let own = self.member;
-        let steps = stock::settle(&mut self.stock(object, op)?, &HEIRS, own, op)?;
+        let mut view = self.stock(object, op)?;
+        let heirs = view.heirs();
+        let steps = stock::settle(&mut view, &heirs, own, op)?;
         if !steps.is_empty() {
             self.make(object, op, steps)?;
         }

@@ -4,11 +4,10 @@
 //! it has to the member that asks, and refuses until it has nothing left, holds nothing, and waits
 //! for nothing; it is asked again. Holds are sold, released or lapse.
 //!
-//! What is granted to it by a request that is still under way when it has promised stays with it;
-//! an heir will own it (not built yet).
+//! What is granted to it by a request that is still under way when it has promised stays with it.
 
 use super::rows::nobodys;
-use super::{HEIRS, Sort, sort_of};
+use super::{Sort, sort_of};
 use crate::protocol::Protocol;
 use crate::protocol::apply::corrupted;
 use crate::protocol::rows::{Base, STOCK};
@@ -28,7 +27,8 @@ impl<B: Base> Protocol<B> {
             let (own, Some(op)) = (self.member, nobodys()) else { return Ok(true) };
             let mut rows = self.stock(&object, op)?;
             let row = rows.row(own)?;
-            let here = u64::try_from(available(&mut rows, &HEIRS, own)?).unwrap_or(0);
+            let heirs = rows.heirs();
+            let here = u64::try_from(available(&mut rows, &heirs, own)?).unwrap_or(0);
             keeps |= here > 0 || row.held > row.ended;
             if here > 0 && self.may_tend() && lent < AT_ONCE {
                 lent += 1;

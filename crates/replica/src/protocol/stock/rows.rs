@@ -22,14 +22,14 @@ use crate::protocol::memory::OfStock;
 use crate::protocol::rows::{Base, DEADLINE, MemoryState, Rows, STIRRED, STOCK};
 use crate::store::StoreError;
 use orset::codec::Reader;
-use orset::stock::{self, Customer, Record, RecordId, Row, Stamped, StockRows, Tally};
+use orset::stock::{self, Customer, Heirs, Record, RecordId, Row, Stamped, StockRows, Tally};
 use orset::{
     DecodeError, Dot, Lattice, Member, ObjectKey, OpId, OpIdSession, Origin, VersionVector,
 };
 
 pub(super) const HEAD: u8 = 0;
 const TALLY: u8 = 1;
-const RECORD: u8 = 2;
+pub(super) const RECORD: u8 = 2;
 
 /// The op id of what no client asked for: of no session, and the oldest there can be.
 pub(super) fn nobodys() -> Option<OpId> {
@@ -62,7 +62,7 @@ pub(super) fn record_key(object: &ObjectKey, id: RecordId) -> Vec<u8> {
     key
 }
 
-fn deadline_key(until_ms: u64, object: &ObjectKey, id: RecordId) -> Vec<u8> {
+pub(super) fn deadline_key(until_ms: u64, object: &ObjectKey, id: RecordId) -> Vec<u8> {
     let mut key = Vec::with_capacity(object.as_bytes().len() + 49);
     key.push(DEADLINE);
     key.extend_from_slice(&until_ms.to_be_bytes());
@@ -161,6 +161,7 @@ pub(super) fn whole<T>(
 pub(in crate::protocol) struct StockView<'a, B> {
     of: ObjectRows<'a, B>,
     own: Member,
+    heirs: Heirs,
     /// The records of the op id that was asked for last.
     records: Option<(OpId, Vec<(Dot, Record)>)>,
 }
@@ -168,7 +169,13 @@ pub(in crate::protocol) struct StockView<'a, B> {
 impl<'a, B: Base> StockView<'a, B> {
     pub fn new(of: ObjectRows<'a, B>, own: Member) -> Result<Self, StoreError> {
         look(of.rows, of.object)?;
-        Ok(Self { of, own, records: None })
+        let heirs = of.rows.hot.head.heirs(&of.rows.closed);
+        Ok(Self { of, own, heirs, records: None })
+    }
+
+    /// Who owns what closed members left behind. (Mostly nobody is closed, and it costs nothing.)
+    pub fn heirs(&self) -> Heirs {
+        self.heirs.clone()
     }
 
     /// Writes what was changed.
@@ -179,7 +186,7 @@ impl<'a, B: Base> StockView<'a, B> {
         self.of.rows
     }
 
-    fn head(&self) -> &Head {
+    pub(super) fn head(&self) -> &Head {
         &self.of.rows.hot.head
     }
 
@@ -210,7 +217,9 @@ impl<'a, B: Base> StockView<'a, B> {
     /// Keeps the note of when a hold of this member's lapses.
     fn note_deadline(&mut self, id: RecordId, old: Option<&Record>, new: Option<&Record>) {
         let own = self.own;
-        let until = |it: Option<&Record>| it.filter(|it| it.owner == own)?.held_until_ms();
+        // What is inherited has its note since that was so (`inherit.rs`); here it goes.
+        let is_mine = |it: &&Record| it.owner == own || self.heirs.owner_of(it.owner) == own;
+        let until = |it: Option<&Record>| it.filter(is_mine)?.held_until_ms();
         let (before, after) = (until(old), until(new));
         if before == after {
             return;
@@ -344,6 +353,12 @@ impl<B: Base> StockRows for StockView<'_, B> {
         Ok(self.head().terms)
     }
 
+    fn set_inherited(&mut self, of: Member, until_ms: u64) -> Result<(), StoreError> {
+        let known = self.head_mut().inherited.entry(of).or_default();
+        *known = (*known).max(until_ms);
+        Ok(())
+    }
+
     fn set_terms(&mut self, terms: Stamped) -> Result<(), StoreError> {
         self.head_mut().terms = terms;
         Ok(())
@@ -362,7 +377,8 @@ pub(in crate::protocol) fn join_marks<'a, B: Base>(
         known.returned |= theirs.returned;
         known.done |= theirs.done;
     })?;
-    let settles = !stock::settle(&mut view, &super::HEIRS, own, op)?.is_empty();
+    let heirs = view.heirs();
+    let settles = !stock::settle(&mut view, &heirs, own, op)?.is_empty();
     let of = view.of;
     if settles {
         of.rows.put_plain(stirred_key(of.object, op), Some(Vec::new()));
@@ -384,6 +400,10 @@ pub(in crate::protocol) fn join_head<B: Base>(
     head.terms.join(&theirs.terms);
     for (member, row) in theirs.rows {
         head.rows.entry(member).or_default().join(&row);
+    }
+    for (member, until_ms) in theirs.inherited {
+        let mine = head.inherited.entry(member).or_default();
+        *mine = (*mine).max(until_ms);
     }
     view.finish();
     Ok(())
@@ -420,7 +440,8 @@ pub(in crate::protocol) fn join_record<B: Base>(
     let mut view = StockView::new(on_object(rows, object, id.op, None), own)?;
     stock::join_record(&mut view, id, &theirs, here.contains(id.dot))?;
     // Whatever the other had not settled yet may be this member's to settle.
-    let settles = !stock::settle(&mut view, &super::HEIRS, own, id.op)?.is_empty();
+    let heirs = view.heirs();
+    let settles = !stock::settle(&mut view, &heirs, own, id.op)?.is_empty();
     let rows = view.finish();
     if settles {
         rows.put_plain(stirred_key(object, id.op), Some(Vec::new()));

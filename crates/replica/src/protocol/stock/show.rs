@@ -35,7 +35,9 @@ pub(in crate::protocol) fn shown<B: Base>(
     object: &ObjectKey,
 ) -> Result<Sheet, StoreError> {
     let Some(stored) = rows.get(&key_of(object, HEAD, 0))? else { return Ok(Sheet::default()) };
-    let Head { terms, rows } = Head::decode(&stored).map_err(corrupted("head of a stock"))?;
+    let head = Head::decode(&stored).map_err(corrupted("head of a stock"))?;
+    let heirs = head.heirs(&rows.closed);
+    let Head { terms, rows, .. } = head;
     let sum = |of: fn(&Row) -> u64| rows.values().map(of).fold(0, u64::saturating_add);
     let held = sum(|row| row.held).saturating_sub(sum(|row| row.ended));
     let taken = sum(|row| row.taken).saturating_sub(sum(|row| row.given));
@@ -43,13 +45,19 @@ pub(in crate::protocol) fn shown<B: Base>(
     members.extend(rows.values().flat_map(|row| row.lent.keys().copied()));
     members.sort_unstable();
     members.dedup();
-    let account = |member: &Member| {
-        let row = rows.get(member);
+    let balance = |member: &Member| {
         let lent = rows.values().filter_map(|row| row.lent.get(member)).copied();
-        let balance = row.map_or(0, Row::own) + lent.map(i128::from).sum::<i128>();
-        let available = u64::try_from(balance).unwrap_or(0);
-        (*member, Account { available, minted: row.map_or(0, |row| row.minted) })
+        rows.get(member).map_or(0, Row::own) + lent.map(i128::from).sum::<i128>()
     };
+    let units = |units: i128| u64::try_from(units).unwrap_or(0);
+    let account = |member: &Member| {
+        let owned = members.iter().filter(|it| heirs.owner_of(**it) == *member);
+        let available = units(owned.map(balance).sum());
+        let is_frozen = heirs.is_frozen(*member);
+        let minted = rows.get(member).map_or(0, |row| row.minted);
+        (*member, Account { available: if is_frozen { 0 } else { available }, minted })
+    };
+    let frozen = members.iter().filter(|it| heirs.is_frozen(**it)).map(balance).sum();
     let accounts: Vec<(Member, Account)> = members.iter().map(account).collect();
     Ok(Sheet {
         terms: terms.terms,
@@ -59,6 +67,7 @@ pub(in crate::protocol) fn shown<B: Base>(
         sold: taken.saturating_sub(held),
         written_off: sum(|row| row.written_off),
         accounts,
+        frozen: units(frozen),
     })
 }
 

@@ -8,7 +8,7 @@
 //!     before a cut of everybody that is applied here (counterexample F4). What is still held of so
 //!     old an op id is released first.
 
-use super::HEIRS;
+use super::inherit::let_go_step;
 use super::rows::{parse_deadline, parse_stirred};
 use crate::protocol::Protocol;
 use crate::protocol::apply::corrupted;
@@ -18,8 +18,8 @@ use crate::protocol::memory::{Memory, MemoryState};
 use crate::protocol::rows::{Base, DEADLINE, STIRRED};
 use crate::protocol::time::Now;
 use crate::store::StoreError;
-use orset::stock::{self, RecordId, Step, StockRows};
-use orset::{ObjectKey, OpId};
+use orset::stock::{self, Record, RecordId, StockRows};
+use orset::{Member, ObjectKey, OpId};
 
 /// Holds that are let go in one tick, at most, and notes that are looked at.
 const AT_ONCE: usize = 256;
@@ -59,12 +59,17 @@ impl<B: Base> Protocol<B> {
                 return Ok(());
             }
             let own = self.member;
-            let records = self.stock(&object, id.op)?.records(id.op)?;
+            let mut view = self.stock(&object, id.op)?;
+            let (heirs, records) = (view.heirs(), view.records(id.op)?);
             let record = records.into_iter().find(|(dot, _)| *dot == id.dot);
-            let is_held = record.is_some_and(|(_, it)| it.owner == own && it.is_held());
-            if is_held {
+            let is_mine = |it: &Record| heirs.owner_of(it.owner) == own && it.is_held();
+            if let Some((_, record)) = record.filter(|(_, it)| is_mine(it)) {
                 self.stats.lapsed += 1;
-                self.let_go(&object, id)?;
+                self.let_go(&object, id, record.owner)?;
+                if record.owner != own {
+                    // Of its own the commit takes it away, by the time that the record says.
+                    self.rows.put_plain(key, None);
+                }
             } else {
                 // Nothing of that is so any more.
                 self.rows.put_plain(key, None);
@@ -74,13 +79,19 @@ impl<B: Base> Protocol<B> {
     }
 
     /// Releases one hold; of an order, all of them.
-    pub(super) fn let_go(&mut self, object: &ObjectKey, id: RecordId) -> Result<(), StoreError> {
-        if let Some(cart) = self.cart_of(id.op)?
+    pub(super) fn let_go(
+        &mut self,
+        object: &ObjectKey,
+        id: RecordId,
+        owner: Member,
+    ) -> Result<(), StoreError> {
+        if owner == self.member
+            && let Some(cart) = self.cart_of(id.op)?
             && self.release_order(&cart, id.op)?.is_some()
         {
             return Ok(());
         }
-        self.make(object, id.op, vec![Step::Release(id)]).map(drop)
+        self.make(object, id.op, vec![let_go_step(self.member, owner, id)]).map(drop)
     }
 
     /// Folds what this member has of an op id, if that is settled (T3).
@@ -100,13 +111,16 @@ impl<B: Base> Protocol<B> {
             let own = self.member;
             let rows = &mut self.stock(&memory.object, op)?;
             let held = rows.records(op)?.into_iter().filter(|(_, it)| it.is_held());
-            let own_held = held.filter(|(_, it)| it.owner == own);
-            let held: Vec<RecordId> = own_held.map(|(dot, _)| RecordId { dot, op }).collect();
-            if let Some(id) = held.first() {
-                self.let_go(&memory.object, *id)?;
+            let heirs = rows.heirs();
+            let mut own_held = held.filter(|(_, it)| heirs.owner_of(it.owner) == own);
+            if let Some((dot, record)) = own_held.next() {
+                self.let_go(&memory.object, RecordId { dot, op }, record.owner)?;
                 continue;
             }
-            let steps = stock::fold(rows, &HEIRS, own, op)?;
+            // What was inherited may never have been settled by whoever owned it.
+            let settling = stock::settle(rows, &heirs, own, op)?;
+            let steps =
+                if settling.is_empty() { stock::fold(rows, &heirs, own, op)? } else { settling };
             if !steps.is_empty() {
                 self.make(&memory.object, op, steps)?;
             }

@@ -167,7 +167,7 @@ impl<B: Base> Protocol<B> {
         let stands = records.iter().any(|(dot, it)| *dot == id.dot && is_it(it));
         if stands && self.may_tend() {
             self.stats.holds_not_allowed += 1;
-            self.let_go(stock, id)?;
+            self.let_go(stock, id, own)?;
         }
         self.refuse(ticket, Refusal::Stock(refused));
         Ok(())

@@ -110,7 +110,10 @@ async fn greet(shared: &Arc<Shared>, mut frames: Streaming<Frame>) -> Result<Inc
         Ok(from) => from,
         Err(failure) => {
             tell(shared, &failure);
-            return Err(failure.into());
+            return match shared.farewell(&hello) {
+                Some(farewell) => Ok(Incoming::last(shared, frames, farewell, failure)?),
+                None => Err(failure.into()),
+            };
         }
     };
     let (end, ended) = oneshot::channel();
@@ -132,7 +135,7 @@ async fn greet(shared: &Arc<Shared>, mut frames: Streaming<Frame>) -> Result<Inc
     let hello = Some(hello_to_wire(&shared.identity.greet(from)));
     let shared = shared.clone();
     let heard = Heard { shared, from, number };
-    Ok(Incoming { frames, heard, recipient, hello, ended, is_over: false })
+    Ok(Incoming { frames, heard, recipient, hello, farewell: None, ended, is_over: false })
 }
 
 /// A stranger knocks again and again; the log hears of each kind once.
@@ -166,11 +169,31 @@ struct Incoming {
     heard: Heard,
     recipient: Recipient,
     hello: Option<v1::PeerMessage>,
+    /// What is said behind the greeting, and then nothing more.
+    farewell: Option<v1::PeerMessage>,
     ended: oneshot::Receiver<Failure>,
     is_over: bool,
 }
 
 impl Incoming {
+    /// A link over which one who was closed while it was gone is told so. It is not heard.
+    fn last(
+        shared: &Arc<Shared>,
+        frames: Streaming<Frame>,
+        (to, farewell): (Member, v1::PeerMessage),
+        why: Failure,
+    ) -> Result<Self, Status> {
+        let recipient = shared.state().recipient.clone().ok_or_else(|| closed().to_status())?;
+        let (end, ended) = oneshot::channel();
+        // It is received: the other end is right here.
+        drop(end.send(why));
+        let hello = Some(hello_to_wire(&shared.identity.greet(to)));
+        // No link has this number, so none is forgotten when it ends.
+        let heard = Heard { shared: shared.clone(), from: to, number: 0 };
+        let farewell = Some(farewell);
+        Ok(Self { frames, heard, recipient, hello, farewell, ended, is_over: false })
+    }
+
     fn over(&mut self, why: Failure) -> Poll<Option<Result<v1::PeerMessage, Status>>> {
         self.is_over = true;
         Poll::Ready(Some(Err(why.to_status())))
@@ -187,6 +210,9 @@ impl Stream for Incoming {
         }
         if let Some(hello) = this.hello.take() {
             return Poll::Ready(Some(Ok(hello)));
+        }
+        if let Some(farewell) = this.farewell.take() {
+            return Poll::Ready(Some(Ok(farewell)));
         }
         if let Poll::Ready(why) = Pin::new(&mut this.ended).poll(cx) {
             return this.over(why.unwrap_or_else(|_| closed()));

@@ -32,6 +32,7 @@ impl Shared {
     pub(super) fn follow(self: &Arc<Self>, record: &Record) {
         let mut state = self.state();
         let Some(recipient) = state.recipient.clone() else { return };
+        state.closed = (!record.closed.is_empty()).then(|| Arc::new(record.clone()));
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
         let own = self.identity.member;
         let gone: Vec<Member> =

@@ -53,12 +53,13 @@ pub use status::PeerStatus;
 use super::{AttachError, Delivery, Recipient, Transport};
 use crate::doors::clock::Clock;
 use crate::protocol::Message;
-use crate::protocol::membership::Record;
+use crate::protocol::membership::{Record, Talk};
 use codec::Frame;
 use hello::Identity;
 use orset::Member;
 use outbox::{Bounds, Outbox};
 use pannier_proto::errors::{Failure, Reason};
+use pannier_proto::v1;
 use status::Counters;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
@@ -132,6 +133,8 @@ struct State {
     /// The link of each peer that is heard, by number, and how to end it.
     heard: BTreeMap<Member, (u64, oneshot::Sender<Failure>)>,
     links: u64,
+    /// The latest membership, when it says that somebody was closed.
+    closed: Option<Arc<Record>>,
     /// Refusals that the log was told of, up to a bound.
     told: BTreeSet<String>,
 }
@@ -280,6 +283,16 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is whole between any two statements, so a panic elsewhere spoils nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is said to one who greets, was closed while it was gone, and cannot know that: who it
+    /// is, and the membership.
+    fn farewell(&self, hello: &Hello) -> Option<(Member, v1::PeerMessage)> {
+        let to = hello.from;
+        self.identity.check_call(hello, &[to].into()).ok()?;
+        let record = self.state().closed.clone().filter(|it| it.closed.contains_key(&to))?;
+        let message = Message::Membership(Talk::Record(record));
+        Some((to, to_wire(message)))
     }
 
     /// Takes in what a peer has said after its greeting. An error ends the link.
