@@ -1,6 +1,7 @@
 //! What shoppers share: the history, what was found wrong under way, and how the calls ended.
 
 use super::history::{History, Intent, ObjectAt, Outcome};
+use super::series::Record;
 use crate::replay::Findings;
 use orset::{Kind, OpId};
 use pannier_client::{Client, Error, NextMove, Reason};
@@ -73,6 +74,8 @@ pub struct Book {
     pages: Mutex<Pages>,
     /// See there.
     pub counts: Counts,
+    /// How long calls took.
+    pub record: Record,
     /// Everybody's ways in: through the gateway, then straight to each replica.
     pub clients: Vec<Client>,
     /// Whether clocks are wrong now and then: op ids may then be from the future.
@@ -84,9 +87,14 @@ pub struct Book {
 
 impl Book {
     /// Nothing is written yet.
-    pub fn new(clients: Vec<Client>, clocks: bool, sabotage: Option<Sabotage>) -> Self {
+    pub fn new(
+        clients: Vec<Client>,
+        record: Record,
+        clocks: bool,
+        sabotage: Option<Sabotage>,
+    ) -> Self {
         let (counts, over) = (Counts::default(), AtomicBool::new(false));
-        Self { pages: Mutex::default(), counts, clients, clocks, sabotage, over }
+        Self { pages: Mutex::default(), counts, record, clients, clocks, sabotage, over }
     }
 
     /// To read and to write.

@@ -8,6 +8,7 @@
 //! | how is a disk full, and a power cut honest? | `disk.rs` |
 //! | what do clients do meanwhile? | `shopper.rs`, by `calls.rs` through `pannier-client` as any service would |
 //! | what did they ask, and what must they see? | `history.rs`, `view.rs`, `session.rs`, `book.rs` |
+//! | what does it look like, as it goes? | `series.rs`, `watch.rs`, and `picture.rs` as one SVG file |
 //! | what must be there in the end, and where? | `finale.rs`, `judge.rs`, `report.rs` |
 //!
 //! The simulator plays bad days hundreds of times faster than they pass. This is for what it cannot
@@ -30,15 +31,18 @@ mod machines;
 mod nemesis;
 mod network;
 mod operator;
+mod picture;
 mod report;
+mod series;
 mod session;
 mod shopper;
 mod story;
 mod telling;
 mod view;
+mod watch;
 
 use crate::fail::Fail;
-use crate::out::Form;
+use crate::out::{Form, progress};
 use crate::replay::{Check, SplitMix64, Verdict};
 use crate::run::{self, Stop, ZONES};
 use book::{Book, Sabotage};
@@ -51,15 +55,19 @@ use orset::Member;
 use pannier_client::{Client, ClientSettings};
 use pannier_replica::doors::chance;
 use pannier_replica::store::EngineKind;
+use picture::Picture;
 use report::Report;
+use series::Record;
 use shopper::Shopper;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use story::{SKEW_MS, Terms, Trouble, What, story};
-use telling::Telling;
+use telling::{Telling, Told};
 use tokio::task::JoinSet;
+use watch::watch;
 
 /// Who shops.
 const SHOPPERS: usize = 8;
@@ -93,6 +101,10 @@ pub struct ChaosArgs {
     /// Keep data and logs here instead of in a temporary directory
     #[arg(long, value_name = "PATH")]
     directory: Option<PathBuf>,
+    /// Draw what happened, and what came of it, into this SVG file; with --directory, and unless it
+    /// is given, into chaos.svg there
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// Break a promise on purpose: the checks must then fail
     #[arg(long, value_name = "KIND")]
     sabotage: Option<Sabotage>,
@@ -104,8 +116,14 @@ impl ChaosArgs {
         let replicas = &ZONES[..usize::from(self.replicas)];
         let (root, temporary) = run::directory("--directory", self.directory.as_deref(), replicas)?;
         std::fs::create_dir_all(&root).map_err(|error| Fail::of("--directory", error))?;
+        let kept = self.directory.as_deref().map(|kept| kept.join("chaos.svg"));
+        let picture = self.picture.clone().or(kept);
+        if let Some(picture) = &picture {
+            // Told now, and not after hours.
+            File::create(picture).map_err(|error| Fail::of("--picture", error))?;
+        }
         let runtime = run::runtime()?;
-        let report = runtime.block_on(self.play(&root));
+        let report = runtime.block_on(self.play(&root, picture.as_deref()));
         // Tasks that wait for anything wait in vain now.
         runtime.shutdown_background();
         drop(temporary);
@@ -131,7 +149,7 @@ impl ChaosArgs {
         )
     }
 
-    async fn play(&self, root: &Path) -> Result<Report, Fail> {
+    async fn play(&self, root: &Path, picture: Option<&Path>) -> Result<Report, Fail> {
         let stop = Stop::on_signals(false)?;
         let wanted = Wanted {
             replicas: self.replicas.into(),
@@ -153,8 +171,9 @@ impl ChaosArgs {
         let (of_machines, of_network) = (story(&terms, false), story(&terms, true));
         let clocks = wrong_clocks(&of_machines);
         let (names, public) = (machines.names(), machines.public());
-        let book = Arc::new(self.book(machines.gateway(), &network.doors(), clocks)?);
         let telling = Telling::begin();
+        let record = Record::new(telling.clock(), wanted.replicas);
+        let book = Arc::new(self.book(machines.gateway(), &network.doors(), record, clocks)?);
         telling.tell(&format!(
             "{} replicas ({}) and a gateway; {} troubles will come in {} s",
             names.len(),
@@ -163,6 +182,8 @@ impl ChaosArgs {
             terms.length_ms / 1_000
         ));
         let shoppers = self.shoppers(&book)?;
+        let mut watching = JoinSet::new();
+        watching.spawn(watch(book.clone(), machines.inners()?));
         let until = Until { end_ms: terms.length_ms, stop: stop.clone() };
         let straight = (0..names.len()).map(|at| Shopper::at(book.clone(), FRONT_CLIENTS + at));
         let mut machinist = Machinist {
@@ -187,6 +208,8 @@ impl ChaosArgs {
             return Err(Fail::Interrupted);
         }
         telling.tell("all is mended; the replicas become equal, and are asked one by one");
+        let mended_ms = telling.now_ms();
+        let mut end_ms = mended_ms;
         let end = match &played {
             Ok(()) => {
                 let at = |(name, (member, address)): (&&'static str, &(Member, SocketAddr))| {
@@ -196,6 +219,8 @@ impl ChaosArgs {
                 let inners = machines.inners()?;
                 let ending = async {
                     let mut end = finale(&book, shoppers, &replicas, &inners).await?;
+                    watching.abort_all();
+                    end_ms = telling.now_ms();
                     match finale::reopened(&mut machines, &inners).await {
                         Ok(check) => end.checks.push(check),
                         Err(fail) => telling.complain(&fail.to_string()),
@@ -213,16 +238,38 @@ impl ChaosArgs {
         if let Err(fail) = machines.close().await {
             telling.complain(&fail.to_string());
         }
-        let mut report = self.report(&book, &telling, end, impossible);
+        let mut told = telling.end();
+        let spans = std::mem::take(&mut told.spans);
+        let mut report = self.report(&book, told, end, impossible);
         let disks =
             of_machines.iter().any(|it| matches!(it.what.fault(), Fault::Restore | Fault::Empty));
         let said = finale::said(&logs, clocks, disks);
         report.snapshots = said.snapshots;
         report.checks.extend(said.checks);
-        Ok(report.judged())
+        let mut report = report.judged();
+        if let Some(picture) = picture {
+            let (title, subtitle) = &report.headings();
+            let measured = &book.record.measured();
+            let passed = report.verdict == Verdict::Pass;
+            let (names, spans) = (&names, &spans);
+            let drawn =
+                Picture { title, passed, subtitle, names, spans, measured, mended_ms, end_ms };
+            match std::fs::write(picture, drawn.draw()) {
+                Ok(()) => report.picture = Some(picture.display().to_string()),
+                // What was found out is worth more than its picture.
+                Err(error) => progress(&format!("no picture: {}: {error}", picture.display())),
+            }
+        }
+        Ok(report)
     }
 
-    fn book(&self, gateway: SocketAddr, doors: &[SocketAddr], clocks: bool) -> Result<Book, Fail> {
+    fn book(
+        &self,
+        gateway: SocketAddr,
+        doors: &[SocketAddr],
+        record: Record,
+        clocks: bool,
+    ) -> Result<Book, Fail> {
         let mut clients = Vec::new();
         for _ in 0..FRONT_CLIENTS {
             clients.push(Client::lazy(ClientSettings::new([gateway.to_string()])).map_err(away)?);
@@ -230,7 +277,7 @@ impl ChaosArgs {
         for address in doors {
             clients.push(Client::lazy(ClientSettings::new([address.to_string()])).map_err(away)?);
         }
-        Ok(Book::new(clients, clocks, self.sabotage))
+        Ok(Book::new(clients, record, clocks, self.sabotage))
     }
 
     fn shoppers(
@@ -248,11 +295,11 @@ impl ChaosArgs {
     fn report(
         &self,
         book: &Book,
-        telling: &Telling,
+        told: Told,
         end: Finale,
         impossible: machines::Impossible,
     ) -> Report {
-        let (told, counts) = (telling.end(), &book.counts);
+        let counts = &book.counts;
         let mut checks = end.checks;
         let fine = "none ended by itself, all came back";
         let name = "processes end when they are told to";
@@ -282,6 +329,7 @@ impl ChaosArgs {
             objects: end.objects,
             checks,
             story: told.lines,
+            picture: None,
         }
     }
 }

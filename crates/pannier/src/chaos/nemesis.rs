@@ -8,7 +8,6 @@
 //! that process, told with the story, and ends the run: a cluster that lacks a replica for ever
 //! would only show the same thing again in other words.
 
-use super::fault::Fault;
 use super::machines::Machines;
 use super::network::Network;
 use super::shopper::Shopper;
@@ -112,10 +111,9 @@ impl Machinist<'_> {
     async fn one(&mut self, trouble: Trouble) -> Result<(), Fail> {
         let names = self.machines.names();
         let words = Told { what: trouble.what, names: &names }.to_string();
-        let fault = trouble.what.fault();
         match trouble.what {
             What::Kill(who) => {
-                self.telling.begins(fault, &words);
+                self.telling.begins(trouble.what, &words);
                 match who {
                     Who::Replica(at) if self.chance.chance(0.5) => self.kill_alone(at).await?,
                     _ => self.machines.kill(who).await?,
@@ -124,13 +122,13 @@ impl Machinist<'_> {
                 self.machines.restart(who).await?;
             }
             What::Pause(who) => {
-                self.telling.begins(fault, &words);
+                self.telling.begins(trouble.what, &words);
                 let pauses = block_in_place(|| self.machines.pause(who))?;
                 self.lasts(trouble).await;
                 block_in_place(|| pauses.into_iter().try_for_each(crate::processes::Pause::end))?;
             }
             What::Clock(at, ahead_ms) => {
-                self.telling.begins(fault, &words);
+                self.telling.begins(trouble.what, &words);
                 self.clock(at, ahead_ms).await?;
                 self.lasts(trouble).await;
                 self.clock(at, 0).await?;
@@ -138,24 +136,24 @@ impl Machinist<'_> {
             What::Full => self.full(trouble, &words).await?,
             What::Power => self.power(trouble, &words).await?,
             What::Restore(at, marked) => {
-                self.telling.begins(fault, &words);
+                self.telling.begins(trouble.what, &words);
                 self.restore(at, marked, trouble).await?;
             }
             What::Empty(at) => {
-                self.telling.begins(fault, &words);
+                self.telling.begins(trouble.what, &words);
                 self.empty(at, trouble).await?;
             }
             What::Swap(one, other) => {
-                self.telling.begins(fault, &words);
+                self.telling.begins(trouble.what, &words);
                 self.swap(one, other, trouble).await?;
             }
             What::Members(at) => {
-                self.telling.begins(fault, &words);
+                self.telling.begins(trouble.what, &words);
                 self.members(at, trouble).await?;
             }
             What::Cut(..) | What::Throttle(..) | What::Delay(..) => return Ok(()),
         }
-        self.telling.tell(&format!("mended: {words}"));
+        self.telling.mended(trouble.what, &words);
         Ok(())
     }
 
@@ -181,7 +179,7 @@ impl Machinist<'_> {
     async fn full(&mut self, trouble: Trouble, words: &str) -> Result<(), Fail> {
         let spare = self.chance.below(SPARE_BYTES);
         let Some((at, disk)) = self.machines.small() else { return Ok(()) };
-        self.telling.begins(Fault::Full, words);
+        self.telling.begins(trouble.what, words);
         self.network.leave_alone(at, true);
         block_in_place(|| disk.fill(spare))?;
         // Somebody must write, or nobody notices.
@@ -223,7 +221,7 @@ impl Machinist<'_> {
 
     async fn power(&mut self, trouble: Trouble, words: &str) -> Result<(), Fail> {
         let Some((at, _)) = self.machines.cuttable() else { return Ok(()) };
-        self.telling.begins(Fault::Power, words);
+        self.telling.begins(trouble.what, words);
         self.kill_alone(at).await?;
         if let Some((_, disk)) = self.machines.cuttable() {
             block_in_place(|| disk.cut())?;
@@ -248,7 +246,7 @@ pub async fn unsettle(
             break;
         }
         let words = Told { what: trouble.what, names }.to_string();
-        telling.begins(trouble.what.fault(), &words);
+        telling.begins(trouble.what, &words);
         let mended_ms = telling.now_ms() + trouble.lasts_ms;
         match trouble.what {
             What::Cut(How::Reset, at) => {
@@ -267,7 +265,7 @@ pub async fn unsettle(
         }
         until.wait(telling, mended_ms).await;
         network.heal();
-        telling.tell(&format!("mended: {words}"));
+        telling.mended(trouble.what, &words);
     }
     network.heal();
 }

@@ -60,6 +60,8 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// What happened.
     pub story: Vec<Line>,
+    /// The file with the picture of it.
+    pub picture: Option<String>,
 }
 
 impl Report {
@@ -73,6 +75,23 @@ impl Report {
         let holds = self.checks.iter().all(|check| check.verdict == Verdict::Pass);
         self.verdict = if holds { Verdict::Pass } else { Verdict::Fail };
         self
+    }
+}
+
+impl Report {
+    /// What a picture of it says above.
+    pub fn headings(&self) -> (String, String) {
+        let Self { verdict, seed, seconds, replicas, engine, .. } = self;
+        let title = format!(
+            "{verdict}  pannier chaos: {seconds} s, {replicas} replicas on {engine}, seed {seed}"
+        );
+        let failed = self.checks.iter().filter(|check| check.verdict == Verdict::Fail);
+        let failed: Vec<&str> = failed.map(|check| &*check.name).collect();
+        let found = match failed.is_empty() {
+            true => format!("all {} checks hold", self.checks.len()),
+            false => format!("does not hold: {}", failed.join("; ")),
+        };
+        (title, found)
     }
 }
 
@@ -107,6 +126,9 @@ impl fmt::Display for Report {
         }
         let Self { verdict, seed, seconds, replicas, engine, again, .. } = self;
         writeln!(f, "\n{verdict}  {seconds} s, {replicas} replicas on {engine}, seed {seed}")?;
+        if let Some(picture) = &self.picture {
+            writeln!(f, "a picture of it: {picture}")?;
+        }
         if *verdict == Verdict::Fail {
             writeln!(f, "\nthe same story again:\n  {again}")?;
         }

@@ -241,7 +241,7 @@ impl Shopper {
     /// Reads an object, and holds it against what the session knew.
     async fn read(&mut self, object: ObjectAt) -> Result<Option<Look>, Error> {
         let (kind, name) = self.book.object_at(object);
-        match look(&self.session, kind, &name).await {
+        match self.book.record.call(look(&self.session, kind, &name)).await {
             Ok((look, regressed)) => {
                 self.book.count(|counts| &counts.reads);
                 self.told(regressed);
@@ -341,7 +341,8 @@ impl Shopper {
             Asked::Merge(guest) => Some(self.book.object_at(guest).1),
             _ => None,
         };
-        send(session, kind, &name, guest.as_deref(), &intent.asked, op, seen).await
+        let sending = send(session, kind, &name, guest.as_deref(), &intent.asked, op, seen);
+        self.book.record.call(sending).await
     }
 
     /// What a store would look like that does not keep its promises.

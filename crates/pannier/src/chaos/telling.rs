@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::fault::Fault;
+use super::story::What;
 use crate::replay::Findings;
 
 /// One line.
@@ -18,11 +18,26 @@ pub struct Line {
     pub what: String,
 }
 
+/// How long something was so.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// What was done.
+    pub what: What,
+    /// Since the beginning.
+    pub from_ms: u64,
+    /// Until it was mended; nothing if it was not.
+    pub to_ms: Option<u64>,
+    /// In words.
+    pub words: String,
+}
+
 /// What there is to tell, in the end.
 #[derive(Debug, Default)]
 pub struct Told {
     /// In order.
     pub lines: Vec<Line>,
+    /// What was done, by when it began.
+    pub spans: Vec<Span>,
     /// How often each fault happened.
     pub faults: BTreeMap<&'static str, u64>,
     /// Processes that ended, or did not, otherwise than they were meant to.
@@ -57,10 +72,29 @@ impl Telling {
         self.open().lines.push(Line { at_ms, what: what.to_owned() });
     }
 
+    /// By which it is told when something happened.
+    pub const fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// A fault happens.
-    pub fn begins(&self, fault: Fault, what: &str) {
-        self.tell(what);
-        *self.open().faults.entry(fault.word()).or_default() += 1;
+    pub fn begins(&self, what: What, words: &str) {
+        self.tell(words);
+        let from_ms = self.now_ms();
+        let mut told = self.open();
+        *told.faults.entry(what.fault().word()).or_default() += 1;
+        told.spans.push(Span { what, from_ms, to_ms: None, words: words.to_owned() });
+    }
+
+    /// What was done is undone; a hand does one thing at a time.
+    pub fn mended(&self, what: What, words: &str) {
+        self.tell(&format!("mended: {words}"));
+        let to_ms = self.now_ms();
+        let mut told = self.open();
+        let mut spans = told.spans.iter_mut().rev();
+        if let Some(span) = spans.find(|span| span.what == what && span.to_ms.is_none()) {
+            span.to_ms = Some(to_ms);
+        }
     }
 
     /// A process did what it must not.
