@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const FAULTS: [&str; 12] = [
-    "kill", "pause", "cut", "throttle", "delay", "clock", "full", "power", "restore", "empty",
-    "swap", "members",
+const FAULTS: [&str; 13] = [
+    "kill", "pause", "cut", "throttle", "delay", "clock", "full", "power", "restore", "backup",
+    "empty", "swap", "members",
 ];
 
 /// `chaos`, with its temporary folder in this one.

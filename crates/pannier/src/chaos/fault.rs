@@ -11,6 +11,7 @@
 //! | `full` | a replica's disk has no room left |
 //! | `power` | a replica's machine loses its power |
 //! | `restore` | a replica's directory is put back from a backup, with the mark that says so or without |
+//! | `backup` | `pannier backup` of a replica that serves; later its disk is lost, and `pannier restore` fills it |
 //! | `empty` | a replica starts on an empty disk |
 //! | `swap` | two replicas start on each other's disk |
 //! | `members` | a newcomer joins, another takes its place, and leaves |
@@ -47,6 +48,8 @@ pub enum Fault {
     Power,
     /// An old disk.
     Restore,
+    /// A disk out of a backup.
+    Backup,
     /// No disk.
     Empty,
     /// Another's disk.
@@ -57,7 +60,7 @@ pub enum Fault {
 
 impl Fault {
     /// Each, once.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Kill,
         Self::Pause,
         Self::Cut,
@@ -67,6 +70,7 @@ impl Fault {
         Self::Full,
         Self::Power,
         Self::Restore,
+        Self::Backup,
         Self::Empty,
         Self::Swap,
         Self::Members,
@@ -84,6 +88,7 @@ impl Fault {
             Self::Full => "full",
             Self::Power => "power",
             Self::Restore => "restore",
+            Self::Backup => "backup",
             Self::Empty => "empty",
             Self::Swap => "swap",
             Self::Members => "members",

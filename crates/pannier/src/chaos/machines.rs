@@ -151,6 +151,11 @@ impl Machines {
         self.root.join(format!("{}.backup", self.recipes[at].zone))
     }
 
+    /// The folder of the backups that are taken of a replica while it serves.
+    pub fn backups(&self, at: usize) -> PathBuf {
+        self.root.join(format!("{}.backups", self.recipes[at].zone))
+    }
+
     /// The names of the replicas.
     pub fn names(&self) -> Vec<&'static str> {
         self.recipes.iter().map(|recipe| recipe.zone).collect()

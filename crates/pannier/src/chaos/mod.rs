@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | what can happen, and why is a clock bent as it is? | `fault.rs` |
 //! | what happens when, for a seed? | `story.rs`, told by `telling.rs` |
-//! | who does it? | `nemesis.rs` and `operator.rs`, to `machines.rs` and `network.rs` over `../processes/` |
+//! | who does it? | `nemesis.rs`, `operator.rs` and `backups.rs`, to `machines.rs` and `network.rs` over `../processes/` |
 //! | how is a disk full, and a power cut honest? | `disk.rs` |
 //! | what do clients do meanwhile? | `shopper.rs`, by `calls.rs` through `pannier-client` as any service would |
 //! | what did they ask, and what must they see? | `history.rs`, `view.rs`, `session.rs`, `book.rs` |
@@ -20,6 +20,7 @@
 //! `finale.rs` allow. What it has started and mounted ends with it, however it ends; a second
 //! Ctrl-C, or a SIGKILL, leaves the temporary folder behind, and nothing else.
 
+mod backups;
 mod book;
 mod calls;
 mod disk;
@@ -92,7 +93,7 @@ pub struct ChaosArgs {
           value_parser = clap::value_parser!(u8).range(2..=ZONES.len() as i64))]
     replicas: u8,
     /// What may happen, parted by commas: kill, pause, cut, throttle, delay, clock, full, power,
-    /// restore, empty, swap, members
+    /// restore, backup, empty, swap, members
     #[arg(long, value_name = "FAULTS", value_delimiter = ',', default_values_t = Fault::ALL)]
     faults: Vec<Fault>,
     /// What holds the data: fjall or sled
@@ -241,8 +242,9 @@ impl ChaosArgs {
         let mut told = telling.end();
         let spans = std::mem::take(&mut told.spans);
         let mut report = self.report(&book, told, end, impossible);
-        let disks =
-            of_machines.iter().any(|it| matches!(it.what.fault(), Fault::Restore | Fault::Empty));
+        let disks = of_machines
+            .iter()
+            .any(|it| matches!(it.what.fault(), Fault::Restore | Fault::Backup | Fault::Empty));
         let said = finale::said(&logs, clocks, disks);
         report.snapshots = said.snapshots;
         report.checks.extend(said.checks);

@@ -139,6 +139,10 @@ impl Machinist<'_> {
                 self.telling.begins(trouble.what, &words);
                 self.restore(at, marked, trouble).await?;
             }
+            What::Backup(at) => {
+                self.telling.begins(trouble.what, &words);
+                self.backup(at, trouble).await?;
+            }
             What::Empty(at) => {
                 self.telling.begins(trouble.what, &words);
                 self.empty(at, trouble).await?;

@@ -58,17 +58,17 @@ fn sync(path: &Path) -> Result<(), Fail> {
     synced.map_err(|error| failed(path, error))
 }
 
-fn remove(path: &Path) -> Result<(), Fail> {
+pub(super) fn remove(path: &Path) -> Result<(), Fail> {
     fs::remove_dir_all(path).map_err(|error| failed(path, error))?;
     path.parent().map_or(Ok(()), sync)
 }
 
-/// `pannier admin`, with these words.
-async fn admin(words: &[&str]) -> Result<(), Fail> {
-    let failed = |why: String| Fail::Away(format!("admin {}: {why}", words.join(" ")));
+/// This program, with these words.
+pub(super) async fn pannier(words: &[&str]) -> Result<(), Fail> {
+    let failed = |why: String| Fail::Away(format!("{}: {why}", words.join(" ")));
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let mut command = Command::new(program);
-    command.arg("admin").args(words).arg("--json").kill_on_drop(true);
+    command.args(words).arg("--json").kill_on_drop(true);
     let ran = command.stdin(Stdio::null()).output().await;
     let ran = ran.map_err(|error| failed(error.to_string()))?;
     let said = String::from_utf8_lossy(&ran.stderr);
@@ -79,10 +79,10 @@ async fn admin(words: &[&str]) -> Result<(), Fail> {
 }
 
 /// Types it until it is done.
-async fn insist(words: &[&str]) -> Result<(), Fail> {
+pub(super) async fn insist(words: &[&str]) -> Result<(), Fail> {
     let mut why = String::new();
     let insisting = async {
-        while let Err(fail) = admin(words).await {
+        while let Err(fail) = pannier(words).await {
             why = fail.to_string();
             tokio::time::sleep(LOOK).await;
         }
@@ -90,14 +90,14 @@ async fn insist(words: &[&str]) -> Result<(), Fail> {
     let insisted = tokio::time::timeout(CHANGES_WITHIN, insisting).await;
     insisted.map_err(|_| {
         let what = words.join(" ");
-        Fail::Away(format!("admin {what}: not done within {CHANGES_WITHIN:?}; last: {why}"))
+        Fail::Away(format!("{what}: not done within {CHANGES_WITHIN:?}; last: {why}"))
     })
 }
 
 impl Machinist<'_> {
     /// Lets nobody but its peers reach a replica, until all are ready and one of the others has
     /// all that this one has. Then kills it.
-    async fn end_well_known(&mut self, at: usize) -> Result<(), Fail> {
+    pub(super) async fn end_well_known(&mut self, at: usize) -> Result<(), Fail> {
         self.network.seclude(at, true);
         let known = self.is_known(at).await;
         let killed = self.machines.kill(Who::Replica(at)).await;
@@ -142,7 +142,7 @@ impl Machinist<'_> {
             copy(&backup, &directory)
         })?;
         if marked {
-            admin(&["mark-restored", &directory.display().to_string()]).await?;
+            pannier(&["admin", "mark-restored", &directory.display().to_string()]).await?;
         }
         self.machines.restart(Who::Replica(at)).await?;
         if self.chance.chance(0.5) {
@@ -209,16 +209,16 @@ impl Machinist<'_> {
             self.machines.restart(Who::Replica(hit)).await
         };
         let at = first.inner_listen.to_string();
-        let words = ["join", &asked, &at];
+        let words = ["admin", "join", &asked, &at];
         let (joined, hit) = tokio::join!(insist(&words), hitting);
         joined.and(hit)?;
         self.telling.tell(&format!("{} has joined", first.member));
         let next = second.start().await?;
         let (gone, at) = (first.member.to_string(), second.inner_listen.to_string());
-        insist(&["replace", &asked, &gone, &at]).await?;
+        insist(&["admin", "replace", &asked, &gone, &at]).await?;
         self.telling.tell(&format!("{} has taken its place", second.member));
         let gone = second.member.to_string();
-        insist(&["leave", &asked, &gone]).await?;
+        insist(&["admin", "leave", &asked, &gone]).await?;
         for (recipe, server) in [(first, joiner), (second, next)] {
             farewell(recipe, server).await?;
         }

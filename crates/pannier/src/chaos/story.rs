@@ -71,6 +71,8 @@ pub enum What {
     Power,
     /// To a replica, marked or not.
     Restore(usize, bool),
+    /// See [`Fault::Backup`].
+    Backup(usize),
     /// See [`Fault::Empty`].
     Empty(usize),
     /// Between two replicas.
@@ -95,6 +97,7 @@ impl What {
             Self::Full => Fault::Full,
             Self::Power => Fault::Power,
             Self::Restore(..) => Fault::Restore,
+            Self::Backup(_) => Fault::Backup,
             Self::Empty(_) => Fault::Empty,
             Self::Swap(..) => Fault::Swap,
             Self::Members(_) => Fault::Members,
@@ -188,6 +191,7 @@ fn draw(fault: Fault, replicas: usize, chance: &mut SplitMix64) -> What {
         Fault::Full => What::Full,
         Fault::Power => What::Power,
         Fault::Restore => What::Restore(one, chance.chance(0.5)),
+        Fault::Backup => What::Backup(one),
         Fault::Empty => What::Empty(one),
         Fault::Swap => What::Swap(one, other),
         Fault::Members => What::Members(one),
@@ -248,6 +252,9 @@ impl fmt::Display for Told<'_> {
             }
             What::Restore(at, false) => {
                 write!(f, "{} is put back from a backup, unmarked", self.names[at])
+            }
+            What::Backup(at) => {
+                write!(f, "{} is backed up while it serves, and restored", self.names[at])
             }
             What::Empty(at) => write!(f, "{} starts on an empty disk", self.names[at]),
             What::Swap(one, other) => {

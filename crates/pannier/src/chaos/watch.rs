@@ -1,8 +1,9 @@
 //! Asks every replica once a second what it has, for the picture.
 //!
 //! What one lacks is counted against what any of those that answered has. They are asked at the
-//! same time and answer one after the other, so a few commits of lag are nobody's fault; a replica that
-//! is down or paused does not answer, and neither lags nor is there. Nothing is judged by this.
+//! same time and answer one after the other, so a few commits of lag are nobody's fault; a replica
+//! that is down or paused does not answer, and neither lags nor is there. Nothing is judged by
+//! this.
 
 use super::book::Book;
 use crate::admin::{Inner, lacks};
