@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const FAULTS: [&str; 13] = [
+const FAULTS: [&str; 14] = [
     "kill", "pause", "cut", "throttle", "delay", "clock", "full", "power", "restore", "backup",
-    "empty", "swap", "members",
+    "empty", "swap", "members", "upgrade",
 ];
 
 /// `chaos`, with its temporary folder in this one.
@@ -124,6 +124,8 @@ fn bad_input_is_told_for_what_it_is() {
         (&["--replicas", "10"], &["--replicas", "2..=9"]),
         (&["--engine", "rocks"], &["--engine", "rocks"]),
         (&["--sabotage", "fire"], &["--sabotage", "lose-add"]),
+        (&["--old-binary", "/is/not/there"], &["--old-binary", "No such file"]),
+        (&["--picture", "/is/not/there/it.svg"], &["--picture", "No such file"]),
         (&["--directory", &directory], &["--directory", "is there already"]),
     ] {
         let ran = run(words);

@@ -15,6 +15,7 @@
 //! | `empty` | a replica starts on an empty disk |
 //! | `swap` | two replicas start on each other's disk |
 //! | `members` | a newcomer joins, another takes its place, and leaves |
+//! | `upgrade` | a replica ends in good order, and starts with another build (`--old-binary`) |
 //!
 //! **Clocks.** A process sees the machine's clock by calls that a library preload could bend
 //! (libfaketime), a time namespace cannot (it shifts monotonic clocks only), and setting the
@@ -56,11 +57,13 @@ pub enum Fault {
     Swap,
     /// Others.
     Members,
+    /// Another build.
+    Upgrade,
 }
 
 impl Fault {
     /// Each, once.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Kill,
         Self::Pause,
         Self::Cut,
@@ -74,6 +77,7 @@ impl Fault {
         Self::Empty,
         Self::Swap,
         Self::Members,
+        Self::Upgrade,
     ];
 
     /// Its word on the command line.
@@ -92,6 +96,7 @@ impl Fault {
             Self::Empty => "empty",
             Self::Swap => "swap",
             Self::Members => "members",
+            Self::Upgrade => "upgrade",
         }
     }
 

@@ -4,6 +4,7 @@ use super::disk::{Cuttable, Disk, Small};
 use super::fault::Fault;
 use super::network::Network;
 use super::story::Who;
+use super::upgrade::Builds;
 use crate::admin::Inner;
 use crate::fail::Fail;
 use crate::processes::{self, GatewayRecipe, Pause, Plan, Recipe, Server, Site};
@@ -34,6 +35,8 @@ pub struct Wanted {
     pub faults: Vec<Fault>,
     /// What holds their data, if that is said.
     pub engine: Option<&'static str>,
+    /// What replicas begin with, where it is another build.
+    pub old: Option<PathBuf>,
     /// For how many minutes they run, rounded up.
     pub minutes: u64,
 }
@@ -54,6 +57,8 @@ pub struct Machines {
     gateway: (GatewayRecipe, Option<Server>),
     disks: Vec<Disk>,
     newcomers: u32,
+    /// Which of them are of which build.
+    pub builds: Builds,
     root: PathBuf,
 }
 
@@ -68,6 +73,10 @@ impl Machines {
         wanted: &Wanted,
     ) -> Result<(Self, Network, Impossible), Fail> {
         let (mut disks, mut impossible) = (Vec::new(), Impossible::new());
+        if wanted.faults.contains(&Fault::Upgrade) && wanted.old.is_none() {
+            let why = "there is no build of before: --old-binary names one";
+            impossible.insert(Fault::Upgrade.word(), why.to_owned());
+        }
         for (at, name) in ZONES.into_iter().take(wanted.replicas).enumerate() {
             let folder = root.join(name);
             // The first has the small disk, the last the one with the bad plug.
@@ -94,6 +103,7 @@ impl Machines {
         };
         let mut plan = Plan::draw(name, (0..wanted.replicas).map(site).collect(), "error").await?;
         for recipe in &mut plan.recipes {
+            recipe.program = wanted.old.clone();
             recipe.engine = wanted.engine;
             recipe.errors = Some(root.join(format!("{}.log", recipe.zone)));
             recipe.set = SHORT_LOGS.map(str::to_owned).into();
@@ -114,7 +124,8 @@ impl Machines {
         let recipes = plan.recipes;
         let root = root.to_owned();
         let gateway = (gateway, None);
-        let mut machines = Self { recipes, servers, gateway, disks, newcomers: 0, root };
+        let builds = Builds { old: wanted.old.clone(), raised: false };
+        let mut machines = Self { builds, recipes, servers, gateway, disks, newcomers: 0, root };
         machines.restart(Who::All).await?;
         machines.restart(Who::Gateway).await?;
         Ok((machines, network, impossible))
@@ -133,6 +144,7 @@ impl Machines {
         member[12..].copy_from_slice(&self.newcomers.to_be_bytes());
         let peers = self.recipes.iter().map(|it| (it.member, it.inner_listen)).collect();
         Ok(Recipe {
+            program: None,
             member: Member::from_bytes(member),
             zone: NEWCOMER,
             directory: self.root.join(name),
@@ -219,6 +231,19 @@ impl Machines {
             }
         }
         Ok(())
+    }
+
+    /// Lets one close in good order.
+    pub async fn stop(&mut self, at: usize) -> Result<(), Fail> {
+        match self.servers[at].take() {
+            Some(server) => server.close().await,
+            None => Ok(()),
+        }
+    }
+
+    /// What a replica is started with, from its next start on.
+    pub fn set_program(&mut self, at: usize, program: Option<PathBuf>) {
+        self.recipes[at].program = program;
     }
 
     /// SIGSTOP, until what is returned is released.

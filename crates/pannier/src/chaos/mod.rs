@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | what can happen, and why is a clock bent as it is? | `fault.rs` |
 //! | what happens when, for a seed? | `story.rs`, told by `telling.rs` |
-//! | who does it? | `nemesis.rs`, `operator.rs` and `backups.rs`, to `machines.rs` and `network.rs` over `../processes/` |
+//! | who does it? | `nemesis.rs`, `operator.rs`, `backups.rs` and `upgrade.rs`, to `machines.rs` and `network.rs` over `../processes/` |
 //! | how is a disk full, and a power cut honest? | `disk.rs` |
 //! | what do clients do meanwhile? | `shopper.rs`, by `calls.rs` through `pannier-client` as any service would |
 //! | what did they ask, and what must they see? | `history.rs`, `view.rs`, `session.rs`, `book.rs` |
@@ -39,6 +39,7 @@ mod session;
 mod shopper;
 mod story;
 mod telling;
+mod upgrade;
 mod view;
 mod watch;
 
@@ -93,7 +94,7 @@ pub struct ChaosArgs {
           value_parser = clap::value_parser!(u8).range(2..=ZONES.len() as i64))]
     replicas: u8,
     /// What may happen, parted by commas: kill, pause, cut, throttle, delay, clock, full, power,
-    /// restore, backup, empty, swap, members
+    /// restore, backup, empty, swap, members, upgrade
     #[arg(long, value_name = "FAULTS", value_delimiter = ',', default_values_t = Fault::ALL)]
     faults: Vec<Fault>,
     /// What holds the data: fjall or sled
@@ -102,6 +103,9 @@ pub struct ChaosArgs {
     /// Keep data and logs here instead of in a temporary directory
     #[arg(long, value_name = "PATH")]
     directory: Option<PathBuf>,
+    /// An older build of this program: replicas begin with it, and are upgraded
+    #[arg(long, value_name = "FILE")]
+    old_binary: Option<PathBuf>,
     /// Draw what happened, and what came of it, into this SVG file; with --directory, and unless it
     /// is given, into chaos.svg there
     #[arg(long, value_name = "FILE")]
@@ -118,6 +122,9 @@ impl ChaosArgs {
         let (root, temporary) = run::directory("--directory", self.directory.as_deref(), replicas)?;
         std::fs::create_dir_all(&root).map_err(|error| Fail::of("--directory", error))?;
         let kept = self.directory.as_deref().map(|kept| kept.join("chaos.svg"));
+        if let Some(old) = &self.old_binary {
+            File::open(old).map_err(|error| Fail::of("--old-binary", error))?;
+        }
         let picture = self.picture.clone().or(kept);
         if let Some(picture) = &picture {
             // Told now, and not after hours.
@@ -143,9 +150,11 @@ impl ChaosArgs {
         let Self { seed, replicas, engine, .. } = self;
         let (seconds, faults, program) =
             (self.length_ms() / 1_000, faults.join(","), run::program());
+        let old = self.old_binary.as_ref();
+        let old = old.map_or_else(String::new, |old| format!("--old-binary {} ", old.display()));
         format!(
             "{program} chaos --seconds {seconds} --seed {seed} --replicas {replicas} \
-             --faults {faults} --engine {} --directory FOLDER",
+             --faults {faults} --engine {} {old}--directory FOLDER",
             engine.name()
         )
     }
@@ -156,6 +165,7 @@ impl ChaosArgs {
             replicas: self.replicas.into(),
             faults: self.faults.clone(),
             engine: Some(self.engine.name()),
+            old: self.old_binary.clone().filter(|_| self.faults.contains(&Fault::Upgrade)),
             minutes: self.length_ms().div_ceil(60_000),
         };
         let name = format!("chaos-{:08x}", chance::bits()? as u32);

@@ -90,6 +90,7 @@ impl Machinist<'_> {
         self.until.end_ms = end_ms;
         self.until.wait(self.telling, end_ms).await;
         self.machines.restart(Who::All).await?;
+        self.finish_upgrade().await?;
         self.machines.restart(Who::Gateway).await?;
         self.roll_call()
     }
@@ -150,6 +151,10 @@ impl Machinist<'_> {
             What::Swap(one, other) => {
                 self.telling.begins(trouble.what, &words);
                 self.swap(one, other, trouble).await?;
+            }
+            What::Upgrade(at) => {
+                self.telling.begins(trouble.what, &words);
+                self.upgrade(at, trouble).await?;
             }
             What::Members(at) => {
                 self.telling.begins(trouble.what, &words);

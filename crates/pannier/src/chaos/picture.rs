@@ -100,6 +100,7 @@ impl Fault {
             Self::Empty => "#a0522d",
             Self::Swap => "#d16ba5",
             Self::Members => "#16a085",
+            Self::Upgrade => "#5d6dff",
         }
     }
 }
@@ -118,7 +119,11 @@ fn lanes(what: What, replicas: usize) -> Vec<usize> {
             Who::All => (0..replicas).collect(),
             Who::Gateway => vec![gateway],
         },
-        What::Clock(at, _) | What::Restore(at, _) | What::Backup(at) | What::Empty(at) => vec![at],
+        What::Clock(at, _)
+        | What::Restore(at, _)
+        | What::Backup(at)
+        | What::Upgrade(at)
+        | What::Empty(at) => vec![at],
         What::Full => vec![0],
         What::Power => vec![replicas.saturating_sub(1)],
         What::Swap(one, other) => vec![one, other],

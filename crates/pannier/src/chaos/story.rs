@@ -79,6 +79,8 @@ pub enum What {
     Swap(usize, usize),
     /// While members come and go, this one is killed.
     Members(usize),
+    /// See [`Fault::Upgrade`].
+    Upgrade(usize),
     /// See [`Fault::Cut`].
     Cut(How, Where),
     /// So many bytes a second.
@@ -101,6 +103,7 @@ impl What {
             Self::Empty(_) => Fault::Empty,
             Self::Swap(..) => Fault::Swap,
             Self::Members(_) => Fault::Members,
+            Self::Upgrade(_) => Fault::Upgrade,
             Self::Cut(..) => Fault::Cut,
             Self::Throttle(..) => Fault::Throttle,
             Self::Delay(..) => Fault::Delay,
@@ -195,6 +198,7 @@ fn draw(fault: Fault, replicas: usize, chance: &mut SplitMix64) -> What {
         Fault::Empty => What::Empty(one),
         Fault::Swap => What::Swap(one, other),
         Fault::Members => What::Members(one),
+        Fault::Upgrade => What::Upgrade(one),
         Fault::Cut => {
             let how = [How::Refused, How::Frozen, How::OneWay, How::Reset];
             What::Cut(how[chance.below(how.len() as u64) as usize], way)
@@ -263,6 +267,9 @@ impl fmt::Display for Told<'_> {
             What::Members(at) => {
                 write!(f, "newcomers join and leave, and {} is killed meanwhile", self.names[at])
             }
+            What::Upgrade(at) => {
+                write!(f, "{} is stopped, for another build", self.names[at])
+            }
             What::Cut(How::Refused, at) => write!(f, "refused: {}", self.links(at)),
             What::Cut(How::Frozen, at) => write!(f, "frozen: {}", self.links(at)),
             What::Cut(How::OneWay, at) => write!(f, "frozen one way: {}", self.links(at)),
@@ -310,7 +317,7 @@ mod tests {
     fn a_short_run_meets_every_fault_and_all_seeds_every_case() {
         let mut told = BTreeSet::new();
         for seed in 0..200 {
-            let short = Terms { length_ms: 12_000, ..terms(seed) };
+            let short = Terms { length_ms: 14_000, ..terms(seed) };
             let all = [story(&short, false), story(&short, true)].concat();
             let met: BTreeSet<Fault> = all.iter().map(|it| it.what.fault()).collect();
             assert_eq!(met.len(), Fault::ALL.len(), "seed {seed}");

@@ -45,6 +45,7 @@ impl Plan {
             let dialled = links.iter().filter(|(from, _, _)| *from == own);
             let peers = dialled.map(|(_, to, link)| (sites[*to].member, link.address())).collect();
             Recipe {
+                program: None,
                 cluster: cluster.to_owned(),
                 member: site.member,
                 zone: site.zone,

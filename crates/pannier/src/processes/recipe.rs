@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 /// `pannier replica`.
 #[derive(Clone, Debug)]
 pub struct Recipe {
+    /// Another build to start; else this program.
+    pub program: Option<PathBuf>,
     /// The cluster's name.
     pub cluster: String,
     /// Which member.
@@ -86,7 +88,8 @@ impl Recipe {
     /// Starts it, and waits until it serves.
     pub async fn start(&self) -> Result<Server, Fail> {
         let what = format!("replica {}", self.zone);
-        start(what.trim_end(), self.words(), log_file(self.errors.as_deref())?).await
+        let errors = log_file(self.errors.as_deref())?;
+        start(what.trim_end(), self.program.as_deref(), self.words(), errors).await
     }
 }
 
@@ -121,6 +124,6 @@ impl GatewayRecipe {
             flag("--replica", format!("{member}={address}{zone}"));
         }
         words.push("--until-stdin-ends".into());
-        start("gateway", words, log_file(self.errors.as_deref())?).await
+        start("gateway", None, words, log_file(self.errors.as_deref())?).await
     }
 }

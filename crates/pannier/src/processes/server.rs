@@ -16,6 +16,7 @@ use crate::run::Ready;
 use std::ffi::OsString;
 use std::fs::File;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -39,11 +40,17 @@ pub struct Server {
     pub inner: Inner,
 }
 
-/// Starts this program with these words, under the name `what`, and waits until it serves. What it
-/// says besides goes to `errors`, or to where this process says it.
-pub async fn start(what: &str, words: Vec<OsString>, errors: Option<File>) -> Result<Server, Fail> {
+/// Starts this program, or another build of it, with these words, under the name `what`, and waits
+/// until it serves. What it says besides goes to `errors`, or to where this process says it.
+pub async fn start(
+    what: &str,
+    program: Option<&Path>,
+    words: Vec<OsString>,
+    errors: Option<File>,
+) -> Result<Server, Fail> {
     let failed = |why: String| Fail::Away(format!("{what}: {why}"));
-    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let program = program.map_or_else(std::env::current_exe, |program| Ok(program.to_owned()));
+    let program = program.map_err(|error| failed(error.to_string()))?;
     let mut command = Command::new(program);
     // What is set for whoever runs this is not meant for what is run.
     for (name, _) in std::env::vars_os() {

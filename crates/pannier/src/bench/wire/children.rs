@@ -16,6 +16,7 @@ pub fn cluster(count: u8, base: &Path) -> Result<Vec<Recipe>, Fail> {
     let places: Vec<_> =
         (1..=count).map(|at| Member::from_bytes([at; 16])).zip(ports.chunks(2)).collect();
     let recipe = |(member, at): &(Member, &[SocketAddr])| Recipe {
+        program: None,
         cluster: CLUSTER.to_owned(),
         member: *member,
         zone: "",
@@ -62,5 +63,5 @@ pub async fn gateway(replicas: &[Recipe]) -> Result<Server, Fail> {
 /// `pannier bench wire --child`: see `empty.rs`.
 pub async fn empty() -> Result<Server, Fail> {
     let words = ["bench", "wire", "--json", "--child"];
-    processes::start("bench wire", words.map(OsString::from).to_vec(), None).await
+    processes::start("bench wire", None, words.map(OsString::from).to_vec(), None).await
 }
