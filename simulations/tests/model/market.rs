@@ -86,7 +86,11 @@ impl Market {
                     self.move_units(by, -i128::from(it.granted));
                     self.move_units(*to, it.granted.into());
                 }
-                Step::Extend(..) | Step::Agree(_) | Step::Fold(_) | Step::Allow(_) => {}
+                Step::Extend(..)
+                | Step::Agree(_)
+                | Step::Fold(_)
+                | Step::Allow(_)
+                | Step::Inherit(..) => {}
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Three replicas that sell one stock under losses, doubles, cuts and crashes, beside a ledger that
-//! only counts: nothing is oversold at any moment, and nothing is left unsold in the end. In half of
-//! the worlds one of them is gone for good in the middle, with sales that nobody heard of.
+//! only counts: nothing is oversold at any moment, and nothing is left unsold in the end. In some
+//! worlds one of them is gone for good in the middle, with sales that nobody heard of.
 
 use crate::rig::cluster::{Cluster, bury, member};
 use crate::stock::want;
@@ -206,8 +206,8 @@ impl World {
         self.it.agree(&self.all);
     }
 
-    /// The last one sells where nobody hears it, and is gone: it is closed, and somebody who has its
-    /// books says what it had sold.
+    /// The last one sells where nobody hears it, and is gone: it is closed, and somebody who has
+    /// its books says what it had sold.
     fn dies(&mut self, seed: u64) {
         let gone = MEMBERS - 1;
         self.it.cut.insert(gone);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! proposer   Propose(number + 1, dead: k -> heir)       to all who stay
-//! member     promises it, on disk: from then on nothing of k is applied, whoever brings it    Accept
+//! member     promises it, on disk: from then on nothing of k is applied            Accept
 //! proposer   all have: the most of what any of them had of k is where k ends        Ends, to all
 //! member     lets in what is missing up to there, and no further
 //! proposer   all who stay have reported all of it: the record, on disk              Record, to all

@@ -76,7 +76,7 @@ impl<B: Base> Protocol<B> {
         writes >= COMPACT
     }
 
-    /// Members that do not read what is written once `wish` is fulfilled, as far as they were heard.
+    /// Members that do not read what is written once `wish` is fulfilled, as far as was heard.
     pub(super) fn too_old_for(&self, wish: &Wish) -> Vec<Member> {
         let format = wish.writes(self.membership());
         let reads_less = |heard: &Heard<'_>| {

@@ -1,7 +1,7 @@
 //! A change of the membership that is put to the members, and what becomes of a record by it.
 //!
 //! P1  what it makes of a record is a function of it, of what those who accepted it had together,
-//!     and of who they are: so the proposer alone computes it, once, and everybody takes it as it is.
+//!     and of who they are: the proposer computes it, once, and everybody takes it as it is.
 //! P2  what the first formats did not have stands behind their bytes, and only where it says
 //!     something: a build of before reads no change that it would misunderstand.
 

@@ -1,10 +1,11 @@
 //! What a member that is gone for good left of a stock: frozen until it is accounted for, then its
 //! heir's.
 //!
-//! Those who stay may have seen less than it sold. What it had is therefore nobody's (*frozen*) from
-//! the moment on that it is closed, and its holds are only evidence: a commit for one is made
-//! elsewhere, from own rights. When its process is known to have stopped for good, an operator names
-//! the sales that nobody else knew. They become sales of its heir, and the rest the heir's to sell.
+//! Those who stay may have seen less than it sold. What it had is therefore nobody's (*frozen*)
+//! from the moment on that it is closed, and its holds are only evidence: a commit for one is made
+//! elsewhere, from own rights. When its process is known to have stopped for good, an operator
+//! names the sales that nobody else knew. They become sales of its heir, and the rest the heir's to
+//! sell.
 //!
 //! I1  the sales that are named and the end of the frost are one commit: in between nobody can sell
 //!     what was sold already.

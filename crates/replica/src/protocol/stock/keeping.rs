@@ -16,8 +16,8 @@
 //! here in full. A checkpoint says that it has heard them all, so that it need not ask again when
 //! one of them is gone.
 //!
-//! Of one that is gone for good, nobody may have all that it has let pass. So it stays the keeper of
-//! its customers, and they are answered "unavailable", until what it left is accounted for
+//! Of one that is gone for good, nobody may have all that it has let pass. So it stays the keeper
+//! of its customers, and they are answered "unavailable", until what it left is accounted for
 //! (`inherit.rs`); whoever keeps them then has that commit, or calls them unavailable still.
 //!
 //! Known hole: of a start that had written nothing when it accepted, the record keeps nothing. When
