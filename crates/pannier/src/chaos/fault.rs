@@ -15,6 +15,7 @@
 //! | `empty` | a replica starts on an empty disk |
 //! | `swap` | two replicas start on each other's disk |
 //! | `members` | a newcomer joins, another takes its place, and leaves |
+//! | `decommission` | a newcomer sells, is gone for good and is closed; sometimes it comes back |
 //! | `upgrade` | a replica ends in good order, and starts with another build (`--old-binary`) |
 //!
 //! **Clocks.** A process sees the machine's clock by calls that a library preload could bend
@@ -57,13 +58,15 @@ pub enum Fault {
     Swap,
     /// Others.
     Members,
+    /// One less, for good.
+    Decommission,
     /// Another build.
     Upgrade,
 }
 
 impl Fault {
     /// Each, once.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Kill,
         Self::Pause,
         Self::Cut,
@@ -77,6 +80,7 @@ impl Fault {
         Self::Empty,
         Self::Swap,
         Self::Members,
+        Self::Decommission,
         Self::Upgrade,
     ];
 
@@ -96,6 +100,7 @@ impl Fault {
             Self::Empty => "empty",
             Self::Swap => "swap",
             Self::Members => "members",
+            Self::Decommission => "decommission",
             Self::Upgrade => "upgrade",
         }
     }

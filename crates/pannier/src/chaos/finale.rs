@@ -7,6 +7,7 @@ use super::book::Book;
 use super::calls::shown;
 use super::judge::Judgement;
 use super::machines::Machines;
+use super::machines::NEWCOMER;
 use super::shopper::Shopper;
 use super::story::Who;
 use super::view::View;
@@ -217,6 +218,8 @@ pub fn said(logs: &[(&'static str, PathBuf)], clocks: bool, disks: bool) -> Said
                 panics.add(|| format!("{name}: {line}"));
             } else if line.contains("replica alarm") && line.contains("NeedsSnapshot") {
                 snapshots += 1;
+            } else if *name == NEWCOMER && line.contains("alarm=Closed") {
+                // What one must say that comes back and was closed (`decommission.rs`).
             } else if line.contains("replica alarm") && !is_wanted(line) {
                 alarms.add(|| format!("{name}: {line}"));
             }

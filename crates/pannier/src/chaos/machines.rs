@@ -48,7 +48,7 @@ impl Wanted {
 }
 
 /// What newcomers are called, all of them.
-const NEWCOMER: &str = "newcomer";
+pub const NEWCOMER: &str = "newcomer";
 
 /// See the file's head.
 pub struct Machines {

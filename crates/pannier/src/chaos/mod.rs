@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | what can happen, and why is a clock bent as it is? | `fault.rs` |
 //! | what happens when, for a seed? | `story.rs`, told by `telling.rs` |
-//! | who does it? | `nemesis.rs`, `operator.rs`, `backups.rs` and `upgrade.rs`, to `machines.rs` and `network.rs` over `../processes/` |
+//! | who does it? | `nemesis.rs`, `operator.rs`, `backups.rs`, `decommission.rs` and `upgrade.rs`, to `machines.rs` and `network.rs` over `../processes/` |
 //! | how is a disk full, and a power cut honest? | `disk.rs` |
 //! | what do clients do meanwhile? | `shopper.rs`, by `calls.rs` through `pannier-client` as any service would |
 //! | what did they ask, and what must they see? | `history.rs`, `view.rs`, `session.rs`, `book.rs` |
@@ -23,6 +23,7 @@
 mod backups;
 mod book;
 mod calls;
+mod decommission;
 mod disk;
 mod fault;
 mod finale;

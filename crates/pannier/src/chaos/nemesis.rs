@@ -156,6 +156,10 @@ impl Machinist<'_> {
                 self.telling.begins(trouble.what, &words);
                 self.upgrade(at, trouble).await?;
             }
+            What::Decommission(at) => {
+                self.telling.begins(trouble.what, &words);
+                self.decommission(at, trouble).await?;
+            }
             What::Members(at) => {
                 self.telling.begins(trouble.what, &words);
                 self.members(at, trouble).await?;

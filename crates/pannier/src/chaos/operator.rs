@@ -15,6 +15,7 @@ use crate::admin::{Inner, lacks};
 use crate::fail::Fail;
 use crate::processes::{Recipe, Server};
 use pannier_replica::doors::clock::Clock;
+use serde_json::Value;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Stdio;
@@ -24,13 +25,13 @@ use tokio::task::block_in_place;
 
 /// How long peers may take to have what a replica has, and all to be ready. Links are cut for a few
 /// seconds at a time.
-const KNOWN_WITHIN: Duration = Duration::from_secs(90);
+pub(super) const KNOWN_WITHIN: Duration = Duration::from_secs(90);
 /// How long a change of members may take, typed again and again.
 const CHANGES_WITHIN: Duration = Duration::from_secs(120);
 /// Between two looks.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 /// A member that is killed while members change is killed within this.
-const HIT_MS: u64 = 600;
+pub(super) const HIT_MS: u64 = 600;
 
 fn failed(path: &Path, error: impl std::fmt::Display) -> Fail {
     Fail::Storage(format!("{}: {error}", path.display()))
@@ -65,6 +66,11 @@ pub(super) fn remove(path: &Path) -> Result<(), Fail> {
 
 /// This program, with these words.
 pub(super) async fn pannier(words: &[&str]) -> Result<(), Fail> {
+    asked(words).await.map(drop)
+}
+
+/// The same, and what it says.
+pub(super) async fn asked(words: &[&str]) -> Result<Value, Fail> {
     let failed = |why: String| Fail::Away(format!("{}: {why}", words.join(" ")));
     let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let mut command = Command::new(program);
@@ -73,7 +79,8 @@ pub(super) async fn pannier(words: &[&str]) -> Result<(), Fail> {
     let ran = ran.map_err(|error| failed(error.to_string()))?;
     let said = String::from_utf8_lossy(&ran.stderr);
     match ran.status.success() {
-        true => Ok(()),
+        // What says several things, line by line, is not asked for what it says.
+        true => Ok(serde_json::from_slice(&ran.stdout).unwrap_or_default()),
         false => Err(failed(said.trim().into())),
     }
 }

@@ -100,6 +100,7 @@ impl Fault {
             Self::Empty => "#a0522d",
             Self::Swap => "#d16ba5",
             Self::Members => "#16a085",
+            Self::Decommission => "#111111",
             Self::Upgrade => "#5d6dff",
         }
     }
@@ -127,7 +128,7 @@ fn lanes(what: What, replicas: usize) -> Vec<usize> {
         What::Full => vec![0],
         What::Power => vec![replicas.saturating_sub(1)],
         What::Swap(one, other) => vec![one, other],
-        What::Members(at) => vec![at, newcomers],
+        What::Members(at) | What::Decommission(at) => vec![at, newcomers],
         What::Cut(_, at) | What::Throttle(_, at) | What::Delay(_, _, at) => match at {
             Where::Peers(one) | Where::Around(one) => vec![one],
             Where::Pair(one, other) => vec![one, other],
@@ -170,7 +171,11 @@ impl Picture<'_> {
     fn lane_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.names.to_vec();
         names.push(GATEWAY);
-        if self.spans.iter().any(|span| matches!(span.what, What::Members(_))) {
+        if self
+            .spans
+            .iter()
+            .any(|span| matches!(span.what, What::Members(_) | What::Decommission(_)))
+        {
             names.push(NEWCOMERS);
         }
         names

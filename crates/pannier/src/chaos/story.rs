@@ -79,6 +79,8 @@ pub enum What {
     Swap(usize, usize),
     /// While members come and go, this one is killed.
     Members(usize),
+    /// While somebody who is gone for good is closed, this one is killed.
+    Decommission(usize),
     /// See [`Fault::Upgrade`].
     Upgrade(usize),
     /// See [`Fault::Cut`].
@@ -103,6 +105,7 @@ impl What {
             Self::Empty(_) => Fault::Empty,
             Self::Swap(..) => Fault::Swap,
             Self::Members(_) => Fault::Members,
+            Self::Decommission(_) => Fault::Decommission,
             Self::Upgrade(_) => Fault::Upgrade,
             Self::Cut(..) => Fault::Cut,
             Self::Throttle(..) => Fault::Throttle,
@@ -198,6 +201,7 @@ fn draw(fault: Fault, replicas: usize, chance: &mut SplitMix64) -> What {
         Fault::Empty => What::Empty(one),
         Fault::Swap => What::Swap(one, other),
         Fault::Members => What::Members(one),
+        Fault::Decommission => What::Decommission(one),
         Fault::Upgrade => What::Upgrade(one),
         Fault::Cut => {
             let how = [How::Refused, How::Frozen, How::OneWay, How::Reset];
@@ -266,6 +270,10 @@ impl fmt::Display for Told<'_> {
             }
             What::Members(at) => {
                 write!(f, "newcomers join and leave, and {} is killed meanwhile", self.names[at])
+            }
+            What::Decommission(at) => {
+                let at = self.names[at];
+                write!(f, "a newcomer is gone for good and closed, and {at} is killed meanwhile")
             }
             What::Upgrade(at) => {
                 write!(f, "{} is stopped, for another build", self.names[at])

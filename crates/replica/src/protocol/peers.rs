@@ -163,8 +163,9 @@ impl<B: Base> Protocol<B> {
         }
         match message {
             Message::Status { origin, number, vector, total, reply, reads } => {
-                self.peers.reads(from, reads);
                 self.heard(from, origin, number, &vector, total, now)?;
+                // A start that is new begins with nothing known of it.
+                self.peers.reads(from, reads);
                 if reply || self.canary == Canary::StatusStorm {
                     let status = self.status(false);
                     self.effect(Effect::Send(from, status));
@@ -198,8 +199,9 @@ impl<B: Base> Protocol<B> {
     ) -> Result<(), StoreError> {
         match message {
             Message::Status { origin, number, vector, total: _, reply: _, reads } => {
+                self.acknowledged(from, origin, number, &vector, now)?;
                 self.peers.reads(from, reads);
-                self.acknowledged(from, origin, number, &vector, now)
+                Ok(())
             }
             Message::Pull { ranges } => self.serve(from, &ranges, now),
             Message::Snapshot(parcel) => self.parcelled(from, parcel, now),
@@ -276,6 +278,11 @@ impl<B: Base> Protocol<B> {
     /// Each peer, and the membership that it was heard under last.
     pub fn heard_numbers(&self) -> impl Iterator<Item = (Member, Option<Number>)> + '_ {
         self.peers.heard().map(|heard| (heard.member, heard.origin.map(|_| heard.number)))
+    }
+
+    /// Each peer, and the start by which it was heard last.
+    pub fn heard_starts(&self) -> impl Iterator<Item = (Member, Option<Origin>)> + '_ {
+        self.peers.heard().map(|heard| (heard.member, heard.origin))
     }
 
     /// Each peer, and how many own synced commits it has not acknowledged.

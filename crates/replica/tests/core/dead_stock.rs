@@ -140,6 +140,20 @@ fn what_it_held_is_freed_after_a_crash_of_its_heir() {
     assert_eq!((it.sheet(0).available, it.sheet(0).held), (30, 0));
 }
 
+/// What an heir inherits is shown, though it never had anything of the stock itself. Found by
+/// processes: the units were nowhere.
+#[test]
+fn an_heir_that_never_had_any_of_it_owns_it() {
+    let mut it = Cluster::new(3);
+    it.restock(2, 9);
+    it.agree(&[0, 1, 2]);
+    buries(&mut it);
+    let op = it.op();
+    assert_eq!(it.asks(1, op, account(&[])), Ok(Outcome::Done));
+    assert_eq!((it.sheet(1).available, it.sheet(1).frozen), (9, 0));
+    assert_eq!(sells_out(&mut it), 9);
+}
+
 /// An heir that is gone, too: its heir owns both, and what it had made of the first is read again.
 #[test]
 fn an_heir_of_an_heir_owns_both() {

@@ -145,6 +145,22 @@ fn a_format_is_asked_for_by_itself_and_must_be_one_that_there_is() {
     assert_eq!(it.nodes[0].protocol.format(), FIRST);
 }
 
+/// What a start reads is known with its first word. It was known with the second: whoever asked
+/// right after a restart was told that the build there was too old.
+#[test]
+fn what_a_new_start_reads_is_known_when_it_is_heard() {
+    let mut it = Cluster::new(2);
+    it.crash(1);
+    it.start(1);
+    let start = it.nodes[1].protocol.origin();
+    it.until("heard", |it| {
+        let mut heard = it.nodes[0].protocol.heard_starts();
+        heard.any(|(_, known)| known == Some(start))
+    });
+    let standing = it.wishes(0, &NEWEST);
+    assert!(!matches!(standing, Standing::Refused(_)), "{standing:?}");
+}
+
 /// Found by nothing but this: one that writes what nobody has agreed on is shut out by the first
 /// member that does not read it.
 #[test]

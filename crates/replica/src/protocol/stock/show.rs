@@ -43,6 +43,9 @@ pub(in crate::protocol) fn shown<B: Base>(
     let taken = sum(|row| row.taken).saturating_sub(sum(|row| row.given));
     let mut members: Vec<Member> = rows.keys().copied().collect();
     members.extend(rows.values().flat_map(|row| row.lent.keys().copied()));
+    // An heir may have nothing of its own.
+    let owners: Vec<Member> = members.iter().map(|member| heirs.owner_of(*member)).collect();
+    members.extend(owners);
     members.sort_unstable();
     members.dedup();
     let balance = |member: &Member| {
