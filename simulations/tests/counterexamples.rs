@@ -13,6 +13,10 @@
 //! | 5, the join of states; 6, as far as ours can go wrong | `crates/replica/tests/core/snapshot.rs` | `SnapshotReplaces`: there; `SnapshotWithoutMemory`, `SnapshotShown`: corpus |
 //! | 5 D4, D5, without the join of states | here | two rules stand there: Cut, and that of `stable.rs`, by which the canary that ignores cuts still waits |
 //! | 7 | `counterexamples/closing.rs` | the first of the members alone proposes: a buffer is full for ever |
+//! | 8 | `crates/replica/tests/core/dead.rs`, `what_it_writes_in_a_start_that_nobody_knew_is_not_taken` | `SealedTaken`: there |
+//! | 9 F1, 10 | there, `what_waits_for_another_dead_one_is_no_part_of_its_end`, `several_at_once_and_an_heir_later` | `EndAsOneSees`, `ClosedTooSoon`: there |
+//! | stock F2, F8, F11 | `crates/replica/tests/core/dead_stock.rs`, `crates/replica/tests/core/stock_world.rs` | `FrostForgotten`: there |
+//! | stock F10 | `crates/replica/tests/core/dead.rs`, `whoever_proposes_dies_in_the_middle_of_it` | |
 //! | 9 F1, what counts as having | `counterexamples/closing.rs` | `ClosedWhereItStands`: corpus |
 //! | 11 | `counterexamples/closing.rs`; `crates/replica/tests/core/membership.rs` | |
 //! | 12 C5 | `scenarios.rs`, `behind_names_what_is_missing_and_the_session_goes_on_without_it`; `crates/client/tests/core_recovery.rs` | `RegressedUntold`: corpus |
@@ -24,7 +28,7 @@
 //! | 17, one number | `crates/replica/tests/core/membership.rs`, `under_one_number_only_the_promised_record_is_taken` | |
 //! | 17, one synced cut | here | `FrontierBeforeSync`: here |
 //!
-//! Not built yet: decommission (8, 10, and the rest of 9) and stock (17's rows).
+//! Not built yet: stock (17's rows).
 #![allow(clippy::unwrap_used, reason = "what a scene cannot set up has failed the test")]
 
 #[path = "counterexamples/closing.rs"]

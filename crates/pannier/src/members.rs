@@ -138,17 +138,39 @@ pub struct Changed {
     number: u64,
     #[serde(skip_serializing_if = "String::is_empty")]
     why: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estate: Option<Estate>,
+}
+
+/// What would be frozen of stocks.
+#[derive(Serialize)]
+struct Estate {
+    stocks: u64,
+    units: u64,
+    held: u64,
+    partial: bool,
+}
+
+impl fmt::Display for Estate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stocks, units, held, partial } = self;
+        let more = if *partial { ", and more that were not looked at" } else { "" };
+        write!(f, "frozen: {units} units of {stocks} stocks, {held} more are held{more}")
+    }
 }
 
 impl Changed {
     fn done(what: String, number: u64) -> Self {
-        Self { what, done: true, number, why: String::new() }
+        Self { what, done: true, number, why: String::new(), estate: None }
     }
 }
 
 impl fmt::Display for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, done, number, why } = self;
+        let Self { what, done, number, why, estate } = self;
+        if let Some(estate) = estate {
+            writeln!(f, "{estate}")?;
+        }
         match (done, why.is_empty()) {
             (true, _) => write!(f, "done: {what} (membership {number})"),
             (false, true) => write!(f, "would {what}; nothing speaks against it"),
@@ -310,7 +332,13 @@ impl Change {
         }
         let may = answer.state() != State::Refused;
         let (what, why) = (self.what.clone(), answer.why);
-        form.event(&Changed { what, done: false, number: answer.number, why })?;
+        let estate = answer.estate.map(|it| Estate {
+            stocks: it.stocks,
+            units: it.units,
+            held: it.held,
+            partial: it.partial,
+        });
+        form.event(&Changed { what, done: false, number: answer.number, why, estate })?;
         Ok(may)
     }
 

@@ -5,7 +5,7 @@ use pannier_proto::v1::{
     AcceptChange, AccountForRequest, AccountForResponse, AddToCart, AddToCounter, AddToSet, Answer,
     BatchGetCarts, BatchGetCounters, BatchGetSets, BatchOfCarts, BatchOfCounters, BatchOfSets,
     Cart, CatchUp, ChangeMembersRequest, ChangeMembersResponse, ClearCart, ClearSet, ClosedEnds,
-    Command, Counter, DeadMember, DecrementInCart, Deltas, Dot, Entry, ExecuteRequest,
+    Command, Counter, DeadMember, DecrementInCart, Deltas, Dot, Entry, Estate, ExecuteRequest,
     ExecuteResponse, Failure, Frontier, GetCart, GetCounter, GetFrontierRequest, GetSet,
     GetStateHashRequest, GetStatusRequest, Hello, Kind, Line, ListMembersRequest, ListRequest,
     ListResponse, MemberInfo, MemberList, Membership, MergeCarts, MergeSets, NewMember, ObjectRef,
@@ -339,7 +339,11 @@ fn change_members() -> ChangeMembersRequest {
 fn changing() -> ChangeMembersResponse {
     let state = change_members_response::State::Refused.into();
     let (members, why) = (vec![id(1)], "away".into());
-    ChangeMembersResponse { state, members, number: 3, why, try_again: true }
+    ChangeMembersResponse { state, members, number: 3, why, try_again: true, estate: None }
+}
+
+fn estate() -> Estate {
+    Estate { stocks: 2, units: 9, held: 3, partial: true }
 }
 
 /// In the order of `golden.txt`.
@@ -465,6 +469,8 @@ fn rarer() -> Vec<Sample> {
         AccountForRequest account_for();
         UnseenSale unseen_sale();
         AccountForResponse AccountForResponse { stock: Some(Default::default()) };
+        Estate estate();
         ChangeMembersResponse changing();
+        ChangeMembersResponse ChangeMembersResponse { estate: Some(estate()), ..changing() };
     }
 }

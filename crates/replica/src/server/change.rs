@@ -44,7 +44,7 @@ fn bounds(field: &str, what: &str) -> Failure {
 
 /// How it stands.
 pub(super) fn answer(report: Report) -> v1::ChangeMembersResponse {
-    let Report { standing, number } = report;
+    let Report { standing, number, estate } = report;
     let try_again = matches!(&standing, Standing::Refused(unfit) if unfit.may_pass());
     let (state, members, why) = match standing {
         Standing::Unasked => (State::Unasked, Vec::new(), String::new()),
@@ -62,6 +62,12 @@ pub(super) fn answer(report: Report) -> v1::ChangeMembersResponse {
         number,
         why,
         try_again,
+        estate: estate.map(|estate| v1::Estate {
+            stocks: estate.stocks,
+            units: estate.units,
+            held: estate.held,
+            partial: estate.is_partial,
+        }),
     }
 }
 

@@ -142,6 +142,52 @@ fn canary_who_has_promised_takes_in_what_comes() {
     it.until("closed", |it| (0..2).all(|at| !it.nodes[at].protocol.membership().closed.is_empty()));
 }
 
+/// Counterexample 8: it starts alone, under an origin that nobody has sealed, and writes.
+#[test]
+fn what_it_writes_in_a_start_that_nobody_knew_is_not_taken() {
+    let mut it = Cluster::new(3);
+    (0..3).for_each(|at| drop(it.add(at)));
+    it.agree(&[0, 1, 2]);
+    falls_silent(&mut it, 2);
+    assert_eq!(it.ends(0, &bury(2, 1)), Standing::Done);
+    it.crash(2);
+    it.start(2);
+    it.add(2).unwrap();
+    it.allowed_alarms = true;
+    // Its words reach the others, and for a while no answer reaches it.
+    it.silent.extend([(0, 2), (1, 2)]);
+    it.cut.clear();
+    it.run(3_000);
+    it.agree(&[0, 1]);
+    assert_eq!((it.lamps(0), it.lamps(1)), (3, 3));
+    it.silent.clear();
+    it.until("told", |it| it.place(2) == Place::Left);
+}
+
+/// Counterexamples 9 and 10: two are gone together, and what waits in a buffer of one by the other
+/// is had by nobody.
+#[test]
+fn what_waits_for_another_dead_one_is_no_part_of_its_end() {
+    let mut it = Cluster::new(4);
+    it.agree(&[0, 1, 2, 3]);
+    it.undelivered.extend([(3, 0), (3, 1)]);
+    it.add(3).unwrap();
+    it.until("heard", |it| it.nodes[2].protocol.synced().get(Origin::of(member(3), 1)) > 0);
+    it.crash(3);
+    it.lost = |message| matches!(message, Message::Pull { .. });
+    it.undelivered.insert((2, 1));
+    it.add(2).unwrap();
+    it.until("it waits", |it| it.nodes[0].protocol.buffered() > 0);
+    it.crash(2);
+    it.lost = |_| false;
+    it.run(6_000);
+    let dead = [(member(2), member(0)), (member(3), member(0))].into();
+    let both = Wish { dead, ..Wish::default() };
+    assert_eq!(it.ends(1, &both), Standing::Done);
+    it.agree(&[0, 1]);
+    assert_eq!((it.nodes[0].protocol.buffered(), it.lamps(0), it.lamps(1)), (0, 0, 0));
+}
+
 #[test]
 fn whoever_was_heard_lately_is_not_dead() {
     let mut it = Cluster::new(3);

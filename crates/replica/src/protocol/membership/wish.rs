@@ -15,6 +15,7 @@ use super::{Place, Proposal, Record, Why};
 use crate::protocol::Protocol;
 use crate::protocol::peers::Heard;
 use crate::protocol::rows::Base;
+use crate::protocol::stock::Estate;
 use crate::protocol::time::{Now, Number};
 use orset::{Member, Origin};
 use std::collections::{BTreeMap, BTreeSet};
@@ -149,6 +150,8 @@ pub struct Report {
     pub standing: Standing,
     /// In force here.
     pub number: Number,
+    /// Of one that closes the dead, and is not under way: what they would leave of stocks.
+    pub estate: Option<Estate>,
 }
 
 /// A wish that is being fulfilled.
@@ -298,7 +301,11 @@ impl<B: Base> Protocol<B> {
             },
             standing => standing,
         };
-        Report { standing, number: self.number() }
+        let is_asked = matches!(standing, Standing::Unasked | Standing::Refused(_));
+        let is_of_dead = is_asked && !wish.dead.is_empty();
+        // Rows that cannot be read are told of by whoever needs them.
+        let estate = if is_of_dead { self.estate_of(&wish.dead).ok() } else { None };
+        Report { standing, number: self.number(), estate }
     }
 
     fn unfit(&self, wish: &Wish) -> Option<Unfit> {

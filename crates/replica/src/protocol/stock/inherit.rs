@@ -32,8 +32,9 @@ use crate::protocol::command::{Refusal, Ticket};
 use crate::protocol::rows::{Base, HELD, Rows, object_key};
 use crate::protocol::walk::Walk;
 use crate::store::StoreError;
-use orset::stock::{Outcome, Record, RecordId, Refused, Step, StockRows, Want, available};
+use orset::stock::{Outcome, Record, RecordId, Refused, Row, Step, StockRows, Want, available};
 use orset::{Member, ObjectKey, OpId};
+use std::collections::BTreeMap;
 
 /// The step by which `own` frees what is held by `owner`, itself or one that it inherits from.
 pub(super) fn let_go_step(own: Member, owner: Member, id: RecordId) -> Step {
@@ -76,6 +77,22 @@ pub(super) fn arm<B: Base>(
     Ok(())
 }
 
+/// What members have of all stocks, and leave behind when they are closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Estate {
+    /// Stocks of which they have something.
+    pub stocks: u64,
+    /// Units that would be frozen.
+    pub units: u64,
+    /// Units that they have set aside.
+    pub held: u64,
+    /// There are more stocks than were looked at.
+    pub is_partial: bool,
+}
+
+/// Stocks that are looked at for an estate: each is a look-up, on the writer's thread.
+const LOOKED_AT: usize = 10_000;
+
 /// What becomes of one sale that is named.
 enum Named {
     /// It is sold already.
@@ -87,6 +104,31 @@ enum Named {
 }
 
 impl<B: Base> Protocol<B> {
+    /// What these would leave behind, as it is seen here.
+    pub(in crate::protocol) fn estate_of(
+        &self,
+        dead: &BTreeMap<Member, Member>,
+    ) -> Result<Estate, StoreError> {
+        let (mut estate, mut at) = (Estate::default(), None::<ObjectKey>);
+        for _ in 0..LOOKED_AT {
+            let Some(object) = self.stock_behind(at.as_ref())? else { return Ok(estate) };
+            let stored = self.rows.get(&key_of(&object, HEAD, 0))?.unwrap_or_default();
+            let head = Head::decode(&stored).map_err(corrupted("head of a stock"))?;
+            let (mut units, mut held) = (0_i128, 0_u64);
+            for member in dead.keys() {
+                let row = head.rows.get(member);
+                let lent = head.rows.values().filter_map(|row| row.lent.get(member)).copied();
+                units += row.map_or(0, Row::own) + lent.map(i128::from).sum::<i128>();
+                held += row.map_or(0, |row| row.held.saturating_sub(row.ended));
+            }
+            estate.stocks += u64::from(units > 0 || held > 0);
+            estate.units = estate.units.saturating_add(u64::try_from(units).unwrap_or(0));
+            estate.held = estate.held.saturating_add(held);
+            at = Some(object);
+        }
+        Ok(Estate { is_partial: true, ..estate })
+    }
+
     /// Accounts for what a closed member left behind.
     pub(super) fn account_for(
         &mut self,

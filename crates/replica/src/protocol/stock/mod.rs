@@ -42,6 +42,7 @@ pub use ask::{Call, StockReply};
 pub(super) use calls::Tried;
 pub(super) use evening::Evening;
 pub(super) use head::Hot;
+pub use inherit::Estate;
 pub(super) use keeping::Keeping;
 pub(super) use lending::Lending;
 pub(super) use notes::{mend_notes, whole_for};

@@ -42,7 +42,10 @@ impl<B: Base> Protocol<B> {
     }
 
     /// The next stock, by name.
-    fn stock_behind(&self, at: Option<&ObjectKey>) -> Result<Option<ObjectKey>, StoreError> {
+    pub(super) fn stock_behind(
+        &self,
+        at: Option<&ObjectKey>,
+    ) -> Result<Option<ObjectKey>, StoreError> {
         let behind = at.map(|object| {
             let mut key = vec![STOCK];
             key.extend_from_slice(object.as_bytes());
