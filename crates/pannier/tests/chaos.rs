@@ -49,7 +49,7 @@ fn failed(report: &Value) -> Vec<&str> {
 
 #[test]
 fn a_short_run_meets_every_fault_that_this_machine_allows_and_passes() {
-    let ran = run(&["--seconds", "12", "--seed", "3", "--json"]);
+    let ran = run(&["--seconds", "16", "--seed", "3", "--json"]);
     let report = ran.json();
     assert_eq!((&report["verdict"], failed(&report).len()), (&"pass".into(), 0), "{}", ran.out);
     assert!(report["checks"].as_array().unwrap().len() >= 16);

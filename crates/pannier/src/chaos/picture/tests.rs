@@ -148,7 +148,7 @@ fn drawn(names: &[&str], spans: &[Span], measured: &Measured, end_ms: u64) -> St
 
 #[test]
 fn a_run_is_drawn_whole_and_within_its_frame() {
-    for (replicas, seconds) in [(2, 14), (3, 120), (9, 600)] {
+    for (replicas, seconds) in [(2, 15), (3, 120), (9, 600)] {
         let names = &["eu", "us & <co>", "ap", "a name that is too long", "e", "f", "g", "h", "i"];
         let (names, spans) = (&names[..replicas], told(1, seconds * 1_000, replicas));
         let svg = drawn(names, &spans, &measured(seconds, replicas), seconds * 1_000);
