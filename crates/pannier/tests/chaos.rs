@@ -10,9 +10,22 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const FAULTS: [&str; 14] = [
-    "kill", "pause", "cut", "throttle", "delay", "clock", "full", "power", "restore", "backup",
-    "empty", "swap", "members", "upgrade",
+const FAULTS: [&str; 15] = [
+    "kill",
+    "pause",
+    "cut",
+    "throttle",
+    "delay",
+    "clock",
+    "full",
+    "power",
+    "restore",
+    "backup",
+    "empty",
+    "swap",
+    "members",
+    "decommission",
+    "upgrade",
 ];
 
 /// `chaos`, with its temporary folder in this one.
