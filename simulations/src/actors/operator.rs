@@ -258,6 +258,8 @@ impl World<'_> {
         match &self.nodes[place].up {
             None => {
                 self.trace.tell(self.now_us, || format!("r{place} comes back"));
+                // A build of before cannot read why it is refused.
+                self.nodes[place].reads = FORMAT_MAX;
                 self.start(place)?;
                 Ok(false)
             }

@@ -19,7 +19,8 @@ const AGAIN_US: u64 = 200_000;
 impl World<'_> {
     /// The power goes; of what is in doubt the oldest `keep` survives.
     pub(crate) fn crash(&mut self, place: usize, keep: InDoubt, pause_us: Option<u64>) -> Verdict {
-        if self.nodes[place].dead || self.nodes[place].up.is_none() {
+        // (One that is dead may have come back, and its storage fails like any other's.)
+        if self.nodes[place].up.is_none() {
             return Ok(());
         }
         self.checks.recompute(place, &self.nodes)?;
