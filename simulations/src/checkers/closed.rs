@@ -60,6 +60,11 @@ impl Checks {
         self.closed.whole(vector)
     }
 
+    /// Whether anybody is gone for good, and closed: what it alone had is lost.
+    pub(super) fn has_buried(&self) -> bool {
+        !self.closed.heirs.is_empty()
+    }
+
     /// Who was closed, under a membership, each with its heir.
     pub(super) fn closed_under(&self, number: u64) -> BTreeMap<Member, Member> {
         let closed = self.closed.heirs.iter().filter(|(_, (_, by))| *by <= number);

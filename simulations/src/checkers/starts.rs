@@ -142,6 +142,6 @@ impl Checks {
 
     /// Whether a disk went back with commits that no other had.
     pub fn has_lost(&self) -> bool {
-        !self.lost.is_empty()
+        !self.lost.is_empty() || self.has_buried()
     }
 }
