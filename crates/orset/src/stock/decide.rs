@@ -205,6 +205,12 @@ pub fn hold<R: StockRows>(
     if let Some((_, record)) = known.find(|it| it.is_held() && !heirs.is_frozen(it.owner)) {
         return Ok(Verdict::Ask(heirs.owner_of(record.owner)));
     }
+    if let Some((_, record)) = known.find(Record::is_held)
+        && rows.terms()?.terms.limit > 0
+    {
+        // Of one that is gone: whether it counts for its customer, nobody knows yet.
+        return Ok(Verdict::Ask(heirs.owner_of(record.owner)));
+    }
     if let Some((_, record)) = known.find(|it| !it.is_held()) {
         // It was held, and let go: one intent is not held twice.
         return Ok(self::known(Answer::Expired, record));
@@ -248,6 +254,12 @@ pub fn commit<R: StockRows>(
         return Ok(done(steps, Answer::Committed));
     }
     if let Some((_, record)) = known.find(|it| it.is_held() && !heirs.is_frozen(it.owner)) {
+        return Ok(Verdict::Ask(heirs.owner_of(record.owner)));
+    }
+    if let Some((_, record)) = known.find(Record::is_held)
+        && rows.terms()?.terms.limit > 0
+    {
+        // Of one that is gone: whether it counts for its customer, nobody knows yet.
         return Ok(Verdict::Ask(heirs.owner_of(record.owner)));
     }
     if let Some((_, record)) = known.find(|it| !it.is_held()) {
