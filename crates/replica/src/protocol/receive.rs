@@ -213,6 +213,8 @@ impl<B: Base> Protocol<B> {
             return Ok(false);
         }
         let delta = match Delta::decode(&bytes) {
+            // It takes no part, and has said so: its newer build reads this.
+            Ok(delta) if delta.is_compact && self.membership.unread.is_some() => return Ok(false),
             Ok(delta) if delta.is_compact && self.settings.format_most < COMPACT => {
                 self.quarantine(dot, "a delta of a format that is not read here");
                 return Ok(false);

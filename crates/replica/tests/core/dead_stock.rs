@@ -229,6 +229,45 @@ fn a_customer_of_a_keeper_that_is_gone_waits_until_it_is_accounted_for() {
     }
 }
 
+/// Whether a hold of one that is gone counts for its customer, nobody knows before it is accounted
+/// for. Found by the simulator (seed 378807687802): it was sold from others' units, and a customer
+/// of a limit of one had two.
+#[test]
+fn a_frozen_hold_under_a_limit_is_not_sold_elsewhere() {
+    let mut holds = Vec::new();
+    let mut it = closed(Canary::None, |it| {
+        let terms = Terms { limit: 1, tentative: true, peers: 0 };
+        let op = it.op();
+        it.asks(0, op, Ask::Agree(terms)).unwrap();
+        it.agree(&[0, 1, 2]);
+        for customer in 0..8 {
+            let (op, want) = (it.op(), wanted_by(&[b'a' + customer]));
+            it.asks(2, op, Ask::Hold { want: want.clone(), ttl_ms: 600_000 }).unwrap();
+            holds.push((op, want));
+        }
+    });
+    buries(&mut it);
+    // Keepers hear each other under the new membership.
+    it.run(1_000);
+    for (op, want) in &holds {
+        let again = Ask::Hold { want: want.clone(), ttl_ms: 600_000 };
+        for ask in [Ask::Commit { want: want.clone() }, again] {
+            let told = it.asks(0, *op, ask);
+            assert_eq!(told, Ok(Outcome::Unavailable { members: vec![member(2)] }));
+        }
+    }
+    assert_eq!(it.sheet(0).sold, 0);
+    let op = it.op();
+    assert_eq!(it.asks(1, op, account(&[])), Ok(Outcome::Done));
+    it.run(3_000);
+    it.agree(&[0, 1]);
+    for (op, want) in holds {
+        assert_eq!(it.asks(0, op, Ask::Commit { want: want.clone() }), Ok(Outcome::Expired));
+        let anew = it.op();
+        assert_eq!(it.asks(0, anew, Ask::Commit { want }), Ok(Outcome::Committed));
+    }
+}
+
 /// To give the heir what is seen of it sells twice what was sold unseen.
 #[test]
 #[should_panic(expected = "sold 33 of 30")]

@@ -193,7 +193,7 @@ pub(super) struct Membership {
     /// This start has had what it must have to take part.
     admitted: bool,
     /// The format of a record that this replica could not take in.
-    unread: Option<u32>,
+    pub(in crate::protocol) unread: Option<u32>,
     /// Of the change that is promised: where the dead end whom it closes, as far as was told.
     ends: Option<(u64, VersionVector)>,
 }
