@@ -28,6 +28,33 @@ fn who_is_to_leave_lends_its_units_away_and_waits_for_its_holds() {
     }
 }
 
+/// Found by chaos: who keeps limits held units anew for its customers, asked for more, and got away
+/// when nobody had bought for a while.
+#[test]
+fn who_is_to_leave_does_so_while_its_customers_buy() {
+    let mut it = Cluster::new(3);
+    (0..3).for_each(|at| it.restock(at, 4_000));
+    let op = it.op();
+    let terms = Terms { limit: 1, tentative: false, peers: 0 };
+    assert_eq!(it.asks(0, op, Ask::Agree(terms)), Ok(Outcome::Done));
+    it.agree(&[0, 1, 2]);
+    it.wishes(0, &leave(2));
+    let (mut asked, mut held) = (0_u16, 0);
+    while it.place(2) != Place::Left {
+        asked += 1;
+        assert!(asked < 1_000, "it is still there; {held} were held");
+        let (op, [one, other]) = (it.op(), asked.to_be_bytes());
+        let want = wanted_by(&[b'c', one, other]);
+        match it.asks(usize::from(asked % 2), op, Ask::Hold { want, ttl_ms: 2_000 }) {
+            Ok(Outcome::Held { .. }) => held += 1,
+            Ok(Outcome::Unavailable { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        it.run(20);
+    }
+    assert!(held > 10, "of {asked}");
+}
+
 /// Terms that no cluster of this size can keep are refused, and terms that it can no longer keep
 /// can be changed.
 #[test]

@@ -128,7 +128,9 @@ impl<B: Base> Protocol<B> {
         let is_alive = !self.heard_lately(&proposal.dead, now).is_empty();
         let why = self.objection(&proposal).or(is_open.then_some(Why::Differs));
         let why = match why.or(is_alive.then_some(Why::Alive)) {
-            None if proposal.remove.contains(&self.member) && self.parts_with_stock(from)? => {
+            None if proposal.remove.contains(&self.member)
+                && self.parts_with_stock(from, now)? =>
+            {
                 Some(Why::Stock)
             }
             why => why,

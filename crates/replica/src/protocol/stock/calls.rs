@@ -123,7 +123,10 @@ impl<B: Base> Protocol<B> {
         if self.is_round_full() {
             self.commit(now)?;
         }
-        if let Ask::Order(_) = &call.ask {
+        if let Ask::Order(ask) = &call.ask {
+            if self.is_parting(now) && matches!(ask, OrderAsk::Checkout { .. }) {
+                return Ok(self.is_about_to_leave(ticket));
+            }
             return self.decide_order(ticket, call, false, now);
         }
         let own = self.member;
@@ -247,6 +250,9 @@ impl<B: Base> Protocol<B> {
                 Some(steps) => (steps, Answer::Committed),
                 None => return Ok(Tried::Over),
             },
+            Verdict::Short { .. } if self.is_parting(now) => {
+                return Ok(self.is_about_to_leave(ticket));
+            }
             Verdict::Short { .. } => return Ok(Tried::Short),
             Verdict::Refused(refused) => {
                 self.refuse(ticket, Refusal::Stock(refused));
@@ -259,6 +265,9 @@ impl<B: Base> Protocol<B> {
         let takes =
             |step: &Step| step.is_hold() || matches!(step, Step::Sell(_) | Step::WriteOff(_));
         let is_taken = steps.iter().any(takes);
+        if self.is_parting(now) && steps.iter().any(Step::is_hold) {
+            return Ok(self.is_about_to_leave(ticket));
+        }
         if is_taken && self.lending.has_queue(&call.object) {
             // Others came first.
             return Ok(Tried::Short);
@@ -288,6 +297,13 @@ impl<B: Base> Protocol<B> {
         self.want_peers_till(ticket, peers, call, now);
         self.answer_call(ticket, answer, dot);
         Ok(Tried::Over)
+    }
+
+    /// Nothing is begun here that would keep this member from leaving (`parting.rs`).
+    fn is_about_to_leave(&mut self, ticket: Ticket) -> Tried {
+        let members = vec![self.member];
+        self.answer_call(ticket, Outcome::Unavailable { members }, None);
+        Tried::Over
     }
 
     /// The steps that sell a tentative hold; or the call is over, or waits for its keeper.

@@ -97,7 +97,7 @@ impl<B: Base> Protocol<B> {
             pace.units = 0;
         }
         paces.retain(|_, pace| pace.rate > 0);
-        if self.may_tend() {
+        if self.may_tend() && !self.is_parting(now) {
             for (object, pace) in &mut paces {
                 self.ask_ahead(object, pace, now)?;
             }

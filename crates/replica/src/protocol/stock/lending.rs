@@ -91,6 +91,8 @@ struct Queue {
 /// All that waits for rights. See the file's head.
 #[derive(Clone, Debug, Default)]
 pub(in crate::protocol) struct Lending {
+    /// Until then it is on its way out, if it has been asked to leave.
+    pub(super) parts_until_us: u64,
     queues: BTreeMap<ObjectKey, Queue>,
     waiting: usize,
     arrivals: u64,

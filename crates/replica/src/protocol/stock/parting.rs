@@ -4,6 +4,10 @@
 //! it has to the member that asks, and refuses until it has nothing left, holds nothing, and waits
 //! for nothing; it is asked again. Holds are sold, released or lapse.
 //!
+//! Meanwhile it begins nothing that would keep it: whoever wants units held, or more than are here,
+//! is told that they are unavailable here, also by those for whom it keeps a limit. Else it would
+//! leave when nobody buys for a while, and not before. When it is not asked any more, that ends.
+//!
 //! What is granted to it by a request that is still under way when it has promised stays with it.
 
 use super::rows::nobodys;
@@ -11,16 +15,25 @@ use super::{Sort, sort_of};
 use crate::protocol::Protocol;
 use crate::protocol::apply::corrupted;
 use crate::protocol::rows::{Base, STOCK};
+use crate::protocol::time::Now;
 use crate::store::StoreError;
 use orset::stock::{Answered, Step, StockRows, available};
 use orset::{Member, ObjectKey};
 
 /// Stocks whose rights are lent away at once, at most; the rest when it is asked again.
 const AT_ONCE: usize = 256;
+/// Spans of `change_us` for which a member is on its way when it was asked last.
+const ASKED_AGAIN: u64 = 4;
 
 impl<B: Base> Protocol<B> {
     /// Lends what is here to `to`. Whether there was, or is, anything that must not leave.
-    pub(in crate::protocol) fn parts_with_stock(&mut self, to: Member) -> Result<bool, StoreError> {
+    pub(in crate::protocol) fn parts_with_stock(
+        &mut self,
+        to: Member,
+        now: Now,
+    ) -> Result<bool, StoreError> {
+        let lasts_us = self.settings.change_us.saturating_mul(ASKED_AGAIN);
+        self.lending.parts_until_us = now.mono_us.saturating_add(lasts_us);
         let (mut keeps, mut lent) = (self.waiting_for_rights() > 0, 0);
         let mut at: Option<ObjectKey> = None;
         while let Some(object) = self.stock_behind(at.as_ref())? {
@@ -39,6 +52,11 @@ impl<B: Base> Protocol<B> {
             at = Some(object);
         }
         Ok(keeps)
+    }
+
+    /// Whether it has been asked to leave, and may begin nothing that would keep it.
+    pub(in crate::protocol) const fn is_parting(&self, now: Now) -> bool {
+        now.mono_us < self.lending.parts_until_us
     }
 
     /// The next stock, by name.
