@@ -91,7 +91,7 @@ struct Queue {
 /// All that waits for rights. See the file's head.
 #[derive(Clone, Debug, Default)]
 pub(in crate::protocol) struct Lending {
-    /// Until then it is on its way out, if it has been asked to leave.
+    /// Until then nothing may begin to wait, or to be held: this member is to leave (`parting.rs`).
     pub(super) parts_until_us: u64,
     queues: BTreeMap<ObjectKey, Queue>,
     waiting: usize,

@@ -6,7 +6,8 @@
 //!
 //! Meanwhile it begins nothing that would keep it: whoever wants units held, or more than are here,
 //! is told that they are unavailable here, also by those for whom it keeps a limit. Else it would
-//! leave when nobody buys for a while, and not before. When it is not asked any more, that ends.
+//! leave when nobody buys for a while, and not before. When it is not asked any more, that ends. An
+//! order that is confirmed here with lines that are short is the exception: it waits for its units.
 //!
 //! What is granted to it by a request that is still under way when it has promised stays with it.
 
@@ -22,7 +23,8 @@ use orset::{Member, ObjectKey};
 
 /// Stocks whose rights are lent away at once, at most; the rest when it is asked again.
 const AT_ONCE: usize = 256;
-/// Spans of `change_us` for which a member is on its way when it was asked last.
+/// For so many spans of `change_us` it begins nothing, since it was asked last and kept something:
+/// whoever wishes it away asks again sooner.
 const ASKED_AGAIN: u64 = 4;
 
 impl<B: Base> Protocol<B> {
@@ -32,8 +34,6 @@ impl<B: Base> Protocol<B> {
         to: Member,
         now: Now,
     ) -> Result<bool, StoreError> {
-        let lasts_us = self.settings.change_us.saturating_mul(ASKED_AGAIN);
-        self.lending.parts_until_us = now.mono_us.saturating_add(lasts_us);
         let (mut keeps, mut lent) = (self.waiting_for_rights() > 0, 0);
         let mut at: Option<ObjectKey> = None;
         while let Some(object) = self.stock_behind(at.as_ref())? {
@@ -50,6 +50,10 @@ impl<B: Base> Protocol<B> {
                 self.make(&object, op, vec![Step::Lend(to, answered)])?;
             }
             at = Some(object);
+        }
+        if keeps {
+            let lasts_us = self.settings.change_us.saturating_mul(ASKED_AGAIN);
+            self.lending.parts_until_us = now.mono_us.saturating_add(lasts_us);
         }
         Ok(keeps)
     }
